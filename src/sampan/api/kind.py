@@ -1,0 +1,172 @@
+"""What is particular to one kind: the class every file in `core_v1/`, `apps_v1/`, ... subclasses.
+
+A kind's file declares names nobody can derive and overrides only the steps where the kind differs. The verbs call the
+steps in upstream's order: decode, default, prepare, (admission), validate, canonicalise. Objects are plain dicts with
+wire names in *canonical* form: as Go would print them (empty optional fields absent, zero values of always-printed
+fields present). All steps are pure: no I/O, no clock; what they need to know comes in through `Context`.
+
+Source of the shape: k8s.io/apiserver/pkg/registry/rest/{create,update,delete}.go (`RESTCreateStrategy`, ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sampan.api.field import ErrorList
+from sampan.api.schema.nodes import Struct
+
+Obj = dict[str, Any]
+Cell = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One Table column. `priority` 0 shows always, 1 only with `-o wide`."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    priority: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may know of the request. `now` is RFC 3339 with seconds, `user` the requester's name."""
+
+    now: str
+    user: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """`kind` with its group-version, where it is not the parent's own."""
+
+    name: str
+    kind: str
+    group: str
+    version: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The discovery facts of one resource, from `schema/data/_resources.json`."""
+
+    group: str
+    version: str
+    resource: str
+    singular: str
+    kind: str
+    namespaced: bool
+    verbs: tuple[str, ...]
+    short: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[Subresource, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+#: kubectl prints AGE itself from this column of the default Table
+DEFAULT_COLUMNS: tuple[Column, ...] = (
+    Column("Name", format="name"),
+    Column("Created At", type="date"),
+)
+NAME = Column("Name", format="name")
+AGE = Column("Age")
+
+
+class Kind:
+    """Default behaviour: whatever upstream's generic strategy does for a kind that declares nothing."""
+
+    #: a kind whose effect comes later answers writes with a warning
+    not_enforced: ClassVar[bool] = False
+    #: PUT without metadata.resourceVersion is allowed
+    unconditional_update: ClassVar[bool] = True
+    #: PUT of a missing object creates it
+    create_on_update: ClassVar[bool] = False
+    #: `metadata.generation` is set to 1, and counted up when anything but metadata and status changes
+    has_generation: ClassVar[bool] = True
+    #: the main resource ignores `status`, and `/status` everything but it (metadata partly)
+    has_status: ClassVar[bool] = False
+    columns: ClassVar[tuple[Column, ...]] = DEFAULT_COLUMNS
+    #: `spec.replicas`-like paths for `/scale`, as (spec replicas, status replicas, selector), dotted; empty: no scale
+    scale_paths: ClassVar[tuple[str, str, str] | None] = None
+    #: the wire version objects are stored as, where another version of the kind is served too (`autoscaling/v2`)
+    storage_version: ClassVar[tuple[str, str] | None] = None
+
+    def __init__(self, names: Names, schema: Struct) -> None:
+        self.names = names
+        self.schema = schema
+
+    # -- the life of a write -------------------------------------------------------------------------------------
+
+    def default(self, obj: Obj) -> None:
+        """Fill unset fields in place, as `pkg/apis/GROUP/VERSION/defaults.go` does. Idempotent."""
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        """Drop or set what the client may not choose. With `has_status`, status was dropped before."""
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        """As for create. With `has_status`, `obj["status"]` is already the old one."""
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        """`/status`: `obj` is the old object with the new status (and the new labels, annotations, ... of metadata)."""
+
+    def validate(self, obj: Obj) -> ErrorList:
+        """Errors of a new object, without metadata's, which the caller checks for all kinds (see `validate_name`)."""
+        return ErrorList()
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        """Errors of a changed object, metadata's own update rules excepted. The default checks it as a new one."""
+        return self.validate(obj)
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return ErrorList()
+
+    def validate_name(self, name: str, generate: bool) -> Sequence[str]:
+        """Why `name` cannot be the name of this kind (empty: it can). `generate`: it is a generateName prefix."""
+        from sampan.api import names
+
+        return names.is_dns1123_subdomain(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        """Texts for `Warning` headers of a create (`old` is None) or update."""
+        return []
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        """Dotted fields that a write to this (sub)resource does not own, for server-side apply."""
+        if not self.has_status:
+            return ()
+        return ("metadata", "spec") if subresource == "status" else ("status",)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        """The cells for `columns`; `now` in seconds since the epoch (ages are printed relative to it)."""
+        meta = obj["metadata"]
+        return [meta.get("name", ""), meta.get("creationTimestamp")]
+
+    def selectable_fields(self, obj: Obj) -> dict[str, str]:
+        """Field selector values besides metadata.name and metadata.namespace; always the same keys."""
+        return {}
+
+    def field_labels(self) -> tuple[str, ...]:
+        """The keys of `selectable_fields`."""
+        return tuple(self.selectable_fields({"metadata": {}}))
+
+    # -- other versions ----------------------------------------------------------------------------------------------
+
+    def to_storage(self, obj: Obj) -> Obj:
+        """This version's canonical object in the storage version's form (`storage_version`)."""
+        return obj
+
+    def from_storage(self, obj: Obj) -> Obj:
+        return obj

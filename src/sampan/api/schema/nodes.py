@@ -1,0 +1,74 @@
+"""The shape of objects, as a small tree that every part of the project walks.
+
+Decoding, pruning, protobuf, strategic merge, server-side apply, OpenAPI and (later) custom resources all need the same
+facts: which fields there are, how lists merge, what Go prints when nothing was set. They are here once. Built-in kinds
+come from the facts files (`facts.py`); a CRD's schema becomes the same nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+#: s string, i int32, l int64, b bool, B bytes (base64), d double, q Quantity, x IntOrString, t Time (seconds),
+#: u MicroTime, r RawExtension, f FieldsV1, o any JSON value
+ScalarCode = Literal["s", "i", "l", "b", "B", "d", "q", "x", "t", "u", "r", "f", "o"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    code: ScalarCode
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """`merge` is the `x-kubernetes-list-type`; `keys` the map keys of a list of type map."""
+
+    element: Node
+    merge: Literal["atomic", "set", "map"] = "atomic"
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    value: Node
+    atomic: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Struct:
+    """A message. Filled after construction, since types refer to each other (JSONSchemaProps to itself)."""
+
+    package: str
+    name: str
+    fields: dict[str, Field] = field(default_factory=dict, repr=False)
+    atomic: bool = False
+    gvk: tuple[str, str, str] | None = None
+    unions: tuple[dict[str, Any], ...] = ()
+
+
+Node = Scalar | ListOf | MapOf | Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a struct.
+
+    `always`: Go prints it even when it is the zero value. `pointer`: unset and zero differ. `number`: protobuf path
+    (several numbers when Go inlines a struct), empty where unknown. `patch_merge` and `patch_key`: strategic merge of a
+    list; `retain_keys`: `$retainKeys` applies. `default`: declared by a marker (the others are code, in the kinds).
+    """
+
+    name: str
+    node: Node
+    required: bool = False
+    pointer: bool = False
+    always: bool = False
+    number: tuple[int, ...] = ()
+    patch_merge: bool = False
+    patch_replace: bool = False
+    retain_keys: bool = False
+    patch_key: str = ""
+    default: Any = None
+    enum: tuple[str, ...] = ()
+    atomic: bool = False
