@@ -1,0 +1,266 @@
+"""The watch cache: every read and every watch is answered from here, mostly without decoding anything.
+
+One watch over the whole key space of the store feeds it. A `Record` holds an object as the bytes that go on the wire,
+with what selectors ask for beside it. An `Entry` is one change; it is rendered once for each way of looking at it
+(plain, Table, ...) and those bytes go to every watcher.
+
+Promises: a read after an acknowledged write sees it (local stores tell us before the writer is told; for etcd a read
+waits until the cache has reached etcd's revision). A watcher sees every change after its revision, in order. A watcher
+whose peer does not keep up is ended where it stands, and can resume from there; nobody waits for it.
+
+Source: k8s.io/apiserver/pkg/storage/cacher/{cacher,watch_cache}.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import orjson
+
+from sampan.api.kind import Kind, Obj
+from sampan.store.contract import Event, KeyValue
+
+MARK = b'"metadata":{'
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+#: history kept for resuming watches, per resource
+WINDOW_EVENTS = 10_000
+WINDOW_BYTES = 8 << 20
+
+
+def body_of(value: bytes, revision: int) -> bytes:
+    """The stored bytes with `resourceVersion` put in as the first field of metadata."""
+    at = value.index(MARK) + len(MARK)
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def encode(obj: Obj) -> bytes:
+    """An object as it is stored: kind, apiVersion and metadata first, no resourceVersion."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
+    return orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj, "metadata": meta})
+
+
+class Record:
+    """One stored object. `key` is `namespace/name` or `name`; `cells` caches rendered Table rows."""
+
+    __slots__ = ("body", "cells", "fields", "key", "labels", "lease", "name", "namespace", "other", "revision")
+
+    def __init__(self, key: str, kv: KeyValue, kind: Kind) -> None:
+        self.key = key
+        self.namespace, _, self.name = key.rpartition("/")
+        self.revision: int = kv.mod_revision
+        self.body = body_of(kv.value, kv.mod_revision)
+        self.lease = kv.lease
+        self.labels: dict[str, str] | None = None
+        self.fields: dict[str, str] | None = None
+        self.cells: Any = None
+        self.other: dict[str, bytes] | None = None
+        self.index(kind)
+
+    def index(self, kind: Kind) -> None:
+        """Labels and selectable fields, read once while the object is new."""
+        obj = orjson.loads(self.body)
+        self.labels = obj["metadata"].get("labels") or None
+        self.fields = kind.selectable_fields(obj) or None
+
+    def obj(self) -> Obj:
+        """The object, decoded anew: the caller's own to change."""
+        out: Obj = orjson.loads(self.body)
+        return out
+
+    def field(self, name: str) -> str:
+        if name == "metadata.name":
+            return self.name
+        if name == "metadata.namespace":
+            return self.namespace
+        return self.fields.get(name, "") if self.fields else ""
+
+
+class Entry:
+    """One change: what the object was (`before`), and what it is (`record`; for a deletion the last state, at the
+    revision of the deletion). `rendered` holds the encoded events by type and view."""
+
+    __slots__ = ("before", "record", "rendered", "revision", "type")
+
+    def __init__(self, kind: EventType, record: Record, before: Record | None) -> None:
+        self.type: EventType = kind
+        self.record = record
+        self.before = before
+        self.revision = record.revision
+        self.rendered: dict[Any, bytes] = {}
+
+
+Matcher = Callable[[Record], bool]
+Deliver = Callable[["Entry", EventType], None]
+
+
+class Watcher:
+    """One open watch. `deliver` is called in the loop that applied the change; it must not block or raise."""
+
+    __slots__ = ("deliver", "matches", "name", "namespace")
+
+    def __init__(self, namespace: str, name: str, matches: Matcher | None, deliver: Deliver) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.matches = matches
+        self.deliver = deliver
+
+    def offer(self, entry: Entry) -> None:
+        record = entry.record
+        if (self.namespace and record.namespace != self.namespace) or (self.name and record.name != self.name):
+            return
+        if self.matches is None:
+            self.deliver(entry, entry.type)
+            return
+        before = entry.before is not None and self.matches(entry.before)
+        after = entry.type != "DELETED" and self.matches(record)
+        if after:
+            self.deliver(entry, "MODIFIED" if before else "ADDED")
+        elif before:
+            self.deliver(entry, "DELETED")
+
+
+class ResourceCache:
+    """All objects of one stored resource, in key order, and the last changes."""
+
+    def __init__(self, prefix: str, kind: Kind) -> None:
+        self.prefix = prefix
+        self.kind = kind
+        self.records: dict[str, Record] = {}
+        self.keys: list[str] = []
+        self.window: deque[Entry] = deque()
+        self.window_bytes = 0
+        #: watches may start after this revision
+        self.horizon = 0
+        #: revision of the last change
+        self.last = 0
+        self.watchers: set[Watcher] = set()
+
+    def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
+        self.records = {}
+        for kv in kvs:
+            key = kv.key.decode()[len(self.prefix) :]
+            self.records[key] = Record(key, kv, self.kind)
+        self.keys = sorted(self.records)
+        self.horizon = self.last = revision
+
+    def get(self, key: str) -> Record | None:
+        return self.records.get(key)
+
+    def span(self, namespace: str, start: str = "") -> list[str]:
+        """Keys of one namespace (empty: all) in order, from `start` on."""
+        if not namespace:
+            return self.keys[bisect.bisect_left(self.keys, start) :] if start else self.keys
+        first = bisect.bisect_left(self.keys, max(start, namespace + "/"))
+        return self.keys[first : bisect.bisect_left(self.keys, namespace + "0")]
+
+    def list(self, namespace: str, start: str = "") -> Iterator[Record]:
+        records = self.records
+        return (records[key] for key in self.span(namespace, start))
+
+    def apply(self, event: Event) -> None:
+        key = event.kv.key.decode()[len(self.prefix) :]
+        before = self.records.get(key)
+        if event.type == "put":
+            record = Record(key, event.kv, self.kind)
+            if before is None:
+                bisect.insort(self.keys, key)
+            self.records[key] = record
+            entry = Entry("ADDED" if before is None else "MODIFIED", record, before)
+        else:
+            if before is None:
+                return
+            del self.records[key]
+            del self.keys[bisect.bisect_left(self.keys, key)]
+            entry = Entry("DELETED", deleted(before, event.kv.mod_revision), before)
+        self.last = entry.revision
+        self._remember(entry)
+        for watcher in tuple(self.watchers):
+            watcher.offer(entry)
+        # rendered for every watcher that was there; a later resume renders again
+        entry.rendered = {}
+
+    def _remember(self, entry: Entry) -> None:
+        self.window.append(entry)
+        self.window_bytes += len(entry.record.body)
+        while len(self.window) > WINDOW_EVENTS or self.window_bytes > WINDOW_BYTES:
+            old = self.window.popleft()
+            self.window_bytes -= len(old.record.body)
+            self.horizon = old.revision
+
+    def since(self, revision: int) -> list[Entry]:
+        """Changes after `revision`, oldest first; the caller checked the horizon."""
+        out: list[Entry] = []
+        for entry in reversed(self.window):
+            if entry.revision <= revision:
+                break
+            out.append(entry)
+        out.reverse()
+        return out
+
+
+def deleted(before: Record, revision: int) -> Record:
+    """The last state of a deleted object, at the revision of its deletion."""
+    out: Record = object.__new__(Record)
+    out.key, out.namespace, out.name = before.key, before.namespace, before.name
+    out.revision = revision
+    out.labels, out.fields, out.lease = before.labels, before.fields, before.lease
+    out.cells, out.other = None, None
+    old = b'"resourceVersion":"%d",' % before.revision
+    out.body = before.body.replace(old, b'"resourceVersion":"%d",' % revision, 1)
+    return out
+
+
+class Cache:
+    """All resources; `revision` is how far the store's history has been applied."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.resources: dict[str, ResourceCache] = {}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def add(self, prefix: str, kind: Kind) -> ResourceCache:
+        cache = self.resources[prefix] = ResourceCache(prefix, kind)
+        return cache
+
+    def find(self, key: bytes) -> ResourceCache | None:
+        """`/registry/GROUP/RESOURCE/...` belongs to the cache of its first three segments."""
+        text = key.decode()
+        try:
+            return self.resources.get(text[: text.index("/", text.index("/", 10) + 1) + 1])
+        except ValueError:
+            return None
+
+    def apply(self, events: Iterable[Event]) -> None:
+        for event in events:
+            cache = self.find(event.kv.key)
+            if cache is not None:
+                cache.apply(event)
+            self.revision = max(self.revision, event.kv.mod_revision)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiting:
+            still = []
+            for revision, waiter in self._waiting:
+                if revision > self.revision:
+                    still.append((revision, waiter))
+                elif not waiter.done():
+                    waiter.set_result(None)
+            self._waiting = still
+
+    async def reach(self, revision: int, timeout: float = 3.0) -> bool:
+        """Until the cache holds `revision`; False when it does not within `timeout` seconds."""
+        if revision <= self.revision:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((revision, waiter))
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,68 @@
+"""What the client wants to be sent: JSON or YAML, and the object itself, a Table of it, or its metadata alone.
+
+Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from sampan.api import errors
+
+JSON = "application/json"
+YAML = "application/yaml"
+ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """`media` is JSON or YAML; `view` empty, Table, PartialObjectMetadata or PartialObjectMetadataList."""
+
+    media: str = JSON
+    view: str = ""
+    version: str = "v1"
+
+
+_VIEWS = {"Table": ("v1", "v1beta1"), "PartialObjectMetadata": ("v1", "v1beta1"), "PartialObjectMetadataList": ("v1", "v1beta1")}
+
+
+@functools.lru_cache(maxsize=512)
+def negotiate(header: str) -> Accept:
+    """Raises 406 when nothing we can send is accepted.
+
+    DEVIATION: replies are never protobuf; clients that ask for it accept JSON beside it.
+    """
+    if not header:
+        return Accept()
+    clauses = sorted((_clause(part) for part in header.split(",")), key=lambda clause: -clause[2])
+    for media, parameters, quality in clauses:
+        if quality <= 0:
+            continue
+        if media in ("*/*", "application/*", "*"):
+            return Accept()
+        if media == "application/yml":
+            media = YAML
+        if media not in (JSON, YAML, "text/yaml"):
+            continue
+        media = YAML if media == "text/yaml" else media
+        view = parameters.get("as", "")
+        if not view:
+            return Accept(media)
+        version = parameters.get("v", "")
+        if parameters.get("g") == "meta.k8s.io" and version in _VIEWS.get(view, ()):
+            return Accept(media, view, version)
+    raise errors.not_acceptable(ACCEPTED)
+
+
+def _clause(text: str) -> tuple[str, dict[str, str], float]:
+    media, *rest = (piece.strip() for piece in text.split(";"))
+    parameters = {}
+    for piece in rest:
+        key, _, value = piece.partition("=")
+        parameters[key.strip()] = value.strip().strip('"')
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        quality = 0.0
+    return media.lower(), parameters, quality
