@@ -8,7 +8,7 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go; kubernetes/pkg/prin
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -136,8 +136,9 @@ def column_json(column: Column) -> dict[str, Any]:
 class TableView(View):
     """`Table`: what `kubectl get` prints. `include`: None, Metadata (default) or Object in each row."""
 
-    def __init__(self, kind: Kind, version: str, include: str) -> None:
+    def __init__(self, kind: Kind, version: str, include: str, clock: Callable[[], float]) -> None:
         super().__init__(kind)
+        self.clock = clock
         if include not in ("", "None", "Metadata", "Object"):
             raise errors.bad_request(f"unrecognized includeObject value: \"{include}\"")
         self.version = f"meta.k8s.io/{version}"
@@ -173,7 +174,7 @@ class TableView(View):
 
     def object(self, record: Record) -> bytes:
         meta = {"resourceVersion": str(record.revision)}
-        return b"".join(self.table([self.row(record, time.time())], meta))
+        return b"".join(self.table([self.row(record, self.clock())], meta))
 
     def event(self, entry: Entry, kind: EventType, first: bool) -> bytes:
         key = (kind, self.key, first)
@@ -181,12 +182,12 @@ class TableView(View):
         if out is None:
             columns = self.columns if first else b"null"
             meta = {"resourceVersion": str(entry.record.revision)}
-            body = b"".join(self.table([self.row(entry.record, time.time())], meta, columns)).rstrip()
+            body = b"".join(self.table([self.row(entry.record, self.clock())], meta, columns)).rstrip()
             out = entry.rendered[key] = self.wrap(kind, body)
         return out
 
     def list(self, records: list[Record], meta: dict[str, Any]) -> list[bytes]:
-        now = time.time()
+        now = self.clock()
         return self.table([self.row(record, now) for record in records], meta)
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
@@ -200,9 +201,10 @@ class TableView(View):
         return self.wrap("BOOKMARK", b"".join(self.table([row], meta, b"null")).rstrip())
 
 
-def view_for(kind: Kind, accept: Accept, include: str) -> View:
+def view_for(kind: Kind, accept: Accept, include: str, clock: Callable[[], float]) -> View:
+    """The view that `accept` asks for. Raises 400 for an unknown `includeObject`."""
     if accept.view == "Table":
-        return TableView(kind, accept.version, include)
+        return TableView(kind, accept.version, include, clock)
     if accept.view.startswith("PartialObjectMetadata"):
         return PartialView(kind, accept.version)
     return View(kind)

@@ -1,0 +1,81 @@
+"""Request bodies: from bytes to a canonical object of the expected kind.
+
+Source: k8s.io/apiserver/pkg/endpoints/handlers/create.go, rest.go (`checkName`, strict decoding)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.api import errors
+from sampan.api.kind import Kind, Obj
+from sampan.api.schema.bodies import read_body
+from sampan.api.schema.decode import apply_declared_defaults, decode
+from sampan.api.schema.nodes import Struct
+from sampan.apiserver.call import Call
+
+
+def read_object(call: Call, validation: str, kind: Kind | None = None) -> Obj:
+    """The body as a canonical object of `kind` (default: the addressed one), unknown and duplicate fields reported as
+    `validation` says: dropped, warned of, or refused with 400."""
+    kind = kind or call.kind
+    names = kind.names
+    gvk = (names.group, names.version, names.kind)
+    obj = read_as(call, kind.schema, gvk, validation)
+    kind.default(obj)
+    return obj
+
+
+def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str = "Warn") -> Obj:
+    """As `read_object`, for types that are no resource (Scale, Binding, DeleteOptions)."""
+    content_type = call.request.headers.get("content-type", "")
+    raw, found, duplicates = read_body(
+        call.request.body,
+        content_type,
+        default_gvk=gvk,
+        resolve=call.api.registry.struct,
+        want_duplicates=validation != "Ignore",
+    )
+    if found != gvk:
+        raise wrong_kind(found, gvk)
+    return finish(call, struct, gvk, raw, validation, duplicates)
+
+
+def finish(
+    call: Call, struct: Struct, gvk: tuple[str, str, str], raw: dict[str, Any], validation: str, problems: list[str]
+) -> Obj:
+    """Decode `raw` as `gvk`; what strict decoding finds goes where `validation` says."""
+    strict: list[str] | None = list(problems) if validation != "Ignore" else None
+    obj = decode(struct, raw, strict=strict)
+    group, version, kind = gvk
+    api_version = f"{group}/{version}" if group else version
+    obj = {"kind": kind, "apiVersion": api_version, **obj}
+    obj["kind"], obj["apiVersion"] = kind, api_version
+    if strict:
+        report(call, gvk, strict, validation)
+    apply_declared_defaults(struct, obj)
+    return obj
+
+
+def report(call: Call, gvk: tuple[str, str, str], problems: list[str], validation: str) -> None:
+    """Warn of strict decoding problems, or raise 400."""
+    if validation == "Strict":
+        group, version, kind = gvk
+        listed = ", ".join(problems)
+        shown = f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {listed}'
+        raise errors.bad_request(shown)
+    call.warnings.extend(problems)
+
+
+def wrong_kind(found: tuple[str, str, str], gvk: tuple[str, str, str]) -> errors.StatusError:
+    """400 for a body of another kind or version than the URL's."""
+
+    def shown(value: tuple[str, str, str]) -> str:
+        group, version, _ = value
+        return f"{group}/{version}" if group else version
+
+    if found[2] != gvk[2]:
+        message = f'{found[2]} in version "{found[1]}" cannot be handled as a {gvk[2]}: converting ({shown(found)}.{found[2]}) to ({shown(gvk)}.{gvk[2]}): unknown conversion'
+    else:
+        message = f"the API version in the data ({shown(found)}) does not match the expected API version ({shown(gvk)})"
+    return errors.bad_request(message)

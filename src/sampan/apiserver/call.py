@@ -1,0 +1,54 @@
+"""One request on its way through the stages: what each has found out, and the API it asks things of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sampan.api.kind import Context, Kind
+from sampan.api.times import format_time
+from sampan.apiserver.authentication import User
+from sampan.apiserver.http.messages import Request
+from sampan.apiserver.negotiation import Accept
+from sampan.apiserver.options import Query
+from sampan.apiserver.resource import Resource
+from sampan.apiserver.routing import RequestInfo
+
+if TYPE_CHECKING:
+    from sampan.apiserver.api import Api
+
+
+@dataclass(slots=True)
+class Call:
+    """`kind` is the served kind (the version the client speaks), `resource` its storage."""
+
+    api: Api
+    request: Request
+    info: RequestInfo
+    query: Query
+    user: User
+    accept: Accept
+    kind: Kind
+    resource: Resource
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def group(self) -> str:
+        return self.kind.names.group
+
+    @property
+    def key(self) -> str:
+        """The cache's key of the named object."""
+        return f"{self.info.namespace}/{self.info.name}" if self.kind.names.namespaced else self.info.name
+
+    @property
+    def manager(self) -> str:
+        """The default field manager: the user agent up to its first slash, at most 128 bytes."""
+        agent = self.request.headers.get("user-agent", "").split("/")[0]
+        agent = "".join(char for char in agent if char.isprintable())
+        return agent.encode()[:128].decode(errors="ignore") or "unknown"
+
+    def context(self) -> Context:
+        extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())
+        now = format_time(self.api.clock())
+        return Context(now, self.user.name, self.user.uid, self.user.groups, extra)

@@ -1,0 +1,79 @@
+"""Replies: objects, lists and errors as responses, with the headers every one has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from sampan.api.errors import StatusError
+from sampan.apiserver.http.messages import Request, Response
+from sampan.apiserver.negotiation import JSON, YAML
+
+JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-cache, private"))
+
+
+def audit_id() -> str:
+    raw = os.urandom(16).hex()
+    return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-a{raw[17:20]}-{raw[20:]}"
+
+
+def reply(
+    body: bytes | Sequence[bytes],
+    *,
+    code: int = 200,
+    media: str = JSON,
+    warnings: Sequence[str] = (),
+    pretty: bool = False,
+) -> Response:
+    """An API object (JSON bytes) in the media type asked for."""
+    if media == YAML or pretty:
+        joined = body if isinstance(body, bytes) else b"".join(body)
+        body = to_yaml(orjson.loads(joined)) if media == YAML else indented(joined)
+    headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
+    headers.extend(("Warning", warning_header(text)) for text in dict.fromkeys(warnings))
+    return Response(code, headers, body)
+
+
+def indented(body: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def to_yaml(obj: Any) -> bytes:
+    import yaml
+
+    out: bytes = yaml.dump(obj, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, encoding="utf-8")
+    return out
+
+
+def warning_header(text: str) -> str:
+    """`299 - "..."`; control characters become spaces, as they cannot stand in a header."""
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    return '299 - "' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def wants_pretty(request: Request, query: dict[str, str]) -> bool:
+    if "pretty" in query:
+        return query["pretty"].lower() not in ("0", "false")
+    return request.headers.get("user-agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def error_reply(error: StatusError, media: str = JSON, warnings: Sequence[str] = ()) -> Response:
+    body = orjson.dumps(error.status)
+    if media == YAML:
+        body = to_yaml(error.status)
+    headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
+    headers.extend(error.headers)
+    headers.extend(("Warning", warning_header(text)) for text in dict.fromkeys(warnings))
+    return Response(error.code, headers, body)
+
+
+def text_reply(code: int, text: str) -> Response:
+    headers = (
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-cache, private"),
+    )
+    return Response(code, headers, text.encode())

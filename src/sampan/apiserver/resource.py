@@ -1,0 +1,35 @@
+"""One stored resource: where its objects lie in the store, and their cache.
+
+Kinds that are served in several versions, or under two groups (events), share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sampan.api.kind import Kind
+from sampan.apiserver.cache import Record, ResourceCache
+from sampan.store.contract import KeyValue
+
+
+def storage_prefix(group: str, resource: str) -> str:
+    """`/registry/apps/deployments/`; the group without a name is `core`.
+
+    DEVIATION: upstream leaves most groups out, and calls some resources by older names.
+    """
+    return f"/registry/{group or 'core'}/{resource}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """`kind` is the kind in the version that is stored."""
+
+    kind: Kind
+    cache: ResourceCache
+
+    def store_key(self, key: str) -> bytes:
+        return (self.cache.prefix + key).encode()
+
+    def record(self, kv: KeyValue) -> Record:
+        """A record of a value that is not in the cache (an older revision)."""
+        return Record(kv.key.decode()[len(self.cache.prefix) :], kv, self.kind)

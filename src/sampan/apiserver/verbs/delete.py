@@ -1,0 +1,170 @@
+"""DELETE: at once, gracefully, or as soon as the last finalizer is gone.
+
+Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Delete), pkg/registry/rest/delete.go
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.kind import Obj
+from sampan.api.schema.bodies import read_body
+from sampan.api.schema.decode import decode
+from sampan.api.times import format_time, parse_time
+from sampan.apiserver import replies
+from sampan.apiserver.cache import Record, deleted, encode
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response
+from sampan.apiserver.options import DeleteOptions, delete_options
+from sampan.apiserver.views import view_for
+from sampan.apiserver.write import RETRIES, stored
+from sampan.store.contract import Compare, Delete, Put
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+#: kinds whose last state is the reply, where others answer with a Status
+RETURNS_OBJECT = {
+    "pods", "services", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts",
+}  # fmt: skip
+
+
+async def delete(call: Call) -> Response:
+    """200 with a Status or the object; 202 is never used, as upstream does not for these kinds."""
+    options = delete_options(call.query, read_options(call))
+    record, gone = await remove(call, call.key, options)
+    names = call.kind.names
+    pretty = replies.wants_pretty(call.request, call.query)
+    if gone and names.resource not in RETURNS_OBJECT:
+        details: dict[str, Any] = {"name": record.name}
+        if names.group:
+            details["group"] = names.group
+        details["kind"] = names.resource
+        details["uid"] = record.obj()["metadata"]["uid"]
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return replies.reply(orjson.dumps(status), media=call.accept.media, warnings=call.warnings, pretty=pretty)
+    view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    return replies.reply(view.object(record), media=call.accept.media, warnings=call.warnings, pretty=pretty)
+
+
+def read_options(call: Call) -> dict[str, Any] | None:
+    """The body's DeleteOptions, if there is a body."""
+    if not call.request.body.strip():
+        return None
+    struct = call.api.registry.struct("", "v1", "DeleteOptions")
+    assert struct is not None
+    content_type = call.request.headers.get("content-type", "")
+    raw, found, _ = read_body(
+        call.request.body,
+        content_type,
+        default_gvk=("", "v1", "DeleteOptions"),
+        resolve=call.api.registry.struct,
+        want_duplicates=False,
+    )
+    if found[2] != "DeleteOptions":
+        raise errors.bad_request(f"decoded object cannot be converted to DeleteOptions: {found[2]}")
+    return decode(struct, raw, strict=None)
+
+
+async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, bool]:
+    """Delete, or mark as being deleted. The record's last state, and whether it is gone. Raises 404, 409."""
+    names, resource = call.kind.names, call.resource
+    for _ in range(RETRIES + 1):
+        record = resource.cache.get(key)
+        if record is None:
+            raise errors.not_found(names.group, names.resource, key.rpartition("/")[2])
+        old = record.obj()
+        _check_preconditions(call, old, options)
+        await call.api.admission.validate(call, "DELETE", None, old)
+        new = marked(call, old, options)
+        store_key = resource.store_key(key)
+        unchanged = [Compare(store_key, "mod", "=", record.revision)]
+        if new is None:
+            if options.dry_run:
+                return record, True
+            result = await call.api.store.txn(unchanged, [Delete(store_key), *call.api.allocators.release(call, old)])
+            if result.succeeded:
+                await call.api.cache.reach(result.revision)
+                return deleted(record, result.revision), True
+        else:
+            if new == old or options.dry_run:
+                return record, False
+            value = encode(new)
+            result = await call.api.store.txn(unchanged, [Put(store_key, value, record.lease)])
+            if result.succeeded:
+                return await stored(call, key, value, result.revision), False
+        await call.api.cache.reach(result.revision)
+    raise errors.conflict(names.group, names.resource, key.rpartition("/")[2])
+
+
+def _check_preconditions(call: Call, old: Obj, options: DeleteOptions) -> None:
+    names, meta = call.kind.names, old["metadata"]
+    for field, label, wanted in (
+        ("uid", "UID", options.preconditions.get("uid")),
+        ("resourceVersion", "ResourceVersion", options.preconditions.get("resourceVersion")),
+    ):
+        if wanted is not None and wanted != meta.get(field):
+            why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {meta.get(field)}"
+            raise errors.conflict(names.group, names.resource, meta["name"], why)
+
+
+def marked(call: Call, old: Obj, options: DeleteOptions) -> Obj | None:
+    """The object with its deletion under way, or None when nothing keeps it."""
+    meta = dict(old["metadata"])
+    meta.pop("resourceVersion", None)
+    finalizers = _finalizers(meta.get("finalizers") or [], options)
+    grace = _grace(call, old, options)
+    keeps = bool(finalizers) or grace > 0
+    if call.kind.names.resource == "namespaces":
+        keeps = keeps or bool(old.get("spec", {}).get("finalizers"))
+    if not keeps:
+        return None
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    now = call.api.clock()
+    if not meta.get("deletionTimestamp"):
+        meta["deletionTimestamp"] = format_time(now + grace)
+        meta["deletionGracePeriodSeconds"] = grace
+        if meta.get("generation"):
+            meta["generation"] += 1
+    elif grace < meta.get("deletionGracePeriodSeconds", 0):
+        begun = parse_time(meta["deletionTimestamp"]) - meta["deletionGracePeriodSeconds"]
+        meta["deletionTimestamp"] = format_time(max(begun + grace, now) if grace else now)
+        meta["deletionGracePeriodSeconds"] = grace
+    new = {**old, "metadata": meta}
+    if call.kind.names.resource == "namespaces":
+        new["status"] = {**old.get("status", {}), "phase": "Terminating"}
+    if {**new, "metadata": {**meta, "resourceVersion": old["metadata"]["resourceVersion"]}} == old:
+        return old
+    return new
+
+
+def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
+    """What propagation asks for; without a word about it what is there stays."""
+    orphan = options.propagation == "Orphan" or options.orphan is True
+    foreground = options.propagation == "Foreground"
+    if not options.propagation and options.orphan is None:
+        return list(present)
+    out = [item for item in present if item not in (ORPHAN, FOREGROUND)]
+    if orphan:
+        out.append(ORPHAN)
+    if foreground:
+        out.append(FOREGROUND)
+    return out
+
+
+def _grace(call: Call, old: Obj, options: DeleteOptions) -> int:
+    """Seconds until a pod may be gone; 0 for other kinds, and for pods that run nowhere."""
+    if call.kind.names.resource != "pods":
+        return 0
+    spec, status = old.get("spec", {}), old.get("status", {})
+    if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
+        return 0
+    if options.grace is None:
+        grace = spec.get("terminationGracePeriodSeconds", 30)
+        deadline: int | None = old["metadata"].get("deletionGracePeriodSeconds")
+        return int(grace if deadline is None else deadline)
+    return 1 if options.grace < 0 else options.grace

@@ -1,0 +1,36 @@
+"""DELETE of a collection: every object that matches, one after the other; the reply lists them.
+
+Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (DeleteCollection)
+"""
+
+from __future__ import annotations
+
+from sampan.api import errors
+from sampan.apiserver import replies
+from sampan.apiserver.cache import Record
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response
+from sampan.apiserver.options import delete_options, list_options
+from sampan.apiserver.verbs.delete import read_options, remove
+from sampan.apiserver.verbs.list import select
+from sampan.apiserver.views import view_for
+
+
+async def deletecollection(call: Call) -> Response:
+    """200 with the list of what was deleted (or marked). An object that somebody else deletes meanwhile is no error."""
+    options = delete_options(call.query, read_options(call))
+    selection = list_options(call.query, call.kind.field_labels(), call.kind.names.kind)
+    await call.api.fresh()
+    done: list[Record] = []
+    chosen = list(select(call, selection))
+    for found in chosen[: selection.limit or len(chosen)]:
+        try:
+            record, _ = await remove(call, found.key, options)
+        except errors.StatusError as error:
+            if error.code != 404:
+                raise
+            continue
+        done.append(record)
+    view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    body = view.list(done, {"resourceVersion": str(call.api.cache.revision)})
+    return replies.reply(body, media=call.accept.media, warnings=call.warnings)

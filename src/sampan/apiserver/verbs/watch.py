@@ -1,0 +1,164 @@
+"""Watches: the initial state where asked for, then every change, until time, client or server ends it.
+
+The session registers with the cache in the same step in which it takes its snapshot, so that nothing is missed or
+doubled. Events are written from the callback that applied the change; while the initial state is still being sent they
+wait in a bounded backlog. A peer that lets more than `MAX_PENDING` bytes pile up has its stream ended: it resumes from
+the last revision it saw.
+
+Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go, pkg/storage/cacher/cacher.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable
+
+import orjson
+
+from sampan.api import errors
+from sampan.apiserver import replies
+from sampan.apiserver.cache import Entry, EventType, Record, Watcher
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response, Writer
+from sampan.apiserver.negotiation import JSON, YAML
+from sampan.apiserver.options import ListOptions, list_options
+from sampan.apiserver.verbs.list import matcher, select
+from sampan.apiserver.views import View, view_for
+
+MAX_PENDING = 4 << 20
+MAX_BACKLOG = 10_000
+MIN_TIMEOUT = 1800
+INITIAL_CHUNK = 200_000
+END_OF_INITIAL = {"k8s.io/initial-events-end": "true"}
+
+
+def watch(call: Call) -> Response | Awaitable[Response]:
+    options = list_options(call.query, call.kind.field_labels(), call.kind.names.kind, forced_watch=True)
+    if call.accept.media == YAML:
+        raise errors.not_acceptable((JSON,))
+    if call.info.namespace and call.kind.names.namespaced is False:
+        raise errors.no_such_path()
+    asked = options.resource_version
+    waits = None
+    if asked in ("", "0") or options.send_initial_events:
+        waits = call.api.freshness(asked)
+    if waits is not None:
+        return _later(call, options, waits)
+    return start(call, options)
+
+
+async def _later(call: Call, options: ListOptions, waits: Awaitable[None]) -> Response:
+    await waits
+    return start(call, options)
+
+
+def start(call: Call, options: ListOptions) -> Response:
+    view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    media = "application/json" if not call.accept.view else "application/json;stream=watch"
+    headers = [("Audit-Id", replies.audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
+    headers.extend(("Warning", replies.warning_header(text)) for text in call.warnings)
+    return Response(200, headers, stream=Session(call, options, view).run)
+
+
+class Session:
+    """One watch from its first byte to its last."""
+
+    def __init__(self, call: Call, options: ListOptions, view: View) -> None:
+        self.call = call
+        self.options = options
+        self.view = view
+        self.cache = call.resource.cache
+        self.done = asyncio.Event()
+        self.backlog: list[tuple[Entry, EventType]] | None = []
+        self.first = True
+        self.writer: Writer
+
+    async def run(self, writer: Writer) -> None:
+        self.writer = writer
+        options = self.options
+        revision = options.revision
+        initial = options.send_initial_events if options.send_initial_events is not None else not revision
+        if not initial and revision and revision < self.cache.horizon:
+            shown = errors.expired(f"too old resource version: {revision} ({self.cache.horizon})")
+            writer.write(View.wrap("ERROR", orjson.dumps(shown.status)))
+            return
+        watcher = self.watcher()
+        snapshot = list(select(self.call, options)) if initial else []
+        at = self.call.api.cache.revision
+        self.cache.watchers.add(watcher)
+        self.call.api.sessions.add(self)
+        writer.on_close(self.done.set)
+        try:
+            if initial:
+                await self.send_initial(snapshot)
+                if options.send_initial_events:
+                    self.send(self.view.bookmark(at, END_OF_INITIAL))
+            elif revision:
+                self.backlog = self.missed(watcher, revision) + (self.backlog or [])
+            self.flush()
+            await self.wait()
+        finally:
+            self.cache.watchers.discard(watcher)
+            self.call.api.sessions.discard(self)
+
+    def watcher(self) -> Watcher:
+        name = self.call.info.name or self.options.fields.exact("metadata.name") or ""
+        return Watcher(self.call.info.namespace, name, matcher(self.options), self.deliver)
+
+    def missed(self, watcher: Watcher, revision: int) -> list[tuple[Entry, EventType]]:
+        """Changes after `revision` that were before the watch began, as this watcher sees them."""
+        out: list[tuple[Entry, EventType]] = []
+        replay = Watcher(watcher.namespace, watcher.name, watcher.matches, lambda entry, kind: out.append((entry, kind)))
+        for entry in self.cache.since(revision):
+            replay.offer(entry)
+        return out
+
+    async def send_initial(self, snapshot: list[Record]) -> None:
+        size = 0
+        for record in snapshot:
+            line = self.view.event(Entry("ADDED", record, None), "ADDED", self.first)
+            self.send(line)
+            size += len(line)
+            if size > INITIAL_CHUNK:
+                size = 0
+                await self.writer.drain()
+                if self.done.is_set():
+                    return
+
+    def flush(self) -> None:
+        backlog, self.backlog = self.backlog, None
+        for entry, kind in backlog or ():
+            self.deliver(entry, kind)
+
+    def deliver(self, entry: Entry, kind: EventType) -> None:
+        if self.done.is_set():
+            return
+        if self.backlog is not None:
+            self.backlog.append((entry, kind))
+            if len(self.backlog) > MAX_BACKLOG:
+                self.done.set()
+            return
+        self.send(self.view.event(entry, kind, self.first))
+        if self.writer.pending() > MAX_PENDING:
+            self.call.api.metrics.terminated_watchers += 1
+            self.done.set()
+
+    def send(self, line: bytes) -> None:
+        self.writer.write(line)
+        self.first = False
+
+    def bookmark(self) -> None:
+        """Tell the client how far it has seen, if it wants to know and has seen its initial state."""
+        if self.options.bookmarks and self.backlog is None and not self.done.is_set():
+            self.send(self.view.bookmark(self.call.api.cache.revision, None))
+
+    async def wait(self) -> None:
+        seconds = self.options.timeout
+        if seconds is None or seconds <= 0:
+            seconds = int(MIN_TIMEOUT * (1 + random.random()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self.done.wait()
+        except TimeoutError:
+            self.bookmark()
