@@ -1,0 +1,197 @@
+"""The API as a thing in memory: resources with their caches, on one store. No sockets here.
+
+`open` reads all of the store at one revision and follows it from there. Local stores tell us of a commit before its
+writer hears of it; a shared etcd is watched, and a read that must be fresh asks etcd for its revision and waits until
+the cache has come so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from sampan.api import errors
+from sampan.api.kind import Kind
+from sampan.api.registry import Registry
+from sampan.apiserver.admission import Chain, NamespaceLifecycle
+from sampan.apiserver.allocators import PORTS_PREFIX, Allocators
+from sampan.apiserver.cache import Cache, ResourceCache
+from sampan.apiserver.leases import EventLeases
+from sampan.apiserver.metrics import Metrics
+from sampan.apiserver.resource import Resource, storage_prefix
+from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
+
+log = logging.getLogger("sampan.apiserver")
+ROOT = b"/registry/"
+BOOKMARK_SECONDS = 60
+COMPACT_SECONDS = 300
+
+
+class Api:
+    """All resources of one API server."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        service_cidr: str,
+        node_ports: tuple[int, int],
+        event_ttl: int,
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self.clock = clock
+        self.cache = Cache()
+        self.metrics = Metrics()
+        self.admission = Chain([NamespaceLifecycle()])
+        self.allocators = Allocators(service_cidr, node_ports)
+        self.sessions: set[Any] = set()
+        #: a store in this process: its commits reach the cache before their writers go on
+        self.local = hasattr(store, "subscribe")
+        self.ready = False
+        self._leases = EventLeases(store, event_ttl, clock)
+        self._resources: dict[tuple[str, str], Resource] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe: Callable[[], None] | None = None
+        for group, versions in registry.groups():
+            for version in versions:
+                for names in registry.names(group, version):
+                    if "list" in names.verbs:
+                        self._add(registry.get(group, version, names.resource))
+        self.namespaces = self.cached("", "namespaces")
+        self.ip_addresses = self.cached("networking.k8s.io", "ipaddresses")
+
+    def _add(self, kind: Kind | None) -> None:
+        assert kind is not None
+        group, version = kind.storage_version or (kind.names.group, kind.names.version)
+        stored = self.registry.get(group, version, kind.names.resource)
+        assert stored is not None
+        key = (group, kind.names.resource)
+        if key not in self._resources:
+            prefix = storage_prefix(group, kind.names.resource)
+            self._resources[key] = Resource(stored, self.cache.add(prefix, stored))
+        self._resources[kind.names.group, kind.names.resource] = self._resources[key]
+
+    def resource(self, kind: Kind) -> Resource:
+        return self._resources[kind.names.group, kind.names.resource]
+
+    def cached(self, group: str, resource: str) -> ResourceCache:
+        return self._resources[group, resource].cache
+
+    # -- following the store -------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load everything and follow the store. The store is open already. Raises StoreError."""
+        revision = await self._load()
+        if self.local:
+            subscribe: Callable[[Callable[[Sequence[Event]], None]], Callable[[], None]] = self.store.subscribe  # type: ignore[attr-defined]
+            self._unsubscribe = subscribe(self._apply)
+        else:
+            self._tasks.append(asyncio.create_task(self._follow(revision)))
+        self._tasks.append(asyncio.create_task(self._bookmarks()))
+        self._tasks.append(asyncio.create_task(self._compact()))
+
+    async def close(self) -> None:
+        """End every watch cleanly and stop following. The store stays open."""
+        for session in tuple(self.sessions):
+            session.done.set()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._unsubscribe:
+            self._unsubscribe()
+
+    async def _load(self) -> int:
+        found = await self.store.range(ROOT, prefix_end(ROOT))
+        by_cache: dict[ResourceCache, list[Any]] = {cache: [] for cache in self.cache.resources.values()}
+        self.allocators.taken_ports.clear()
+        for kv in found.kvs:
+            cache = self.cache.find(kv.key)
+            if cache is not None:
+                by_cache[cache].append(kv)
+            elif kv.key.startswith(PORTS_PREFIX.encode()):
+                self.allocators.observe(kv.key.decode(), True)
+        for cache, kvs in by_cache.items():
+            cache.load(kvs, found.revision)
+        self.cache.revision = found.revision
+        self.cache.wake()
+        return found.revision
+
+    def _apply(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kv.key.startswith(PORTS_PREFIX.encode()):
+                self.allocators.observe(event.kv.key.decode(), event.type == "put")
+        self.cache.apply(events)
+
+    async def _follow(self, revision: int) -> None:
+        """A shared store's events; after a gap everything is read again and all watches start anew."""
+        delay = 0.1
+        while True:
+            watch = self.store.watch(ROOT, prefix_end(ROOT), revision + 1)
+            try:
+                async for events in watch:
+                    self._apply(events)
+                    revision = max(revision, events[-1].kv.mod_revision)
+                    delay = 0.1
+            except Compacted:
+                for session in tuple(self.sessions):
+                    session.done.set()
+                revision = await self._load()
+            except StoreError as error:
+                log.warning("watching the store: %s; trying again in %.1f s", error, delay)
+            finally:
+                watch.close()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+
+    def freshness(self, asked: str) -> Awaitable[None] | None:
+        """What a read for `resourceVersion=asked` must wait for first; None: nothing. Waiting may raise 504."""
+        if asked and asked != "0":
+            revision = int(asked)
+            return None if revision <= self.cache.revision else self._until(revision)
+        if asked == "0" or self.local:
+            return None
+        return self.fresh()
+
+    async def fresh(self) -> None:
+        """Until the cache holds every write acknowledged before the call."""
+        if not self.local:
+            await self._until(await self.store.revision())
+
+    async def _until(self, revision: int) -> None:
+        if not await self.cache.reach(revision):
+            raise errors.resource_version_too_large(revision, self.cache.revision)
+
+    async def lease_for(self, kind: Kind) -> LeaseId:
+        """Events run out; everything else stays."""
+        return await self._leases.current() if kind.names.resource == "events" else NO_LEASE
+
+    # -- housekeeping --------------------------------------------------------------------------------------------------
+
+    async def _bookmarks(self) -> None:
+        while True:
+            await asyncio.sleep(BOOKMARK_SECONDS)
+            for session in tuple(self.sessions):
+                session.bookmark()
+
+    async def _compact(self) -> None:
+        """History is kept for five to ten minutes, as upstream keeps it."""
+        before = self.cache.revision
+        while True:
+            await asyncio.sleep(COMPACT_SECONDS)
+            now = self.cache.revision
+            try:
+                if before > 0:
+                    await self.store.compact(before)
+            except Compacted:
+                log.debug("another API server has compacted already")
+            except StoreError as error:
+                log.warning("compaction failed, will try again: %s", error)
+            before = now

@@ -1,0 +1,42 @@
+"""Subresources that are more than the object itself: one file each, found by name in `HANDLERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response
+from sampan.apiserver.subresources import (
+    binding,
+    ephemeral,
+    eviction,
+    finalize,
+    node,
+    resize,
+    scale,
+    token,
+)
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+#: by (resource, subresource), or subresource alone
+HANDLERS: dict[str, Handler] = {
+    "scale": scale.serve,
+    "pods/binding": binding.serve,
+    "pods/eviction": eviction.serve,
+    "pods/ephemeralcontainers": ephemeral.serve,
+    "pods/resize": resize.serve,
+    "pods/log": node.serve,
+    "pods/exec": node.serve,
+    "pods/attach": node.serve,
+    "pods/portforward": node.serve,
+    "pods/proxy": node.serve,
+    "nodes/proxy": node.serve,
+    "services/proxy": node.serve,
+    "namespaces/finalize": finalize.serve,
+    "serviceaccounts/token": token.serve,
+}
+
+
+def handler(resource: str, subresource: str) -> Handler | None:
+    return HANDLERS.get(f"{resource}/{subresource}") or HANDLERS.get(subresource)

@@ -1,0 +1,52 @@
+"""`pods/ephemeralcontainers`: add containers to a pod that runs, for debugging it.
+
+Source: kubernetes/pkg/registry/core/pod/strategy.go (podEphemeralContainersStrategy)
+"""
+
+from __future__ import annotations
+
+from sampan.api import errors
+from sampan.api.kind import Obj
+from sampan.apiserver.body import read_object
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response
+from sampan.apiserver.options import write_options
+from sampan.apiserver.verbs import get
+from sampan.apiserver.verbs.create import written
+from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
+from sampan.apiserver.verbs.update import check_name
+from sampan.apiserver.write import Produced, change
+
+
+async def serve(call: Call) -> Response:
+    """GET, PUT and PATCH of the pod, of which only `spec.ephemeralContainers` is taken. Raises 422."""
+    return await part_of_pod(call, "ephemeralcontainers")
+
+
+async def part_of_pod(call: Call, subresource: str) -> Response:
+    from sampan.api.core_v1 import pod
+
+    if call.info.verb == "get":
+        await call.api.fresh()
+        return get.now(call)
+    patching = call.info.verb == "patch"
+    apply = patching and patch_type(call) == APPLY
+    options = write_options(call.query, "PatchOptions" if patching else "UpdateOptions", apply=apply)
+    sent = None
+    if not patching:
+        sent = read_object(call, options.validation)
+        check_name(call, sent)
+    patch = patcher(call, call.kind, patch_type(call), options) if patching else None
+
+    def produce(old: Obj | None) -> Produced:
+        assert old is not None
+        made = patch(old) if patch else Produced(sent or {})
+        if subresource == "resize":
+            new, problems = pod.resized(made.obj, old)
+        else:
+            new, problems = pod.with_ephemeral_containers(made.obj, old)
+        if problems:
+            raise errors.invalid("", "Pod", old["metadata"]["name"], problems)
+        return Produced(new, made.managed)
+
+    return written(call, await change(call, call.key, produce, options, subresource=subresource))

@@ -1,0 +1,30 @@
+"""`namespaces/finalize`: the namespace controller says that it has done its part.
+
+Source: kubernetes/pkg/registry/core/namespace/strategy.go (namespaceFinalizeStrategy)
+"""
+
+from __future__ import annotations
+
+from sampan.api.kind import Obj
+from sampan.apiserver.body import read_object
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Response
+from sampan.apiserver.options import write_options
+from sampan.apiserver.verbs.create import written
+from sampan.apiserver.verbs.update import check_name
+from sampan.apiserver.write import Produced, change
+
+
+async def serve(call: Call) -> Response:
+    """200 with the namespace; without any finalizer left a terminating one is gone."""
+    options = write_options(call.query, "UpdateOptions")
+    sent = read_object(call, options.validation)
+    check_name(call, sent)
+
+    def produce(old: Obj | None) -> Produced:
+        assert old is not None
+        new = {**old, "metadata": {**old["metadata"]}, "spec": sent.get("spec", {})}
+        new["metadata"]["resourceVersion"] = sent["metadata"].get("resourceVersion", "")
+        return Produced(new)
+
+    return written(call, await change(call, call.key, produce, options, subresource="finalize"))
