@@ -26,6 +26,7 @@ from sampan.apiserver.resource import storage_prefix
 from sampan.store.contract import Compare, Delete, Op, Put
 
 if TYPE_CHECKING:
+    from sampan.apiserver.api import Api
     from sampan.apiserver.call import Call
 
 PORTS_PREFIX = "/registry/ranges/nodeports/"
@@ -129,7 +130,7 @@ class Allocators:
             self._hold(out, address)
             key = (IPS_PREFIX + address).encode()
             out.compare.append(Compare(key, "mod", "=", 0))
-            out.ops.append(Put(key, encode(self._ip_object(call, address, obj))))
+            out.ops.append(Put(key, encode(self.ip_object(call.api, address, obj))))
         for address in sorted(before - after):
             out.ops.append(Delete((IPS_PREFIX + address).encode()))
 
@@ -173,7 +174,8 @@ class Allocators:
             out.held.add(what)
 
     @staticmethod
-    def _ip_object(call: Call, address: str, service: Obj) -> Obj:
+    def ip_object(api: Api, address: str, service: Obj) -> Obj:
+        """The IPAddress that says whose `address` is."""
         family = ipaddress.ip_address(address).version
         meta = service["metadata"]
         return {
@@ -182,7 +184,7 @@ class Allocators:
             "metadata": {
                 "name": address,
                 "uid": str(uuid.uuid4()),
-                "creationTimestamp": format_time(call.api.clock()),
+                "creationTimestamp": format_time(api.clock()),
                 "labels": {
                     "ipaddress.kubernetes.io/ip-family": f"IPv{family}",
                     "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
@@ -275,6 +277,28 @@ class Allocators:
         out: list[Op] = [Delete((IPS_PREFIX + address).encode()) for address in addresses(old)]
         out.extend(Delete(f"{PORTS_PREFIX}{number}".encode()) for number in node_ports(old))
         return out
+
+    async def repair(self, api: Api) -> None:
+        """Write down what Services have and nobody noted; let go what is noted for no Service."""
+        services = [record.obj() for record in api.cached("", "services").list("")]
+        addresses_used = {address: service for service in services for address in addresses(service)}
+        ports_used = {number: service for service in services for number in node_ports(service)}
+        ops: list[Op] = []
+        for address, service in addresses_used.items():
+            if api.ip_addresses.get(address) is None:
+                ops.append(Put((IPS_PREFIX + address).encode(), encode(self.ip_object(api, address, service))))
+        for record in api.ip_addresses.list(""):
+            labels = record.labels or {}
+            if labels.get("ipaddress.kubernetes.io/managed-by") == "ipallocator.k8s.io" and record.key not in addresses_used:
+                ops.append(Delete((IPS_PREFIX + record.key).encode()))
+        for number, service in ports_used.items():
+            if number not in self.taken_ports:
+                owner = f"{service['metadata']['namespace']}/{service['metadata']['name']}".encode()
+                ops.append(Put(f"{PORTS_PREFIX}{number}".encode(), owner))
+        for number in self.taken_ports - set(ports_used):
+            ops.append(Delete(f"{PORTS_PREFIX}{number}".encode()))
+        for start in range(0, len(ops), 100):
+            await api.store.txn((), ops[start : start + 100])
 
     def observe(self, key: str, present: bool) -> None:
         """A node port key came or went."""

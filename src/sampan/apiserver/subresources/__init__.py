@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.subresources import (
+    approval,
     binding,
     ephemeral,
     eviction,
@@ -22,6 +23,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 #: by (resource, subresource), or subresource alone
 HANDLERS: dict[str, Handler] = {
     "scale": scale.serve,
+    "certificatesigningrequests/approval": approval.serve,
     "pods/binding": binding.serve,
     "pods/eviction": eviction.serve,
     "pods/ephemeralcontainers": ephemeral.serve,

@@ -1,0 +1,204 @@
+"""The objects a cluster begins with: made at start, where they are not there yet.
+
+Source: kubernetes/pkg/controlplane (systemnamespaces, kubernetesservice, defaultservicecidr), scheduling/rest
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from sampan.api.kind import Obj
+from sampan.api.times import format_time
+from sampan.apiserver.allocators import Allocators
+from sampan.apiserver.api import Api
+from sampan.apiserver.cache import Entry, EventType, Watcher, encode
+from sampan.store.contract import Compare, Op, Put
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+CRITICAL = (
+    ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+)  # fmt: skip
+
+
+class Bootstrap:
+    """Puts the start objects into one API's store, and keeps what every namespace has."""
+
+    def __init__(self, api: Api, *, ca: str, address: str, port: int) -> None:
+        self.api = api
+        self.ca = ca
+        self.address = address
+        self.port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Make what is missing, in as few transactions as can be. Raises StoreError."""
+        for name in NAMESPACES:
+            await self.ensure("", "namespaces", "", name, self.namespace(name))
+        await self.system_objects()
+        for key in list(self.api.namespaces.records):
+            await self.furnish(key)
+        self.follow()
+        await self.repair_services()
+
+    async def ensure(self, group: str, resource: str, namespace: str, name: str, obj: Obj, *more: Op) -> bool:
+        key = f"{namespace}/{name}" if namespace else name
+        cache = self.api.cached(group, resource)
+        if cache.get(key) is not None:
+            return False
+        store_key = (cache.prefix + key).encode()
+        compare = [Compare(store_key, "mod", "=", 0)]
+        result = await self.api.store.txn(compare, [Put(store_key, encode(obj)), *more])
+        await self.api.cache.reach(result.revision)
+        return result.succeeded
+
+    def meta(self, name: str, namespace: str = "", **more: Any) -> Obj:
+        out: Obj = {"name": name}
+        if namespace:
+            out["namespace"] = namespace
+        out["uid"] = str(uuid.uuid4())
+        out["creationTimestamp"] = format_time(self.api.clock())
+        return {**out, **more}
+
+    def namespace(self, name: str) -> Obj:
+        return {
+            "kind": "Namespace",
+            "apiVersion": "v1",
+            "metadata": self.meta(name, labels={"kubernetes.io/metadata.name": name}),
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        }
+
+    async def furnish(self, namespace: str) -> None:
+        """What every namespace has: ServiceAccount `default` and ConfigMap `kube-root-ca.crt`."""
+        record = self.api.namespaces.get(namespace)
+        if record is None or record.field("status.phase") == "Terminating":
+            return
+        account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": self.meta("default", namespace)}
+        await self.ensure("", "serviceaccounts", namespace, "default", account)
+        note = {"kubernetes.io/description": "CA bundle that verifies the API server's internal endpoints."}
+        config = {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": self.meta("kube-root-ca.crt", namespace, annotations=note),
+            "data": {"ca.crt": self.ca},
+        }
+        await self.ensure("", "configmaps", namespace, "kube-root-ca.crt", config)
+
+    async def system_objects(self) -> None:
+        allocators = self.api.allocators
+        address = str(allocators.network[1])
+        service = {
+            "kind": "Service",
+            "apiVersion": "v1",
+            "metadata": self.meta("kubernetes", "default", labels={"component": "apiserver", "provider": "kubernetes"}),
+            "spec": {
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": self.port}],
+                "clusterIP": address,
+                "clusterIPs": [address],
+                "type": "ClusterIP",
+                "sessionAffinity": "None",
+                "ipFamilies": [allocators.family],
+                "ipFamilyPolicy": "SingleStack",
+                "internalTrafficPolicy": "Cluster",
+            },
+            "status": {"loadBalancer": {}},
+        }
+        ip = Allocators.ip_object(self.api, address, service)
+        await self.ensure("", "services", "default", "kubernetes", service)
+        await self.ensure("networking.k8s.io", "ipaddresses", "", address, ip)
+        for group, resource, namespace, name, obj in self.others():
+            await self.ensure(group, resource, namespace, name, obj)
+
+    def others(self) -> Iterator[tuple[str, str, str, str, Obj]]:
+        endpoint = {"kind": "Endpoints", "apiVersion": "v1"}
+        labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+        ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]
+        subsets = [{"addresses": [{"ip": self.address}], "ports": ports}]
+        yield "", "endpoints", "default", "kubernetes", {
+            **endpoint,
+            "metadata": self.meta("kubernetes", "default", labels=labels),
+            "subsets": subsets,
+        }
+        yield "discovery.k8s.io", "endpointslices", "default", "kubernetes", {
+            "kind": "EndpointSlice",
+            "apiVersion": "discovery.k8s.io/v1",
+            "metadata": self.meta(
+                "kubernetes", "default", labels={"kubernetes.io/service-name": "kubernetes"}, generation=1
+            ),
+            "addressType": "IPv6" if ":" in self.address else "IPv4",
+            "endpoints": [{"addresses": [self.address], "conditions": {"ready": True}}],
+            "ports": ports,
+        }
+        yield "networking.k8s.io", "servicecidrs", "", "kubernetes", {
+            "kind": "ServiceCIDR",
+            "apiVersion": "networking.k8s.io/v1",
+            "metadata": self.meta("kubernetes", generation=1),
+            "spec": {"cidrs": [str(self.api.allocators.network)]},
+            "status": {
+                "conditions": [
+                    {
+                        "type": "Ready",
+                        "status": "True",
+                        "lastTransitionTime": format_time(self.api.clock()),
+                        "reason": "",
+                        "message": "Kubernetes default Service CIDR is ready",
+                    }
+                ]
+            },
+        }
+        for name, value, text in CRITICAL:
+            yield "scheduling.k8s.io", "priorityclasses", "", name, {
+                "kind": "PriorityClass",
+                "apiVersion": "scheduling.k8s.io/v1",
+                "metadata": self.meta(name, generation=1),
+                "value": value,
+                "description": text,
+                "preemptionPolicy": "PreemptLowerPriority",
+            }
+        yield from self.api_services()
+
+    def api_services(self) -> Iterator[tuple[str, str, str, str, Obj]]:
+        for index, (group, versions) in enumerate(self.api.registry.groups()):
+            for order, version in enumerate(versions):
+                name = f"{version}.{group}"
+                yield "apiregistration.k8s.io", "apiservices", "", name, {
+                    "kind": "APIService",
+                    "apiVersion": "apiregistration.k8s.io/v1",
+                    "metadata": self.meta(name, labels={"kube-aggregator.kubernetes.io/automanaged": "onstart"}),
+                    "spec": {
+                        **({"group": group} if group else {}),
+                        "version": version,
+                        "groupPriorityMinimum": 18000 - 50 * index,
+                        "versionPriority": max(1, 15 - order),
+                    },
+                    "status": {
+                        "conditions": [
+                            {
+                                "type": "Available",
+                                "status": "True",
+                                "lastTransitionTime": format_time(self.api.clock()),
+                                "reason": "Local",
+                                "message": "Local APIServices are always available",
+                            }
+                        ]
+                    },
+                }
+
+    async def repair_services(self) -> None:
+        """Every Service has its addresses and ports written down; what is written down for no Service is let go."""
+        await self.api.allocators.repair(self.api)
+
+    def follow(self) -> None:
+        """Furnish namespaces as they come to be."""
+
+        def came(entry: Entry, kind: EventType) -> None:
+            if kind == "ADDED":
+                task = asyncio.get_running_loop().create_task(self.furnish(entry.record.key))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+        self.api.namespaces.watchers.add(Watcher("", "", None, came))

@@ -1,0 +1,171 @@
+"""The chain: one request through all its stages to a reply.
+
+Route, authenticate, authorize, then the verb; what the verb raises becomes a Status. Reads answer in the caller's
+frame, everything that must wait as a coroutine.
+
+Source of the order: k8s.io/apiserver/pkg/server/config.go (DefaultBuildHandlerChain)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sampan.api import errors
+from sampan.api.kind import Kind
+from sampan.apiserver import replies, reviews, routing
+from sampan.apiserver.api import Api
+from sampan.apiserver.authentication import User, authenticate
+from sampan.apiserver.authorization import authorize
+from sampan.apiserver.call import Call
+from sampan.apiserver.http.messages import Request, Response
+from sampan.apiserver.negotiation import Accept, negotiate
+from sampan.apiserver.options import parse_query
+from sampan.apiserver.resource import Resource
+from sampan.apiserver.routing import RequestInfo
+from sampan.apiserver.subresources import binding, handler
+from sampan.apiserver.verbs.create import create
+from sampan.apiserver.verbs.delete import delete
+from sampan.apiserver.verbs.deletecollection import deletecollection
+from sampan.apiserver.verbs.get import get
+from sampan.apiserver.verbs.list import list_
+from sampan.apiserver.verbs.patch import patch
+from sampan.apiserver.verbs.update import update
+from sampan.apiserver.verbs.watch import watch
+from sampan.store.contract import StoreError
+
+log = logging.getLogger("sampan.apiserver")
+REQUEST_SECONDS = 60
+Result = Response | Awaitable[Response]
+Verb = Callable[[Call], Result]
+
+VERBS: dict[str, Verb] = {
+    "get": get,
+    "list": list_,
+    "watch": watch,
+    "create": create,
+    "update": update,
+    "patch": patch,
+    "delete": delete,
+    "deletecollection": deletecollection,
+}
+READ_ONLY = {"get", "list", "watch"}
+NOT_ALLOWED = "the server does not allow this method on the requested resource"
+Static = Callable[[Request, RequestInfo, dict[str, str]], Response | None]
+
+
+class Handler:
+    """The application behind the protocol. `static` answers what is no resource: discovery, OpenAPI, health."""
+
+    def __init__(self, api: Api, static: Static) -> None:
+        self.api = api
+        self.static = static
+
+    def __call__(self, request: Request) -> Result:
+        info: RequestInfo | None = None
+        accept = Accept()
+        started = self.api.clock()
+        try:
+            info = routing.parse(request.method, request.raw_path)
+            if info is None:
+                raise errors.no_such_path()
+            user = authenticate(request)
+            query = parse_query(request.query)
+            if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
+                info.verb = "watch"
+            authorize(user, info)
+            if not info.is_resource:
+                reply = self.static(request, info, query)
+                return reply if reply is not None else replies.text_reply(404, "404 page not found\n")
+            accept = negotiate(request.headers.get("accept", ""))
+            result = self.dispatch(request, info, query, user, accept)
+        except Exception as error:
+            return self._finish(info, started, self.failed(error, accept))
+        if isinstance(result, Response):
+            return self._finish(info, started, result)
+        return self._wait(result, info, accept, started)
+
+    async def _wait(self, result: Awaitable[Response], info: RequestInfo, accept: Accept, started: float) -> Response:
+        kind = "readOnly" if info.verb in READ_ONLY else "mutating"
+        inflight = self.api.metrics.inflight
+        inflight[kind] += 1
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                reply = await result
+        except TimeoutError:
+            late = errors.timeout("request did not complete within the allotted timeout")
+            reply = replies.error_reply(late, accept.media)
+        except Exception as error:
+            reply = self.failed(error, accept)
+        finally:
+            inflight[kind] -= 1
+        return self._finish(info, started, reply)
+
+    def _finish(self, info: RequestInfo | None, started: float, reply: Response) -> Response:
+        if info is not None:
+            took = self.api.clock() - started
+            verb = info.verb.upper()
+            self.api.metrics.request(
+                verb, info.group, info.version, info.resource, info.subresource, reply.code, max(took, 0.0)
+            )
+        return reply
+
+    def failed(self, error: Exception, accept: Accept) -> Response:
+        """A Status for whatever was raised; what we did not foresee is logged and told without detail."""
+        if isinstance(error, errors.StatusError):
+            return replies.error_reply(error, accept.media)
+        if isinstance(error, StoreError):
+            log.error("store: %s", error)
+            return replies.error_reply(errors.unavailable(f"storage is not available: {error}"), accept.media)
+        log.error("internal error", exc_info=error)
+        return replies.error_reply(errors.internal("see the server's log"), accept.media)
+
+    def dispatch(self, request: Request, info: RequestInfo, query: dict[str, str], user: User, accept: Accept) -> Result:
+        kind = self.api.registry.get(info.group, info.version, info.resource)
+        if kind is None:
+            if not any(info.version in versions for group, versions in self.api.registry.groups() if group == info.group):
+                return replies.text_reply(404, "404 page not found\n")
+            raise errors.no_such_path()
+        if info.namespace and not kind.names.namespaced and info.resource != "namespaces":
+            raise errors.no_such_path()
+        call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind))
+        if info.subresource:
+            return self._subresource(call)
+        if info.verb not in kind.names.verbs or (info.verb == "create" and info.name):
+            raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
+        if kind.names.namespaced and not info.namespace and info.verb not in ("list", "watch", "deletecollection"):
+            raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
+        if kind.names.kind in reviews.ANSWERS:
+            return reviews.answer(call)
+        if info.resource == "bindings":
+            call.kind = self._kind("", "v1", "pods")
+            call.resource = self._resource(call.kind)
+            return binding.serve(call)
+        return VERBS[info.verb](call)
+
+    def _kind(self, group: str, version: str, resource: str) -> Kind:
+        kind = self.api.registry.get(group, version, resource)
+        assert kind is not None
+        return kind
+
+    def _resource(self, kind: Kind) -> Resource:
+        if "list" in kind.names.verbs:
+            return self.api.resource(kind)
+        # reviews and bindings are stored nowhere; they never touch it
+        return Resource(kind, self.api.namespaces)
+
+    def _subresource(self, call: Call) -> Result:
+        info, names = call.info, call.kind.names
+        found = next((sub for sub in names.subresources if sub.name == info.subresource), None)
+        if found is None:
+            raise errors.no_such_path()
+        if info.verb not in found.verbs:
+            raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
+        if names.namespaced and not info.namespace:
+            raise errors.no_such_path()
+        special = handler(names.resource, info.subresource)
+        if special is not None:
+            return special(call)
+        return VERBS[info.verb](call)
+
