@@ -1,0 +1,182 @@
+"""The API server as a process has it: store, API, handler and sockets, put together.
+
+    server = ApiServer(ApiServerConfig(...))
+    await server.start()        # serving; server.port says where
+    await server.stop()         # requests finish, watches end cleanly, the store is flushed
+
+Everything that serving does not need is imported when first asked for: starting is measured in milliseconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import ssl
+import time
+from typing import Any
+
+import orjson
+
+from sampan.api.registry import Registry
+from sampan.apiserver import health, replies
+from sampan.apiserver.api import Api
+from sampan.apiserver.bootstrap import Bootstrap
+from sampan.apiserver.config import ApiServerConfig
+from sampan.apiserver.handler import Handler
+from sampan.apiserver.http.messages import Request, Response
+from sampan.apiserver.http.server import Server
+from sampan.apiserver.routing import RequestInfo
+from sampan.store.open import create as create_store
+
+VERSION: dict[str, str] = {
+    "major": "1",
+    "minor": "37",
+    "emulationMajor": "1",
+    "emulationMinor": "37",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "36",
+    "gitVersion": "v1.37.0+sampan",
+    "gitCommit": hashlib.sha1(b"sampan").hexdigest(),
+    "gitTreeState": "clean",
+    "buildDate": "2026-11-24T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "CPython",
+    "platform": "linux/amd64",
+}
+
+
+class ApiServer:
+    """One API server. `port` is known after `start`."""
+
+    def __init__(self, config: ApiServerConfig) -> None:
+        self.config = config
+        self.store = create_store(config.store, config.data_dir)
+        self.registry = Registry()
+        self.api = Api(
+            self.registry,
+            self.store,
+            clock=time.time,
+            service_cidr=config.service_cidr,
+            node_ports=config.node_port_range,
+            event_ttl=config.event_ttl,
+        )
+        self.handler = Handler(self.api, self.static)
+        self.server: Server | None = None
+        self.stopping = False
+        self._documents: dict[str, Any] = {}
+
+    @property
+    def port(self) -> int:
+        assert self.server is not None
+        return self.server.port
+
+    async def start(self) -> None:
+        """Raises StoreError, OSError (a port in use, unreadable files)."""
+        await self.store.open()
+        await self.api.open()
+        context = self._tls()
+        config = self.config
+        self.server = Server(self.handler, ssl_context=context, hosts=config.bind_hosts, port=config.port)
+        await self.server.start()
+        ca = config.client_ca_file.read_text() if config.client_ca_file else ""
+        await Bootstrap(self.api, ca=ca, address=config.advertise_address, port=self.port).run()
+        self.api.ready = True
+        gc.collect()
+        gc.freeze()
+        # a full collection over thousands of long-lived objects stops the world for a tenth of a second
+        gc.set_threshold(50_000, 50, 100)
+
+    async def stop(self, grace: float = 5.0) -> None:
+        self.stopping = True
+        await self.api.close()
+        if self.server is not None:
+            await self.server.shutdown(grace)
+        await self.store.close()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        config = self.config
+        if config.cert_file is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(config.cert_file, config.key_file)
+        context.set_alpn_protocols(["http/1.1"])
+        if config.client_ca_file:
+            context.load_verify_locations(config.client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    # -- what is no resource -------------------------------------------------------------------------------------------
+
+    def static(self, request: Request, info: RequestInfo, query: dict[str, str]) -> Response | None:
+        """Discovery, OpenAPI, version, health and metrics; None for a path that is nothing."""
+        if request.method not in ("GET", "HEAD"):
+            return None
+        first, _, rest = info.path.lstrip("/").partition("/")
+        match first:
+            case "healthz" | "livez" | "readyz":
+                excluded = [part[8:] for part in request.query.split("&") if part.startswith("exclude=")]
+                return health.serve(first, rest, self.checks(first), query, excluded)
+            case "version":
+                return self.json(orjson.dumps(VERSION, option=orjson.OPT_INDENT_2))
+            case "metrics":
+                return self.metrics()
+            case "api" | "apis":
+                return self.discovery(request, info.path)
+            case "openapi":
+                return self.openapi(request, info.path, query)
+            case "":
+                return self.json(orjson.dumps({"paths": self.paths()}, option=orjson.OPT_INDENT_2))
+        return None
+
+    @staticmethod
+    def json(body: bytes, media: str = "application/json", **headers: str) -> Response:
+        more = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        cache = [("Cache-Control", "no-cache, private")] if "Cache_Control" not in headers else []
+        return Response(200, [("Audit-Id", replies.audit_id()), *cache, ("Content-Type", media), *more], body)
+
+    def checks(self, endpoint: str) -> dict[str, health.Check]:
+        out: dict[str, health.Check] = {"ping": lambda: "", "log": lambda: "", "etcd": lambda: ""}
+        if endpoint == "readyz":
+            out["informer-sync"] = lambda: ""
+        out["poststarthook/start-apiserver-admission-initializer"] = lambda: ""
+        out["poststarthook/start-system-namespaces-controller"] = lambda: "" if self.api.ready else "not finished"
+        out["poststarthook/bootstrap-controller"] = lambda: "" if self.api.ready else "not finished"
+        if endpoint == "readyz":
+            out["shutdown"] = lambda: "process is shutting down" if self.stopping else ""
+        return out
+
+    def metrics(self) -> Response:
+        objects = {prefix[10:-1]: len(cache.records) for prefix, cache in self.api.cache.resources.items()}
+        text = self.api.metrics.render(len(self.api.sessions), objects)
+        return Response(200, (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),), text.encode())
+
+    def paths(self) -> list[str]:
+        out = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
+        for group, versions in self.registry.groups():
+            if group:
+                out.extend([f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)])
+        out.extend(f"/{name}" for name in health.ENDPOINTS)
+        return sorted([*out, "/metrics", "/openapi/v2", "/openapi/v3", "/version"])
+
+    def discovery(self, request: Request, path: str) -> Response | None:
+        if "discovery" not in self._documents:
+            from sampan.apiserver.discovery import Discovery
+
+            self._documents["discovery"] = Discovery(self.registry)
+        return _document(request, self._documents["discovery"].serve(path.rstrip("/"), request.headers))
+
+    def openapi(self, request: Request, path: str, query: dict[str, str]) -> Response | None:
+        if "openapi" not in self._documents:
+            from sampan.apiserver.openapi.serve import OpenApi
+
+            self._documents["openapi"] = OpenApi(self.registry)
+        return _document(request, self._documents["openapi"].serve(path.rstrip("/"), query, request.headers))
+
+
+def _document(request: Request, found: tuple[int, list[tuple[str, str]], bytes] | None) -> Response | None:
+    """A document with its own headers; None: there is none."""
+    if found is None:
+        return None
+    code, headers, body = found
+    return Response(code, [("Audit-Id", replies.audit_id()), *headers], body)
