@@ -1,0 +1,57 @@
+"""Times as they stand on the wire: RFC 3339 in UTC, to the second (`Time`) or microsecond (`MicroTime`).
+
+Source: k8s.io/apimachinery/pkg/apis/meta/v1/{time,micro_time}.go
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
+)
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch. Raises ValueError for anything but RFC 3339."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
+    year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+    zone = UTC
+    if sign:
+        shift = timedelta(hours=int(hours), minutes=int(minutes))
+        zone = timezone(-shift if sign == "-" else shift)
+    micro = int((fraction or "0")[:6].ljust(6, "0"))
+    try:
+        when = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), micro, zone)
+        return when.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f'parsing time "{text}": {error}') from None
+
+
+def format_time(epoch: float) -> str:
+    return datetime.fromtimestamp(int(epoch // 1), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_micro_time(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def canonical_time(text: str) -> str:
+    """To the second, in UTC. Raises ValueError."""
+    if len(text) == 20 and text[19] == "Z" and _RFC3339.fullmatch(text):
+        parse_time(text)
+        return text
+    return _year(format_time(parse_time(text)))
+
+
+def canonical_micro_time(text: str) -> str:
+    return _year(format_micro_time(parse_time(text)))
+
+
+def _year(text: str) -> str:
+    """strftime leaves leading zeros of early years out on some platforms."""
+    head, _, tail = text.partition("-")
+    return f"{int(head):04d}-{tail}"
