@@ -1,0 +1,180 @@
+"""Metadata: the rules for names, labels, annotations, owners and finalizers of every kind.
+
+Source: k8s.io/apimachinery/pkg/api/validation/{objectmeta,generic}.go, pkg/apis/meta/v1/validation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sampan.api import names
+from sampan.api.field import ErrorList, Path
+from sampan.api.kind import Obj
+
+IMMUTABLE = "field is immutable"
+MAX_ANNOTATIONS = 256 * 1024
+FINALIZERS = {"orphan", "foregroundDeletion", "kubernetes"}
+ValidateName = Callable[[str, bool], Sequence[str]]
+
+
+def validate_object_meta(meta: Obj, namespaced: bool, validate_name: ValidateName, path: Path) -> ErrorList:
+    """Errors of a new object's metadata."""
+    out = ErrorList()
+    generate, name = meta.get("generateName", ""), meta.get("name", "")
+    if generate:
+        for problem in validate_name(generate, True):
+            out.invalid(path / "generateName", generate, problem)
+    if not name:
+        out.required(path / "name", "name or generateName is required")
+    else:
+        for problem in [*names.path_segment_name(name), *validate_name(name, False)]:
+            out.invalid(path / "name", name, problem)
+    namespace = meta.get("namespace", "")
+    if namespaced and not namespace:
+        out.required(path / "namespace", "")
+    elif namespaced:
+        for problem in names.is_dns1123_label(namespace):
+            out.invalid(path / "namespace", namespace, problem)
+    elif namespace:
+        out.forbidden(path / "namespace", "not allowed on this type")
+    _common(meta, path, out)
+    return out
+
+
+def _common(meta: Obj, path: Path, out: ErrorList) -> None:
+    if meta.get("generation", 0) < 0:
+        out.invalid(path / "generation", meta["generation"], "must be greater than or equal to 0")
+    out.extend(validate_labels(meta.get("labels"), path / "labels"))
+    out.extend(validate_annotations(meta.get("annotations"), path / "annotations"))
+    _owners(meta.get("ownerReferences") or (), path / "ownerReferences", out)
+    _finalizers(meta.get("finalizers") or (), path / "finalizers", out)
+    _managed(meta.get("managedFields") or (), path / "managedFields", out)
+
+
+def validate_labels(labels: dict[str, str] | None, path: Path) -> ErrorList:
+    out = ErrorList()
+    for key, value in sorted((labels or {}).items()):
+        for problem in names.is_qualified_name(key):
+            out.invalid(path, key, problem)
+        for problem in names.is_valid_label_value(value):
+            out.invalid(path, value, problem)
+    return out
+
+
+def validate_annotations(annotations: dict[str, str] | None, path: Path) -> ErrorList:
+    out = ErrorList()
+    total = 0
+    for key, value in sorted((annotations or {}).items()):
+        for problem in names.is_qualified_name(key.lower()):
+            out.invalid(path, key, problem)
+        total += len(key.encode()) + len(value.encode())
+    if total > MAX_ANNOTATIONS:
+        out.too_long(path, MAX_ANNOTATIONS)
+    return out
+
+
+def _owners(owners: Sequence[Obj], path: Path, out: ErrorList) -> None:
+    controller = ""
+    for index, owner in enumerate(owners):
+        here = path @ index
+        version = owner.get("apiVersion", "")
+        if not version or version.count("/") > 1 or version.endswith("/"):
+            out.invalid(here / "apiVersion", version, "version must not be empty")
+        if not owner.get("kind"):
+            out.invalid(here / "kind", "", "must not be empty")
+        if not owner.get("name"):
+            out.invalid(here / "name", "", "must not be empty")
+        if not owner.get("uid"):
+            out.invalid(here / "uid", "", "must not be empty")
+        if version == "v1" and owner.get("kind") == "Event":
+            out.invalid(here, {}, "/v1, Kind=Event is disallowed from being an owner")
+        if owner.get("controller"):
+            this = owner.get("name", "")
+            if controller:
+                detail = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {this}'
+                out.invalid(path, list(owners), detail)
+            controller = controller or this
+
+
+def _finalizers(finalizers: Sequence[str], path: Path, out: ErrorList) -> None:
+    for index, name in enumerate(finalizers):
+        for problem in names.is_qualified_name(name):
+            out.invalid(path, name, problem)
+        if "/" not in name and name not in FINALIZERS:
+            out.invalid(path @ index, name, "name is neither a standard finalizer name nor is it fully qualified")
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        detail = "finalizer foregroundDeletion and orphan cannot be both set"
+        out.invalid(path, "orphan", detail)
+
+
+def _managed(entries: Sequence[Obj], path: Path, out: ErrorList) -> None:
+    for index, entry in enumerate(entries):
+        here = path @ index
+        if entry.get("operation") not in ("Apply", "Update"):
+            out.invalid(here / "operation", entry.get("operation", ""), "must be `Apply` or `Update`")
+        if entry.get("fieldsType", "") not in ("", "FieldsV1"):
+            out.invalid(here / "fieldsType", entry["fieldsType"], "must be `FieldsV1`")
+        if len(entry.get("manager", "").encode()) > 128:
+            out.too_long(here / "manager", 128)
+
+
+def validate_object_meta_update(new: Obj, old: Obj, path: Path) -> ErrorList:
+    """Errors of changed metadata: what never changes, and what may only shrink once deletion has begun."""
+    out = ErrorList()
+    if old.get("deletionTimestamp"):
+        added = [item for item in new.get("finalizers") or () if item not in (old.get("finalizers") or ())]
+        if added:
+            shown = "[" + " ".join(f'"{item}"' for item in added) + "]"
+            detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
+            out.forbidden(path / "finalizers", detail.replace('["', '[]string{"').replace('"]', '"}').replace('" "', '", "'))
+    for field in ("name", "namespace", "uid", "creationTimestamp"):
+        if new.get(field) != old.get(field):
+            out.invalid(path / field, new.get(field), IMMUTABLE)
+    _common(new, path, out)
+    if new.get("generation", 0) < old.get("generation", 0):
+        out.invalid(path / "generation", new.get("generation", 0), "must not be decremented")
+    return out
+
+
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def validate_label_selector(selector: Obj | None, path: Path, allow_invalid_values: bool = False) -> ErrorList:
+    out = ErrorList()
+    if selector is None:
+        return out
+    for key, value in sorted((selector.get("matchLabels") or {}).items()):
+        for problem in names.is_qualified_name(key):
+            out.invalid(path / "matchLabels", key, problem)
+        for problem in () if allow_invalid_values else names.is_valid_label_value(value):
+            out.invalid(path / "matchLabels", value, problem)
+    for index, item in enumerate(selector.get("matchExpressions") or ()):
+        here = path / "matchExpressions" @ index
+        operator, values = item.get("operator", ""), item.get("values") or []
+        if operator in ("In", "NotIn") and not values:
+            out.required(here / "values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif operator in ("Exists", "DoesNotExist") and values:
+            out.forbidden(here / "values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        elif operator not in _OPERATORS:
+            out.invalid(here / "operator", operator, "not a valid selector operator")
+        for problem in names.is_qualified_name(item.get("key", "")):
+            out.invalid(here / "key", item.get("key", ""), problem)
+        for at, value in enumerate(() if allow_invalid_values else values):
+            for problem in names.is_valid_label_value(value):
+                out.invalid(here / "values" @ at, value, problem)
+    return out
+
+
+def validate_immutable(new: Any, old: Any, path: Path) -> ErrorList:
+    out = ErrorList()
+    if new != old:
+        out.invalid(path, new, IMMUTABLE)
+    return out
+
+
+def validate_nonnegative(value: int, path: Path) -> ErrorList:
+    out = ErrorList()
+    if value < 0:
+        out.invalid(path, value, "must be greater than or equal to 0")
+    return out
