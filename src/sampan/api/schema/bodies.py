@@ -1,0 +1,185 @@
+"""Request bodies before they have a type: JSON, YAML or protobuf, and what kind they say they are.
+
+Source: k8s.io/apimachinery/pkg/runtime/serializer/{json,protobuf}; apiserver handlers/rest.go (transformDecodeError)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.schema import protobuf
+from sampan.api.schema.nodes import Struct
+
+Gvk = tuple[str, str, str]
+Resolve = Callable[[str, str, str], Struct | None]
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
+
+
+def read_body(
+    data: bytes, content_type: str, *, default_gvk: Gvk, resolve: Resolve, want_duplicates: bool
+) -> tuple[dict[str, Any], Gvk, list[str]]:
+    """The parsed object, its kind, and `duplicate field "..."` texts. Raises 400, 415."""
+    media = content_type.split(";")[0].strip().lower() or JSON
+    duplicates: list[str] = []
+    if media == PROTOBUF:
+        raw = _protobuf(data, default_gvk, resolve)
+    elif media in (JSON, YAML, "text/yaml"):
+        try:
+            raw = parse_json(data) if media == JSON else parse_yaml(data)
+        except errors.StatusError as error:
+            raise unrecognized(data, default_gvk, error.message) from None
+        if not isinstance(raw, dict):
+            said = f"couldn't get version/kind; json parse error: json: cannot unmarshal {_word(raw)} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+            raise unrecognized(data, default_gvk, said)
+        if want_duplicates:
+            duplicates = duplicate_fields(data, raw) if media == JSON else _yaml_duplicates(data)
+    else:
+        raise errors.unsupported_media_type((JSON, YAML, PROTOBUF))
+    return raw, _gvk(raw, default_gvk, resolve, data), duplicates
+
+
+def parse_json(data: bytes) -> Any:
+    """Raises 400."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def parse_yaml(data: bytes) -> Any:
+    """JSON or YAML. Raises 400, also for aliases, which can blow a document up."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            for token in yaml.parse(data, Loader=loader):
+                if isinstance(token, yaml.AliasEvent):
+                    raise errors.bad_request("error decoding YAML: aliases are not accepted") from None
+            return _jsonable(yaml.load(data, Loader=loader))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            said = str(error).replace("\n", " ")
+            raise errors.bad_request(f"error decoding YAML: {said}") from None
+
+
+def _jsonable(value: Any) -> Any:
+    """YAML's dates as text, and only string keys."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else json.dumps(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _protobuf(data: bytes, default_gvk: Gvk, resolve: Resolve) -> dict[str, Any]:
+    try:
+        api_version, kind, raw = protobuf.envelope(data)
+        group, _, version = api_version.rpartition("/")
+        struct = resolve(group, version, kind) if kind else resolve(*default_gvk)
+        if struct is None:
+            raise _not_registered(group, version, kind)
+        out = protobuf.message(struct, raw)
+    except protobuf.Malformed as error:
+        raise unrecognized(data, default_gvk, str(error)) from None
+    return {"apiVersion": api_version, "kind": kind, **out} if kind else out
+
+
+def _gvk(raw: dict[str, Any], default: Gvk, resolve: Resolve, data: bytes) -> Gvk:
+    api_version, kind = raw.get("apiVersion"), raw.get("kind")
+    if not isinstance(api_version, str | None) or not isinstance(kind, str | None):
+        said = "couldn't get version/kind; json parse error: json: cannot unmarshal value into Go struct field .kind of type string"
+        raise unrecognized(data, default, said)
+    if not api_version and not kind:
+        return default
+    if not kind:
+        kind = default[2]
+    if not api_version:
+        group, version = default[:2]
+    else:
+        group, _, version = api_version.rpartition("/")
+    if resolve(group, version, kind) is None:
+        raise _not_registered(group, version, kind, default[2])
+    return group, version, kind
+
+
+def _not_registered(group: str, version: str, kind: str, expected: str = "") -> errors.StatusError:
+    shown = f"{group}/{version}" if group else version
+    why = f'no kind "{kind}" is registered for version "{shown}" in scheme {SCHEME}'
+    return errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {expected or kind}: {why}')
+
+
+def unrecognized(data: bytes, expected: Gvk, why: str) -> errors.StatusError:
+    kind = expected[2]
+    summary = "empty" if not data else data[:30].hex() + (" ..." if len(data) > 30 else "")
+    text = f"the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+    return errors.bad_request(text)
+
+
+def _word(value: Any) -> str:
+    return {list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(type(value), "null")
+
+
+def duplicate_fields(data: bytes, parsed: dict[str, Any]) -> list[str]:
+    """Keys given twice. Almost always there are none, and counting colons after quotes shows it."""
+    if data.count(b'":') == orjson.dumps(parsed).count(b'":'):
+        return []
+    found: list[str] = []
+
+    class Pairs(dict[str, Any]):
+        twice: tuple[str, ...] = ()
+
+    def build(pairs: list[tuple[str, Any]]) -> Pairs:
+        out = Pairs()
+        twice = []
+        for key, value in pairs:
+            if key in out:
+                twice.append(key)
+            out[key] = value
+        out.twice = tuple(dict.fromkeys(twice))
+        return out
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, Pairs):
+            found.extend(f'duplicate field "{path}{key}"' for key in value.twice)
+            for key, item in value.items():
+                walk(item, f"{path}{key}.")
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                walk(item, f"{path[:-1]}[{index}].")
+
+    try:
+        walk(json.loads(data, object_pairs_hook=build), "")
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+def _yaml_duplicates(data: bytes) -> list[str]:
+    import yaml
+
+    found: list[str] = []
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, item in node.value:
+                if key.value in seen:
+                    found.append(f'duplicate field "{path}{key.value}"')
+                seen.add(key.value)
+                walk(item, f"{path}{key.value}.")
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                walk(item, f"{path[:-1]}[{index}].")
+
+    walk(yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), "")
+    return list(dict.fromkeys(found))
