@@ -40,7 +40,10 @@ def body_of(value: bytes, revision: int) -> bytes:
 def encode(obj: Obj) -> bytes:
     """An object as it is stored: kind, apiVersion and metadata first, no resourceVersion."""
     meta = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
-    return orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj, "metadata": meta})
+    out = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta}
+    for name, value in obj.items():
+        out.setdefault(name, value)
+    return orjson.dumps(out)
 
 
 class Record:
