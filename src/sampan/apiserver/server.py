@@ -50,7 +50,7 @@ class ApiServer:
 
     def __init__(self, config: ApiServerConfig) -> None:
         self.config = config
-        self.store = create_store(config.store, config.data_dir)
+        self.store = create_store(config.store, config.data_dir, config.etcd_tls)
         self.registry = Registry()
         self.api = Api(
             self.registry,
