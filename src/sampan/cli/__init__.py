@@ -1,0 +1,16 @@
+"""The `sampan` command. `apiserver` is taken out before the rest is imported: it must be serving within a blink."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run what the arguments say; exits."""
+    if len(sys.argv) > 1 and sys.argv[1] == "apiserver":
+        from sampan.cli.apiserver import main as apiserver
+
+        sys.exit(apiserver(sys.argv[2:]))
+    from sampan.cli.commands import cli
+
+    cli(prog_name="sampan")

@@ -1,0 +1,100 @@
+"""`sampan apiserver`: the API server in the foreground, with upstream's names for its flags.
+
+Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sampan.apiserver.config import ApiServerConfig
+from sampan.store.open import EtcdTls
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="sampan apiserver", description="Serve the Kubernetes API in the foreground.")
+    out.add_argument("--bind-address", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    out.add_argument("--advertise-address", help="address that clients in the cluster use")
+    out.add_argument("--secure-port", type=int, default=6443, help="port to listen on (default: %(default)s)")
+    out.add_argument("--tls-cert-file", type=Path, help="the server's certificate")
+    out.add_argument("--tls-private-key-file", type=Path, help="its key")
+    out.add_argument("--client-ca-file", type=Path, help="CA whose client certificates are believed")
+    out.add_argument("--service-account-key-file", type=Path, help="key that verifies service account tokens")
+    out.add_argument("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of cluster IPs")
+    out.add_argument("--service-node-port-range", default="30000-32767", help="range of node ports")
+    out.add_argument("--storage", default="sqlite", help="memory, sqlite or etcd=URL,... (default: %(default)s)")
+    out.add_argument("--etcd-servers", help="URLs of an etcd cluster, separated by commas")
+    out.add_argument("--etcd-cafile", type=Path)
+    out.add_argument("--etcd-certfile", type=Path)
+    out.add_argument("--etcd-keyfile", type=Path)
+    out.add_argument("--data-dir", type=Path, help="where the sqlite store keeps its file")
+    out.add_argument("--event-ttl", type=int, default=3600, help="seconds that events are kept (default: %(default)s)")
+    out.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    return out
+
+
+def main(arguments: list[str]) -> int:
+    """The process's exit code."""
+    options = parser().parse_args(arguments)
+    level = logging.DEBUG if options.v > 3 else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    low, _, high = options.service_node_port_range.partition("-")
+    config = ApiServerConfig(
+        bind_hosts=tuple(options.bind_address.split(",")),
+        port=options.secure_port,
+        cert_file=options.tls_cert_file,
+        key_file=options.tls_private_key_file,
+        client_ca_file=options.client_ca_file,
+        store=f"etcd={options.etcd_servers}" if options.etcd_servers else options.storage,
+        data_dir=options.data_dir or Path.cwd(),
+        etcd_tls=EtcdTls(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile),
+        service_cidr=options.service_cluster_ip_range,
+        node_port_range=(int(low), int(high)),
+        advertise_address=options.advertise_address or options.bind_address.split(",")[0],
+        event_ttl=options.event_ttl,
+    )
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    with runner:
+        return runner.run(_serve(config, options.ready_fd))
+
+
+async def _serve(config: ApiServerConfig, ready_fd: int | None) -> int:
+    from sampan.apiserver.server import ApiServer
+    from sampan.store.contract import StoreError
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        server = ApiServer(config)
+        await server.start()
+    except (StoreError, OSError, ValueError) as error:
+        return _tell(ready_fd, str(error))
+    logging.getLogger("sampan").info("serving on port %d", server.port)
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+    await stop.wait()
+    await server.stop()
+    return 0
+
+
+def _tell(ready_fd: int | None, why: str) -> int:
+    if ready_fd is not None:
+        os.write(ready_fd, why.encode()[:2000])
+        os.close(ready_fd)
+    print(f"sampan apiserver: {why}\ncheck the flags with `sampan apiserver --help`", file=sys.stderr)
+    return 1

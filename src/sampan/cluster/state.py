@@ -1,0 +1,128 @@
+"""Where a cluster lives on disk, and whether its processes do.
+
+    $SAMPAN_HOME/clusters/NAME/   (default ~/.local/share/sampan)
+        cluster.json    how it was brought up: port, store
+        pki/            certificates and keys
+        state.db        the store
+        apiserver.log   the server's output
+        apiserver.pid   process id and start time, so that a reused id is not mistaken for ours
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sampan.cluster.errors import ClusterError
+
+_NAME = re.compile("[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", re.ASCII)
+
+
+def home() -> Path:
+    named = os.environ.get("SAMPAN_HOME", "")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_DATA_HOME", "") or Path.home() / ".local" / "share") / "sampan"
+
+
+@dataclass(slots=True)
+class Settings:
+    port: int
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster's directory."""
+
+    name: str
+    directory: Path
+
+    @property
+    def pki(self) -> Path:
+        return self.directory / "pki"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "apiserver.log"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "state.db"
+
+    def exists(self) -> bool:
+        return (self.directory / "cluster.json").exists()
+
+    def settings(self) -> Settings | None:
+        try:
+            raw = json.loads((self.directory / "cluster.json").read_text())
+            return Settings(int(raw["port"]), str(raw["store"]))
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def save(self, settings: Settings) -> None:
+        scratch = self.directory / "cluster.json.part"
+        scratch.write_text(json.dumps(asdict(settings)) + "\n")
+        os.replace(scratch, self.directory / "cluster.json")
+
+    def pid(self) -> int | None:
+        """The running API server's process id."""
+        try:
+            pid, started = (self.directory / "apiserver.pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        return int(pid) if start_time(int(pid)) == started else None
+
+    def note_pid(self, pid: int) -> None:
+        (self.directory / "apiserver.pid").write_text(f"{pid} {start_time(pid)}\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one `up` or `down` at a time. Raises ClusterError."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = open(self.directory / "lock", "w")
+        except OSError as error:
+            raise ClusterError(
+                f"cannot write to {self.directory}: {error.strerror}",
+                "make it writable, or set SAMPAN_HOME to a directory that is",
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ClusterError(
+                    f"another command is working on cluster {self.name}", "wait for it to end, then try again"
+                ) from None
+            yield
+
+
+def find(name: str) -> Cluster:
+    """Raises ClusterError for a name that cannot be one."""
+    if not _NAME.fullmatch(name):
+        raise ClusterError(
+            f"{name!r} cannot be the name of a cluster", "use lower case letters, digits and '-', at most 42 of them"
+        )
+    return Cluster(name, home() / "clusters" / name)
+
+
+def all_clusters() -> list[Cluster]:
+    root = home() / "clusters"
+    found = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [cluster for cluster in (Cluster(path.name, path) for path in found) if cluster.exists()]
+
+
+def start_time(pid: int) -> str:
+    """When a process began, in ticks since boot; empty when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
