@@ -81,12 +81,13 @@ def _field(package_name: str, name: str, text: str) -> Field:
     node: Node = _SCALARS[kind] if kind in _SCALARS else _reference(package_name, kind)
     patch = next((w[2:] for w in words if w.startswith("p=")), "")
     directives, _, patch_key = patch.partition(":")
-    atomic = "Ma" in words
+    # for a list: marked atomic, where most without a mark are treated so
+    atomic = "Ma" in words or (card == "[" and "a" in words)
     if card == "[":
         keys = next((tuple(w[2:].split(",")) for w in words if w.startswith("m=")), ())
         node = ListOf(node, "map" if keys else "set" if "s" in words else "atomic", keys)
     elif card:
-        node = MapOf(ListOf(node) if card == "{[" else node, atomic)
+        node = MapOf(ListOf(node) if card == "{[" else node, "Ma" in words)
     enum = next((w[2:] for w in words if w.startswith("e=")), "")
     default = next((w[2:] for w in words if w.startswith("d=")), None)
     return Field(

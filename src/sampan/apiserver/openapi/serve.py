@@ -1,0 +1,123 @@
+"""`/openapi/v2` and `/openapi/v3`: which document, in which form, with which caching.
+
+Source: k8s.io/kube-openapi/pkg/handler/handler.go, pkg/handler3/handler.go
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import time
+from collections.abc import Mapping
+
+import orjson
+
+from sampan.api.registry import Registry
+
+Document = tuple[int, list[tuple[str, str]], bytes]
+JSON = "application/json"
+#: with a dot: an `@` in a reply's media type makes kubectl 1.27 and older give up
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+YEAR = 365 * 24 * 3600
+
+
+class OpenApi:
+    """The documents as bytes, made when first asked for and again when the registry changes."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._generation = -1
+        self._cache: dict[str, tuple[bytes, str]] = {}
+
+    def serve(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Document | None:
+        if self._generation != self.registry.generation:
+            self._generation, self._cache = self.registry.generation, {}
+        accept = headers.get("accept", "")
+        if path == "/openapi/v2":
+            return self._v2(accept, headers)
+        if path == "/openapi/v3":
+            return 200, [("Cache-Control", "no-cache, private"), ("Content-Type", JSON)], self._index()
+        if path.startswith("/openapi/v3/"):
+            return self._v3(path.removeprefix("/openapi/v3/"), query, headers)
+        return None
+
+    # -- v3 ------------------------------------------------------------------------------------------------------------
+
+    def _paths(self) -> dict[str, tuple[str, str]]:
+        out = {}
+        for group, versions in self.registry.groups():
+            for version in versions:
+                out[f"apis/{group}/{version}" if group else f"api/{version}"] = (group, version)
+        return out
+
+    def _found(self, path: str) -> tuple[bytes, str] | None:
+        if path not in self._cache:
+            gv = self._paths().get(path)
+            if gv is None:
+                return None
+            from sampan.apiserver.openapi import v3
+
+            self._cache[path] = _hashed(v3.document(self.registry, *gv))
+        return self._cache[path]
+
+    def _index(self) -> bytes:
+        if "index" not in self._cache:
+            paths = {}
+            for path, (group, version) in self._paths().items():
+                # a hash of what the document is made from, so that the index needs none of the documents
+                digest = self._hash(group, version)
+                paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
+            self._cache["index"] = _hashed(orjson.dumps({"paths": paths}))
+        return self._cache["index"][0]
+
+    def _hash(self, group: str, version: str) -> str:
+        names = self.registry.names(group, version)
+        seed = f"{group}/{version} {self.registry.generation} {names!r}"
+        return hashlib.sha512(seed.encode()).hexdigest().upper()
+
+    def _v3(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Document | None:
+        accept = headers.get("accept", "")
+        if accept and not any(word in accept for word in (JSON, "*/*", "application/*")):
+            return 406, [("Content-Type", "text/plain")], b"406 not acceptable\n"
+        found = self._found(path)
+        if found is None:
+            return None
+        body = found[0]
+        etag = self._hash(*self._paths()[path])
+        asked = query.get("hash", "")
+        if asked and asked != etag:
+            return 301, [("Location", f"/openapi/v3/{path}?hash={etag}")], b""
+        out = [("Content-Type", JSON), ("ETag", f'"{etag}"'), ("Vary", "Accept")]
+        if asked:
+            expires = email.utils.formatdate(time.time() + YEAR, usegmt=True)
+            out += [("Cache-Control", "public, immutable"), ("Expires", expires)]
+        else:
+            out.append(("Cache-Control", "no-cache, private"))
+        if headers.get("if-none-match", "").strip('"') == etag:
+            return 304, out, b""
+        return 200, out, body
+
+    # -- v2 ------------------------------------------------------------------------------------------------------------
+
+    def _v2(self, accept: str, headers: Mapping[str, str]) -> Document:
+        protobuf = "proto-openapi.spec.v2" in accept and not accept.strip().startswith(JSON)
+        key = "v2pb" if protobuf else "v2"
+        if key not in self._cache:
+            from sampan.apiserver.openapi import gnostic, v2
+
+            document = v2.document(self.registry)
+            self._cache[key] = _hashed(gnostic.document(document) if protobuf else orjson.dumps(document))
+        body, etag = self._cache[key]
+        out = [
+            ("Content-Type", PROTOBUF if protobuf else JSON),
+            ("ETag", f'"{etag}"'),
+            ("Vary", "Accept"),
+            ("Cache-Control", "no-cache, private"),
+        ]
+        if headers.get("if-none-match", "").strip('"') == etag:
+            return 304, out, b""
+        return 200, out, body
+
+
+def _hashed(body: bytes) -> tuple[bytes, str]:
+    return body, hashlib.sha512(body).hexdigest().upper()
