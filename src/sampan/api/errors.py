@@ -189,7 +189,10 @@ def timeout(message: str, retry_after: int = 0) -> StatusError:
 def resource_version_too_large(asked: int, current: int) -> StatusError:
     """504 that clients recognise by its cause and retry after a second."""
     message = f"Too large resource version: {asked}, current: {current}"
-    details = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}
+    details = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
     return StatusError(504, "Timeout", f"Timeout: {message}", details, (("Retry-After", "1"),))
 
 

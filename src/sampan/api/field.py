@@ -129,7 +129,9 @@ class ErrorList(list[FieldError]):
     def not_supported(self, path: Path, value: Any, supported: Iterable[str]) -> None:
         """`Unsupported value: "x": supported values: "A", "B"`; the values are sorted, as upstream sorts sets."""
         shown = ", ".join(go_quote(item) for item in sorted(supported))
-        self.append(FieldError("FieldValueNotSupported", str(path), value, f"supported values: {shown}" if shown else ""))
+        self.append(
+            FieldError("FieldValueNotSupported", str(path), value, f"supported values: {shown}" if shown else "")
+        )
 
     def forbidden(self, path: Path, detail: str) -> None:
         self.append(FieldError("FieldValueForbidden", str(path), "", detail))

@@ -136,7 +136,9 @@ def is_domain_prefixed_path(text: str) -> list[str]:
         return ['must be a domain-prefixed path (such as "acme.io/foo")']
     problems = is_dns1123_subdomain(domain)
     if not re.fullmatch(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", path):
-        problems.append(_regex("a valid path must consist of valid RFC 3986 path characters", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"))
+        problems.append(
+            _regex("a valid path must consist of valid RFC 3986 path characters", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+        )
     return problems
 
 
@@ -194,7 +196,9 @@ def is_config_map_key(text: str) -> list[str]:
 def is_http_header_name(text: str) -> list[str]:
     if _HTTP_HEADER.fullmatch(text):
         return []
-    return [_regex("a valid HTTP header must consist of alphanumeric characters or '-'", "[-A-Za-z0-9]+", "X-Header-Name")]
+    return [
+        _regex("a valid HTTP header must consist of alphanumeric characters or '-'", "[-A-Za-z0-9]+", "X-Header-Name")
+    ]
 
 
 def is_percent(text: str) -> list[str]:

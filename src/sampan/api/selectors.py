@@ -147,7 +147,9 @@ class _Parser:
         _check_key(key)
         if negated:
             if self.peek() not in ("", ","):
-                raise ValueError(f"unable to parse requirement: found '{self.peek()}', expected: ',' or 'end of string'")
+                raise ValueError(
+                    f"unable to parse requirement: found '{self.peek()}', expected: ',' or 'end of string'"
+                )
             return Requirement(key, "!")
         token = self.peek()
         if token in ("", ","):
@@ -159,7 +161,9 @@ class _Parser:
         values = self.value_set() if operator in _WORDS else (self.exact_value(),)
         if operator in ("gt", "lt") and not values[0].lstrip("-").isdigit():
             shown = "values[0]: Invalid value: " + _quoted(values[0])
-            raise ValueError(f"unable to parse requirement: {shown}: for 'Gt', 'Lt' operators, the value must be an integer")
+            raise ValueError(
+                f"unable to parse requirement: {shown}: for 'Gt', 'Lt' operators, the value must be an integer"
+            )
         for index, value in enumerate(values):
             _check_value(key, index, value)
         return Requirement(key, operator, values)
@@ -174,7 +178,9 @@ class _Parser:
 
     def value_set(self) -> tuple[str, ...]:
         if self.take() != "(":
-            raise ValueError(f"unable to parse requirement: found '{self.tokens[self.at - 1] if self.at <= len(self.tokens) else ''}', expected: '('")
+            raise ValueError(
+                f"unable to parse requirement: found '{self.tokens[self.at - 1] if self.at <= len(self.tokens) else ''}', expected: '('"
+            )
         out: list[str] = []
         expect_value = True
         while True:
@@ -208,7 +214,9 @@ def _check_value(key: str, index: int, value: str) -> None:
     problems = names.is_valid_label_value(value)
     if problems:
         where = f"values[{index}][{key}]"
-        raise ValueError(f"unable to parse requirement: {where}: Invalid value: {_quoted(value)}: {'; '.join(problems)}")
+        raise ValueError(
+            f"unable to parse requirement: {where}: Invalid value: {_quoted(value)}: {'; '.join(problems)}"
+        )
 
 
 _FROM_OBJECT = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}

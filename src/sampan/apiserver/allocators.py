@@ -225,7 +225,11 @@ class Allocators:
             elif asked not in before:
                 why = self._port_taken(asked)
                 if why:
-                    problems.invalid(SPEC / "healthCheckNodePort", asked, f"failed to allocate requested HealthCheck NodePort {asked}: {why}")
+                    problems.invalid(
+                        SPEC / "healthCheckNodePort",
+                        asked,
+                        f"failed to allocate requested HealthCheck NodePort {asked}: {why}",
+                    )
                 else:
                     self._hold(out, f"port/{asked}")
                     fresh.add(asked)
@@ -289,7 +293,10 @@ class Allocators:
                 ops.append(Put((IPS_PREFIX + address).encode(), encode(self.ip_object(api, address, service))))
         for record in api.ip_addresses.list(""):
             labels = record.labels or {}
-            if labels.get("ipaddress.kubernetes.io/managed-by") == "ipallocator.k8s.io" and record.key not in addresses_used:
+            if (
+                labels.get("ipaddress.kubernetes.io/managed-by") == "ipallocator.k8s.io"
+                and record.key not in addresses_used
+            ):
                 ops.append(Delete((IPS_PREFIX + record.key).encode()))
         for number, service in ports_used.items():
             if number not in self.taken_ports:

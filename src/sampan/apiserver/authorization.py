@@ -36,7 +36,10 @@ def allows(user: User, asked: Attributes) -> tuple[bool, str]:
     if "system:masters" in user.groups:
         return True, ""
     if not asked.resource and asked.verb == "get" and _public(asked.path):
-        return True, 'RBAC: allowed by ClusterRoleBinding "system:public-info-viewer" of ClusterRole "system:public-info-viewer"'
+        return (
+            True,
+            'RBAC: allowed by ClusterRoleBinding "system:public-info-viewer" of ClusterRole "system:public-info-viewer"',
+        )
     return False, ""
 
 
@@ -52,7 +55,9 @@ def authorize(user: User, info: RequestInfo) -> None:
         info.verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name, info.path
     )
     if info.resource == "namespaces" and info.name:
-        asked = Attributes(info.verb, "", info.version, info.resource, info.subresource, info.name, info.name, info.path)
+        asked = Attributes(
+            info.verb, "", info.version, info.resource, info.subresource, info.name, info.name, info.path
+        )
     if not allows(user, asked)[0]:
         raise refusal(user, asked)
 

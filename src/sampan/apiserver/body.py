@@ -60,7 +60,7 @@ def finish(
 def report(call: Call, gvk: tuple[str, str, str], problems: list[str], validation: str) -> None:
     """Warn of strict decoding problems, or raise 400."""
     if validation == "Strict":
-        group, version, kind = gvk
+        _, version, kind = gvk
         listed = ", ".join(problems)
         shown = f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {listed}'
         raise errors.bad_request(shown)

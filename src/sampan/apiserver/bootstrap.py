@@ -118,75 +118,105 @@ class Bootstrap:
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]
         subsets = [{"addresses": [{"ip": self.address}], "ports": ports}]
-        yield "", "endpoints", "default", "kubernetes", {
-            **endpoint,
-            "metadata": self.meta("kubernetes", "default", labels=labels),
-            "subsets": subsets,
-        }
-        yield "discovery.k8s.io", "endpointslices", "default", "kubernetes", {
-            "kind": "EndpointSlice",
-            "apiVersion": "discovery.k8s.io/v1",
-            "metadata": self.meta(
-                "kubernetes", "default", labels={"kubernetes.io/service-name": "kubernetes"}, generation=1
-            ),
-            "addressType": "IPv6" if ":" in self.address else "IPv4",
-            "endpoints": [{"addresses": [self.address], "conditions": {"ready": True}}],
-            "ports": ports,
-        }
-        yield "networking.k8s.io", "servicecidrs", "", "kubernetes", {
-            "kind": "ServiceCIDR",
-            "apiVersion": "networking.k8s.io/v1",
-            "metadata": self.meta("kubernetes", generation=1),
-            "spec": {"cidrs": [str(self.api.allocators.network)]},
-            "status": {
-                "conditions": [
-                    {
-                        "type": "Ready",
-                        "status": "True",
-                        "lastTransitionTime": format_time(self.api.clock()),
-                        "reason": "",
-                        "message": "Kubernetes default Service CIDR is ready",
-                    }
-                ]
+        yield (
+            "",
+            "endpoints",
+            "default",
+            "kubernetes",
+            {
+                **endpoint,
+                "metadata": self.meta("kubernetes", "default", labels=labels),
+                "subsets": subsets,
             },
-        }
+        )
+        yield (
+            "discovery.k8s.io",
+            "endpointslices",
+            "default",
+            "kubernetes",
+            {
+                "kind": "EndpointSlice",
+                "apiVersion": "discovery.k8s.io/v1",
+                "metadata": self.meta(
+                    "kubernetes", "default", labels={"kubernetes.io/service-name": "kubernetes"}, generation=1
+                ),
+                "addressType": "IPv6" if ":" in self.address else "IPv4",
+                "endpoints": [{"addresses": [self.address], "conditions": {"ready": True}}],
+                "ports": ports,
+            },
+        )
+        yield (
+            "networking.k8s.io",
+            "servicecidrs",
+            "",
+            "kubernetes",
+            {
+                "kind": "ServiceCIDR",
+                "apiVersion": "networking.k8s.io/v1",
+                "metadata": self.meta("kubernetes", generation=1),
+                "spec": {"cidrs": [str(self.api.allocators.network)]},
+                "status": {
+                    "conditions": [
+                        {
+                            "type": "Ready",
+                            "status": "True",
+                            "lastTransitionTime": format_time(self.api.clock()),
+                            "reason": "",
+                            "message": "Kubernetes default Service CIDR is ready",
+                        }
+                    ]
+                },
+            },
+        )
         for name, value, text in CRITICAL:
-            yield "scheduling.k8s.io", "priorityclasses", "", name, {
-                "kind": "PriorityClass",
-                "apiVersion": "scheduling.k8s.io/v1",
-                "metadata": self.meta(name, generation=1),
-                "value": value,
-                "description": text,
-                "preemptionPolicy": "PreemptLowerPriority",
-            }
+            yield (
+                "scheduling.k8s.io",
+                "priorityclasses",
+                "",
+                name,
+                {
+                    "kind": "PriorityClass",
+                    "apiVersion": "scheduling.k8s.io/v1",
+                    "metadata": self.meta(name, generation=1),
+                    "value": value,
+                    "description": text,
+                    "preemptionPolicy": "PreemptLowerPriority",
+                },
+            )
         yield from self.api_services()
 
     def api_services(self) -> Iterator[tuple[str, str, str, str, Obj]]:
         for index, (group, versions) in enumerate(self.api.registry.groups()):
             for order, version in enumerate(versions):
                 name = f"{version}.{group}"
-                yield "apiregistration.k8s.io", "apiservices", "", name, {
-                    "kind": "APIService",
-                    "apiVersion": "apiregistration.k8s.io/v1",
-                    "metadata": self.meta(name, labels={"kube-aggregator.kubernetes.io/automanaged": "onstart"}),
-                    "spec": {
-                        **({"group": group} if group else {}),
-                        "version": version,
-                        "groupPriorityMinimum": 18000 - 50 * index,
-                        "versionPriority": max(1, 15 - order),
+                yield (
+                    "apiregistration.k8s.io",
+                    "apiservices",
+                    "",
+                    name,
+                    {
+                        "kind": "APIService",
+                        "apiVersion": "apiregistration.k8s.io/v1",
+                        "metadata": self.meta(name, labels={"kube-aggregator.kubernetes.io/automanaged": "onstart"}),
+                        "spec": {
+                            **({"group": group} if group else {}),
+                            "version": version,
+                            "groupPriorityMinimum": 18000 - 50 * index,
+                            "versionPriority": max(1, 15 - order),
+                        },
+                        "status": {
+                            "conditions": [
+                                {
+                                    "type": "Available",
+                                    "status": "True",
+                                    "lastTransitionTime": format_time(self.api.clock()),
+                                    "reason": "Local",
+                                    "message": "Local APIServices are always available",
+                                }
+                            ]
+                        },
                     },
-                    "status": {
-                        "conditions": [
-                            {
-                                "type": "Available",
-                                "status": "True",
-                                "lastTransitionTime": format_time(self.api.clock()),
-                                "reason": "Local",
-                                "message": "Local APIServices are always available",
-                            }
-                        ]
-                    },
-                }
+                )
 
     async def repair_services(self) -> None:
         """Every Service has its addresses and ports written down; what is written down for no Service is let go."""

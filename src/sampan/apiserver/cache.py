@@ -255,14 +255,14 @@ class Cache:
                     waiter.set_result(None)
             self._waiting = still
 
-    async def reach(self, revision: int, timeout: float = 3.0) -> bool:
-        """Until the cache holds `revision`; False when it does not within `timeout` seconds."""
+    async def reach(self, revision: int, within: float = 3.0) -> bool:
+        """Until the cache holds `revision`; False when it does not within that many seconds."""
         if revision <= self.revision:
             return True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((revision, waiter))
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 await waiter
         except TimeoutError:
             return False

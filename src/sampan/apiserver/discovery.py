@@ -43,7 +43,11 @@ class Discovery:
             found = self._cache[path, form] = (body, hashlib.sha512(body).hexdigest().upper())
         body, etag = found
         media = AGGREGATED.format(version=form) if form else "application/json"
-        out = [("Cache-Control", "public" if form else "no-cache, private"), ("Content-Type", media), ("Vary", "Accept")]
+        out = [
+            ("Cache-Control", "public" if form else "no-cache, private"),
+            ("Content-Type", media),
+            ("Vary", "Accept"),
+        ]
         if form:
             out.append(("ETag", f'"{etag}"'))
             if headers.get("if-none-match", "").strip('"') == etag:

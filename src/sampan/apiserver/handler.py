@@ -121,10 +121,14 @@ class Handler:
         log.error("internal error", exc_info=error)
         return replies.error_reply(errors.internal("see the server's log"), accept.media)
 
-    def dispatch(self, request: Request, info: RequestInfo, query: dict[str, str], user: User, accept: Accept) -> Result:
+    def dispatch(
+        self, request: Request, info: RequestInfo, query: dict[str, str], user: User, accept: Accept
+    ) -> Result:
         kind = self.api.registry.get(info.group, info.version, info.resource)
         if kind is None:
-            if not any(info.version in versions for group, versions in self.api.registry.groups() if group == info.group):
+            if not any(
+                info.version in versions for group, versions in self.api.registry.groups() if group == info.group
+            ):
                 return replies.text_reply(404, "404 page not found\n")
             raise errors.no_such_path()
         if info.namespace and not kind.names.namespaced and info.resource != "namespaces":
@@ -168,4 +172,3 @@ class Handler:
         if special is not None:
             return special(call)
         return VERBS[info.verb](call)
-

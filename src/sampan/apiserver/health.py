@@ -15,7 +15,9 @@ Check = Callable[[], str]
 ENDPOINTS = ("healthz", "livez", "readyz")
 
 
-def serve(endpoint: str, wanted: str, checks: Mapping[str, Check], query: dict[str, str], excluded: list[str]) -> Response:
+def serve(
+    endpoint: str, wanted: str, checks: Mapping[str, Check], query: dict[str, str], excluded: list[str]
+) -> Response:
     """200 `ok`, or 500 with the list of checks. `wanted`: the one check asked for in the path."""
     if wanted:
         if wanted not in checks:

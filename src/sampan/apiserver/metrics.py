@@ -33,8 +33,16 @@ class Metrics:
         self.terminated_watchers = 0
         self.started = time.time()
 
-    def request(self, verb: str, group: str, version: str, resource: str, subresource: str, code: int, took: float) -> None:
-        scope = (("group", group), ("resource", resource), ("subresource", subresource), ("verb", verb), ("version", version))
+    def request(
+        self, verb: str, group: str, version: str, resource: str, subresource: str, code: int, took: float
+    ) -> None:
+        scope = (
+            ("group", group),
+            ("resource", resource),
+            ("subresource", subresource),
+            ("verb", verb),
+            ("version", version),
+        )
         self.requests[("code", str(code)), *scope] += 1
         self.durations[scope].observe(took)
 
@@ -58,7 +66,8 @@ class Metrics:
         out.append("# HELP apiserver_current_inflight_requests Requests being answered now.")
         out.append("# TYPE apiserver_current_inflight_requests gauge")
         out.extend(
-            f'apiserver_current_inflight_requests{{request_kind="{kind}"}} {count}' for kind, count in self.inflight.items()
+            f'apiserver_current_inflight_requests{{request_kind="{kind}"}} {count}'
+            for kind, count in self.inflight.items()
         )
         out.append("# HELP apiserver_longrunning_requests Open watches.")
         out.append("# TYPE apiserver_longrunning_requests gauge")

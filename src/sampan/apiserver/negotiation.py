@@ -24,7 +24,11 @@ class Accept:
     version: str = "v1"
 
 
-_VIEWS = {"Table": ("v1", "v1beta1"), "PartialObjectMetadata": ("v1", "v1beta1"), "PartialObjectMetadataList": ("v1", "v1beta1")}
+_VIEWS = {
+    "Table": ("v1", "v1beta1"),
+    "PartialObjectMetadata": ("v1", "v1beta1"),
+    "PartialObjectMetadataList": ("v1", "v1beta1"),
+}
 
 
 @functools.lru_cache(maxsize=512)

@@ -132,7 +132,9 @@ def _check_watch(options: ListOptions, problems: ErrorList) -> None:
     match_path = Path("resourceVersionMatch")
     if options.send_initial_events is None:
         if options.match:
-            problems.forbidden(match_path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            problems.forbidden(
+                match_path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
         return
     if options.match == "":
         problems.forbidden(match_path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")

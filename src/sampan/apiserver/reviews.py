@@ -66,9 +66,17 @@ def _check(call: Call, review: Obj, *, subject: bool) -> Obj:
     both = spec.get("resourceAttributes") is not None, spec.get("nonResourceAttributes") is not None
     path = Path("spec")
     if all(both):
-        problems.invalid(path / "nonResourceAttributes", spec["nonResourceAttributes"], "cannot be specified in combination with resourceAttributes")
+        problems.invalid(
+            path / "nonResourceAttributes",
+            spec["nonResourceAttributes"],
+            "cannot be specified in combination with resourceAttributes",
+        )
     if not any(both):
-        problems.invalid(path / "resourceAttributes", None, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
+        problems.invalid(
+            path / "resourceAttributes",
+            None,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )
     if subject and not spec.get("user") and not spec.get("groups"):
         problems.invalid(path / "user", "", "at least one of user or group must be specified")
     if problems:
@@ -89,9 +97,7 @@ def _local_access(call: Call, review: Obj) -> Obj:
     spec = _check(call, review, subject=True)
     asked = spec.get("resourceAttributes") or {}
     if asked.get("namespace", "") != call.info.namespace:
-        raise errors.bad_request(
-            f"spec.resourceAttributes.namespace must match namespace: {call.info.namespace}"
-        )
+        raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {call.info.namespace}")
     return _subject_access(call, review)
 
 

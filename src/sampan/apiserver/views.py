@@ -140,7 +140,7 @@ class TableView(View):
         super().__init__(kind)
         self.clock = clock
         if include not in ("", "None", "Metadata", "Object"):
-            raise errors.bad_request(f"unrecognized includeObject value: \"{include}\"")
+            raise errors.bad_request(f'unrecognized includeObject value: "{include}"')
         self.version = f"meta.k8s.io/{version}"
         self.include = include or "Metadata"
         self.columns = orjson.dumps([column_json(column) for column in kind.columns])

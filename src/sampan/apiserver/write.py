@@ -58,7 +58,11 @@ Produce = Callable[[Obj | None], Produced]
 
 async def create(call: Call, produced: Produced, options: WriteOptions, name: str = "") -> Written:
     """Store a new object. Raises 409 when its name is taken, 422 when it is invalid."""
-    attempts = 8 if not name and produced.obj["metadata"].get("generateName") and not produced.obj["metadata"].get("name") else 1
+    attempts = (
+        8
+        if not name and produced.obj["metadata"].get("generateName") and not produced.obj["metadata"].get("name")
+        else 1
+    )
     for attempt in range(attempts):
         try:
             return await _create(call, produced, options)
@@ -137,7 +141,9 @@ def _match_namespace(call: Call, meta: Obj) -> None:
     if not meta.get("namespace"):
         meta["namespace"] = call.info.namespace
     elif meta["namespace"] != call.info.namespace:
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def _fill_system_fields(call: Call, obj: Obj) -> None:
@@ -288,7 +294,9 @@ def _carry_system_fields(call: Call, kind: Kind, obj: Obj, old: Obj) -> None:
     elif not meta.get("namespace"):
         meta["namespace"] = old_meta["namespace"]
     elif meta["namespace"] != old_meta["namespace"]:
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     uid = meta.get("uid")
     if uid and uid != old_meta["uid"]:
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old_meta['uid']}"
@@ -363,4 +371,3 @@ async def stored(call: Call, key: str, value: bytes, revision: int) -> Record:
 
 def record_of(call: Call, key: str, value: bytes, revision: int) -> Record:
     return Record(key, KeyValue(b"", value, Revision(revision), Revision(revision), 1), call.resource.kind)
-

@@ -41,7 +41,9 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
 
 
 NAME = click.option("--name", default="default", show_default=True, help="Name of the cluster.")
-OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="For people or programs."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +60,9 @@ def cli() -> None:
 
 @cli.command()
 @NAME
-@click.option("--nodes", type=int, default=0, show_default=True, help="Nodes to run (none yet: the control plane alone).")
+@click.option(
+    "--nodes", type=int, default=0, show_default=True, help="Nodes to run (none yet: the control plane alone)."
+)
 @click.option("--store", help="memory, sqlite (default) or etcd=URL,...")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API server (default: 6443, or a free one).")
 @OUTPUT

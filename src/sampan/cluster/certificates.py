@@ -49,7 +49,9 @@ def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
     names = _server_names(addresses)
     if not _good(pki.path("apiserver.crt"), names):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(pki, "apiserver", key, _certificate(_name("kube-apiserver"), key.public_key(), ca, ca_key, LEAF_DAYS, names))
+        _write(
+            pki, "apiserver", key, _certificate(_name("kube-apiserver"), key.public_key(), ca, ca_key, LEAF_DAYS, names)
+        )
     if not _good(pki.path("admin.crt")):
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name("kubernetes-admin", "system:masters")

@@ -115,7 +115,8 @@ def _edited(path: Path) -> Iterator[Config]:
                 path.with_name(path.name + ".lock").unlink(missing_ok=True)
     except OSError as error:
         raise ClusterError(
-            f"cannot write the kubeconfig {path}: {error.strerror}", "make it writable, or set KUBECONFIG to another file"
+            f"cannot write the kubeconfig {path}: {error.strerror}",
+            "make it writable, or set KUBECONFIG to another file",
         ) from None
 
 

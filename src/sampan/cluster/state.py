@@ -1,11 +1,11 @@
 """Where a cluster lives on disk, and whether its processes do.
 
-    $SAMPAN_HOME/clusters/NAME/   (default ~/.local/share/sampan)
-        cluster.json    how it was brought up: port, store
-        pki/            certificates and keys
-        state.db        the store
-        apiserver.log   the server's output
-        apiserver.pid   process id and start time, so that a reused id is not mistaken for ours
+$SAMPAN_HOME/clusters/NAME/   (default ~/.local/share/sampan)
+    cluster.json    how it was brought up: port, store
+    pki/            certificates and keys
+    state.db        the store
+    apiserver.log   the server's output
+    apiserver.pid   process id and start time, so that a reused id is not mistaken for ours
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Cluster:
         """Only one `up` or `down` at a time. Raises ClusterError."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = open(self.directory / "lock", "w")
+            lock = open(self.directory / "lock", "w")  # noqa: SIM115 - closed below
         except OSError as error:
             raise ClusterError(
                 f"cannot write to {self.directory}: {error.strerror}",

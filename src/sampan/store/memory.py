@@ -34,7 +34,9 @@ MAX_BUFFERED = 100_000
 class LocalWatch:
     """A watch on a local store: a bounded buffer between the commits and one reader."""
 
-    def __init__(self, store: MemoryStore, start: bytes, end: bytes, backlog: Sequence[Event], error: Exception | None) -> None:
+    def __init__(
+        self, store: MemoryStore, start: bytes, end: bytes, backlog: Sequence[Event], error: Exception | None
+    ) -> None:
         self._store = store
         self._start, self._end = start, end
         self._buffer: deque[list[Event]] = deque([list(backlog)] if backlog else [])
@@ -205,5 +207,3 @@ class MemoryStore:
             raise LeaseNotFound
         self.start_lease(lease, self._ttl[lease], self._ttl[lease])
         return self._ttl[lease]
-
-

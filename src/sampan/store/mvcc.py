@@ -90,9 +90,7 @@ class Mvcc:
         if more:
             found = found[:limit]
         if keys_only:
-            found = [
-                KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in found
-            ]
+            found = [KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in found]
         return Range(found, count, Revision(seen), more)
 
     def events(self, start: bytes, end: bytes, revision: int, until: int) -> list[Event]:

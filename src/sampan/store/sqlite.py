@@ -159,7 +159,9 @@ class SqliteStore(MemoryStore):
             for lease, ttl, expires in db.execute("SELECT id, ttl, expires FROM leases"):
                 self.start_lease(LeaseId(lease), ttl, expires - self._wall())
             newest = max(1, meta.get("revision", 1))
-            for row in db.execute("SELECT revision, key, value, created, version, lease FROM log ORDER BY revision, key"):
+            for row in db.execute(
+                "SELECT revision, key, value, created, version, lease FROM log ORDER BY revision, key"
+            ):
                 newest = max(newest, row[0])
                 self._restore(row)
             mvcc.keys = sorted(mvcc.history)

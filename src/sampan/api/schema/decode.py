@@ -96,7 +96,9 @@ def _plain(path: str) -> str:
 
 def _wrong(struct: str, path: str, name: str, value: Any, node: Node, shown: str = "") -> WrongType:
     where = f"{struct}.{_plain(_join(path, name))}"
-    return WrongType(f"json: cannot unmarshal {shown or _word(value)} into Go struct field {where} of type {_go_type(node)}")
+    return WrongType(
+        f"json: cannot unmarshal {shown or _word(value)} into Go struct field {where} of type {_go_type(node)}"
+    )
 
 
 def zero(node: Node) -> Any:
@@ -151,7 +153,11 @@ def _compile(struct: Struct) -> Reader:
                 out.pop(key, None)
                 continue
             made = found[0](entry, path, strict)
-            if found[1] and (made == "" or made is False or made == 0 or made == [] or made == {}) and key not in always:
+            if (
+                found[1]
+                and (made == "" or made is False or made == 0 or made == [] or made == {})
+                and key not in always
+            ):
                 out.pop(key, None)
             else:
                 out[key] = made

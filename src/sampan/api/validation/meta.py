@@ -127,7 +127,9 @@ def validate_object_meta_update(new: Obj, old: Obj, path: Path) -> ErrorList:
         if added:
             shown = "[" + " ".join(f'"{item}"' for item in added) + "]"
             detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
-            out.forbidden(path / "finalizers", detail.replace('["', '[]string{"').replace('"]', '"}').replace('" "', '", "'))
+            out.forbidden(
+                path / "finalizers", detail.replace('["', '[]string{"').replace('"]', '"}').replace('" "', '", "')
+            )
     for field in ("name", "namespace", "uid", "creationTimestamp"):
         if new.get(field) != old.get(field):
             out.invalid(path / field, new.get(field), IMMUTABLE)

@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
-        self.server.connections.discard(self)
+        self.server.forget(self)
         if self.stream is not None:
             self.stream.notify()
         self.resume_writing()

@@ -7,6 +7,7 @@ streams with their terminating chunk, lets requests finish, and cuts what is lef
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = b""
+        self._emptied: asyncio.Future[None] | None = None
         self._date_until = 0.0
 
     async def start(self) -> None:
@@ -68,6 +70,12 @@ class Server:
             self._date, self._date_until = http_date(), now + 1
         return self._date
 
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+        self.connections.discard(connection)
+        if not self.connections and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
     async def shutdown(self, grace: float) -> None:
         self.stopping = True
         if self._sweeper is not None:
@@ -76,9 +84,11 @@ class Server:
             server.close()
         for connection in tuple(self.connections):
             connection.drain()
-        until = self.loop.time() + grace
-        while self.connections and self.loop.time() < until:
-            await asyncio.sleep(0.01)
+        if self.connections:
+            self._emptied = self.loop.create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._emptied
         for connection in tuple(self.connections):
             if connection.transport is not None:
                 connection.transport.abort()

@@ -59,7 +59,9 @@ def document(doc: Json) -> bytes:
 
 
 def _schema(schema: Json) -> bytes:
-    out = _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+    out = (
+        _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+    )
     if "default" in schema:
         out += _bytes(5, _any(schema["default"]))
     out += _texts(19, schema.get("required", ()))
@@ -86,7 +88,8 @@ def _operation(operation: Json) -> bytes:
     out += _texts(6, operation["produces"]) + _texts(7, operation["consumes"])
     out += b"".join(_bytes(8, _bytes(1, _parameter(item))) for item in operation.get("parameters", ()))
     replies = b"".join(
-        _bytes(1, _text(1, code) + _bytes(2, _bytes(1, _reply(reply)))) for code, reply in operation["responses"].items()
+        _bytes(1, _text(1, code) + _bytes(2, _bytes(1, _reply(reply))))
+        for code, reply in operation["responses"].items()
     )
     return out + _bytes(9, replies) + _texts(10, operation["schemes"]) + _extensions(13, operation)
 

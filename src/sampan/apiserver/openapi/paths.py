@@ -62,12 +62,16 @@ def of_resource(names: Names) -> Iterator[Operation]:
         yield op(base, "get", "list", f"list@{middle}", reply=listed, query=LIST)
         if names.namespaced:
             everywhere = f"{root}/{names.resource}"
-            yield op(everywhere, "get", "list", f"list@{names.kind}ForAllNamespaces", reply=listed, query=LIST, parameters=())
+            yield op(
+                everywhere, "get", "list", f"list@{names.kind}ForAllNamespaces", reply=listed, query=LIST, parameters=()
+            )
     if "create" in names.verbs:
         yield op(base, "post", "post", f"create@{middle}", body=kind, query=WRITE)
     if "deletecollection" in names.verbs:
         query = tuple(name for name in LIST if name not in ("allowWatchBookmarks", "watch")) + DELETE
-        yield op(base, "delete", "deletecollection", f"delete@Collection{middle}", body=options, reply=status, query=query)
+        yield op(
+            base, "delete", "deletecollection", f"delete@Collection{middle}", body=options, reply=status, query=query
+        )
     one, inside = base + "/{name}", ("name", *scope)
     if "get" in names.verbs:
         yield op(one, "get", "get", f"read@{middle}", parameters=inside)
@@ -77,7 +81,9 @@ def of_resource(names: Names) -> Iterator[Operation]:
         patch = ("", "v1", "Patch")
         yield op(one, "patch", "patch", f"patch@{middle}", body=patch, query=(*WRITE, "force"), parameters=inside)
     if "delete" in names.verbs:
-        yield op(one, "delete", "delete", f"delete@{middle}", body=options, reply=status, query=DELETE, parameters=inside)
+        yield op(
+            one, "delete", "delete", f"delete@{middle}", body=options, reply=status, query=DELETE, parameters=inside
+        )
     for sub in names.subresources:
         path, its = f"{one}/{sub.name}", (sub.group, sub.version, sub.kind)
         if sub.kind.endswith("Options"):
@@ -90,7 +96,9 @@ def of_resource(names: Names) -> Iterator[Operation]:
             word = {"get": "read", "update": "replace"}.get(verb, verb)
             body = None if verb == "get" else ("", "v1", "Patch") if verb == "patch" else its
             query = () if verb == "get" else (*WRITE, "force") if verb == "patch" else WRITE
-            yield op(path, method, method, f"{word}@{end}", body=body, reply=its, kind=its, query=query, parameters=inside)
+            yield op(
+                path, method, method, f"{word}@{end}", body=body, reply=its, kind=its, query=query, parameters=inside
+            )
 
 
 def _tag(names: Names) -> str:

@@ -69,7 +69,7 @@ class Schemas:
         name = definition_name(struct)
         described = describe(name)
         out: Json = {"description": described.get("description", "")} if described.get("description") else {}
-        if struct.package == "apiextensions_v1" and struct.name in _FREE or struct.name == "Patch":
+        if (struct.package == "apiextensions_v1" and struct.name in _FREE) or struct.name == "Patch":
             return {**out, "type": "object"} if struct.name == "Patch" else out
         out["type"] = "object"
         properties: Json = {}
@@ -231,4 +231,3 @@ def describe(name: str) -> Json:
         return {}
     texts = {key: value.get("description", "") for key, value in (raw.get("properties") or {}).items()}
     return {"description": raw.get("description", ""), "properties": texts}
-

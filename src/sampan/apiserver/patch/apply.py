@@ -234,12 +234,14 @@ def _check_items(value: Any, node: Node | None, path: str) -> None:
         for index, item in enumerate(value):
             key = element_key(node, item)
             if key in seen:
-                raise errors.bad_request(f"failed to create typed patch object: {path}: duplicate entries for key {_entry(key)}")
+                raise errors.bad_request(
+                    f"failed to create typed patch object: {path}: duplicate entries for key {_entry(key)}"
+                )
             seen.add(key)
             if isinstance(item, dict) and key == "k:{}":
                 needed = ", ".join(node.keys)
                 raise errors.bad_request(
-                    f"failed to create typed patch object: {path}: element {index}: associative list with keys has an element that omits key field \"{needed}\""
+                    f'failed to create typed patch object: {path}: element {index}: associative list with keys has an element that omits key field "{needed}"'
                 )
             _check_items(item, node.element, f"{path}[{index}]")
     elif isinstance(value, dict):

@@ -45,7 +45,7 @@ def union(a: FieldSet, b: FieldSet) -> FieldSet:
 def _union(a: FieldSet, b: FieldSet) -> FieldSet:
     if a is b:
         return a
-    children = {key: value for key, value in _children(a)}
+    children = dict(_children(a))
     for key, value in _children(b):
         children[key] = _union(children[key], value) if key in children else value
     made = _make(member(a) or member(b), children)

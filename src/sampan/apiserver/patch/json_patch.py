@@ -19,9 +19,7 @@ def apply(doc: Any, operations: list[Any]) -> Any:
     """A new document. Raises 413 for too many operations, 422 for what cannot be done."""
     if len(operations) > MAX_OPERATIONS:
         count = len(operations)
-        raise errors.too_large(
-            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
-        )
+        raise errors.too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")
     doc = copy.deepcopy(doc)
     copied = 0
     for operation in operations:

@@ -128,9 +128,7 @@ def claim(managers: Managers, mine: Identity, version: str, changed: FieldSet, r
                     owned.time = time
     own = managers.get(mine)
     fields = union(own.fields if own else {}, changed)
-    if own is None:
-        managers[mine] = Owned(fields, time)
-    elif fields != own.fields:
+    if own is None or fields != own.fields:
         managers[mine] = Owned(fields, time)
     for key, owned in list(managers.items()):
         if not owned.fields:
@@ -168,7 +166,8 @@ def _bare(obj: Json) -> Json:
     meta = {
         key: value
         for key, value in (obj.get("metadata") or {}).items()
-        if key not in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "name", "namespace")
+        if key
+        not in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "name", "namespace")
     }
     out = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
     out["metadata"] = meta

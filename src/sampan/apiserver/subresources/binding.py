@@ -60,7 +60,7 @@ def _bound(call: Call, old: Obj, binding: Obj) -> Obj:
     if old["metadata"].get("deletionTimestamp"):
         raise refused(f"pod {name} is being deleted, cannot be assigned to a host")
     if old["spec"].get("nodeName"):
-        raise refused(f"pod {name} is already assigned to node \"{old['spec']['nodeName']}\"")
+        raise refused(f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
     if old["spec"].get("schedulingGates"):
         raise refused(f"pod {name} has non-empty .spec.schedulingGates")
     meta = dict(old["metadata"])

@@ -70,9 +70,15 @@ def _needs_no_budget(pod: Obj) -> bool:
 
 async def _spend(call: Call, record: Record, pod: Obj, dry_run: bool) -> None:
     """Take one disruption from the pod's budget, if it has one."""
-    budgets = [found for found in call.api.cached("policy", "poddisruptionbudgets").list(record.namespace) if _selects(found, record)]
+    budgets = [
+        found
+        for found in call.api.cached("policy", "poddisruptionbudgets").list(record.namespace)
+        if _selects(found, record)
+    ]
     if len(budgets) > 1:
-        raise errors.StatusError(500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+        raise errors.StatusError(
+            500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        )
     if not budgets:
         return
     budget = budgets[0]
@@ -92,7 +98,12 @@ async def _spend(call: Call, record: Record, pod: Obj, dry_run: bool) -> None:
     status["disruptionsAllowed"] -= 1
     disrupted = dict(status.get("disruptedPods") or {})
     if len(disrupted) > MAX_DISRUPTED:
-        raise errors.forbidden("policy", "poddisruptionbudgets", budget.name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
+        raise errors.forbidden(
+            "policy",
+            "poddisruptionbudgets",
+            budget.name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        )
     disrupted[record.name] = format_time(call.api.clock())
     status["disruptedPods"] = disrupted
     if dry_run:

@@ -28,4 +28,6 @@ async def serve(call: Call) -> Response:
     node = record.field("spec.nodeName")
     if not node:
         raise errors.bad_request(f"pod {name} does not have a host assigned")
-    raise errors.unavailable(f"node {node} of pod {name} cannot be reached: this control plane has no way to its nodes yet")
+    raise errors.unavailable(
+        f"node {node} of pod {name} cannot be reached: this control plane has no way to its nodes yet"
+    )

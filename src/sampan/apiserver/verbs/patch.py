@@ -58,17 +58,20 @@ def patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patche
     if media == APPLY:
         return _applier(call, kind, options)
     body = parse_json(call.request.body)
-    if media == JSON_PATCH:
-        if not isinstance(body, list):
-            raise errors.bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-        work: Callable[[Obj], Any] = lambda old: json_patch.apply(old, body)
-    else:
-        if not isinstance(body, dict):
-            raise errors.bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
-        if media == MERGE_PATCH:
-            work = lambda old: merge_patch.apply(old, body)
-        else:
-            work = lambda old: strategic.apply(kind.schema, old, body)
+    if media == JSON_PATCH and not isinstance(body, list):
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+        )
+    if media != JSON_PATCH and not isinstance(body, dict):
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
+
+    def work(old: Obj) -> Any:
+        if media == JSON_PATCH:
+            return json_patch.apply(old, body)
+        return merge_patch.apply(old, body) if media == MERGE_PATCH else strategic.apply(kind.schema, old, body)
+
     names = kind.names
     gvk = (names.group, names.version, names.kind)
 

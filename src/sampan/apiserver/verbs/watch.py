@@ -109,7 +109,9 @@ class Session:
     def missed(self, watcher: Watcher, revision: int) -> list[tuple[Entry, EventType]]:
         """Changes after `revision` that were before the watch began, as this watcher sees them."""
         out: list[tuple[Entry, EventType]] = []
-        replay = Watcher(watcher.namespace, watcher.name, watcher.matches, lambda entry, kind: out.append((entry, kind)))
+        replay = Watcher(
+            watcher.namespace, watcher.name, watcher.matches, lambda entry, kind: out.append((entry, kind))
+        )
         for entry in self.cache.since(revision):
             replay.offer(entry)
         return out

@@ -1,0 +1,45 @@
+# One command each. Everything sets itself up on a fresh machine: the virtual environment here, system packages where
+# root allows (else it says what is missing).
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+.DEFAULT_GOAL := up
+.PHONY: up down test check fix bench
+
+$(BIN)/.user: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,kubectl]'
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.user
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A cluster, and a context for kubectl
+up: $(BIN)/.user
+	@$(BIN)/sampan up
+
+# Stop it; its state is kept
+down: $(BIN)/.user
+	@$(BIN)/sampan down
+
+# All tests, other people's clients included
+test: $(BIN)/.dev
+	@sh tests/packages.sh
+	@$(BIN)/python -m pytest
+
+# Types, style, layers
+check: $(BIN)/.dev
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff format --check -q src tests benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+fix: $(BIN)/.dev
+	@$(BIN)/ruff check --fix -q src tests benchmarks
+	@$(BIN)/ruff format -q src tests benchmarks
+
+# Figures beside their budgets
+bench: $(BIN)/.dev
+	@$(BIN)/python -m benchmarks

@@ -1,0 +1,12 @@
+#!/bin/sh
+# System packages that the tests use: installed with root, named without.
+missing=""
+command -v etcd >/dev/null 2>&1 || missing="$missing etcd-server"
+command -v diff >/dev/null 2>&1 || missing="$missing diffutils"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
+else
+    echo "The tests need:$missing. Install with: sudo apt-get install$missing" >&2
+    exit 1
+fi
