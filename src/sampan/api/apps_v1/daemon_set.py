@@ -1,0 +1,98 @@
+"""DaemonSet.
+
+Source: kubernetes/pkg/registry/apps/daemonset/strategy.go, pkg/apis/apps/{v1/defaults,validation/validation}.go
+"""
+
+from __future__ import annotations
+
+from sampan.api.core_v1.pod_spec import default_pod_template
+from sampan.api.field import ErrorList
+from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.table import age, containers_cells, labels_text, selector_text
+from sampan.api.validation.workload import (
+    SPEC,
+    int_or_percent,
+    is_zero,
+    nonnegative,
+    not_over_hundred,
+    selector_and_template,
+    selector_unchanged,
+)
+
+
+class DaemonSet(Kind):
+    has_status = True
+    columns = (
+        NAME,
+        Column("Desired", "integer"),
+        Column("Current", "integer"),
+        Column("Ready", "integer"),
+        Column("Up-to-date", "integer"),
+        Column("Available", "integer"),
+        Column("Node Selector"),
+        AGE,
+        Column("Containers", priority=1),
+        Column("Images", priority=1),
+        Column("Selector", priority=1),
+    )
+
+    def default(self, obj: Obj) -> None:
+        spec = obj.setdefault("spec", {})
+        default_pod_template(spec.setdefault("template", {}))
+        strategy = spec.setdefault("updateStrategy", {})
+        if not strategy.get("type"):
+            strategy["type"] = "RollingUpdate"
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            rolling.setdefault("maxUnavailable", 1)
+            rolling.setdefault("maxSurge", 0)
+        spec.setdefault("revisionHistoryLimit", 10)
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        spec = obj["spec"]
+        selector_and_template(spec, out)
+        nonnegative(spec, out, "minReadySeconds", "revisionHistoryLimit")
+        strategy = spec.get("updateStrategy") or {}
+        here = SPEC / "updateStrategy"
+        kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+        if kind == "RollingUpdate":
+            if rolling is None:
+                out.required(here / "rollingUpdate", "")
+                return out
+            unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+            at = here / "rollingUpdate"
+            int_or_percent(unavailable, at / "maxUnavailable", out)
+            int_or_percent(surge, at / "maxSurge", out)
+            not_over_hundred(unavailable, at / "maxUnavailable", out)
+            not_over_hundred(surge, at / "maxSurge", out)
+            if not is_zero(unavailable) and not is_zero(surge):
+                out.invalid(at / "maxSurge", surge, "may not be set when maxUnavailable is non-zero")
+            elif is_zero(unavailable) and is_zero(surge):
+                out.required(at / "maxUnavailable", "cannot be 0 when maxSurge is 0")
+        elif kind != "OnDelete":
+            out.not_supported(here / "type", kind or "", ("RollingUpdate", "OnDelete"))
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = self.validate(obj)
+        selector_unchanged(obj, old, out)
+        return out
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+        pod = spec["template"]["spec"]
+        containers, images = containers_cells(pod)
+        return [
+            meta["name"],
+            status.get("desiredNumberScheduled", 0),
+            status.get("currentNumberScheduled", 0),
+            status.get("numberReady", 0),
+            status.get("updatedNumberScheduled", 0),
+            status.get("numberAvailable", 0),
+            labels_text(pod.get("nodeSelector")),
+            age(meta.get("creationTimestamp"), now),
+            containers,
+            images,
+            selector_text(spec.get("selector")),
+        ]

@@ -1,0 +1,1 @@
+"""Kinds of this group-version: one file each."""

@@ -1,0 +1,27 @@
+"""PodTemplate.
+
+Source: kubernetes/pkg/registry/core/podtemplate/strategy.go
+"""
+
+from __future__ import annotations
+
+from sampan.api.core_v1.pod_spec import default_pod_template
+from sampan.api.core_v1.pod_validation import validate_pod_template
+from sampan.api.field import ErrorList, Path
+from sampan.api.kind import NAME, Cell, Column, Kind, Obj
+from sampan.api.table import containers_cells, labels_text
+
+
+class PodTemplate(Kind):
+    columns = (NAME, Column("Containers"), Column("Images"), Column("Pod Labels"))
+
+    def default(self, obj: Obj) -> None:
+        default_pod_template(obj.setdefault("template", {}))
+
+    def validate(self, obj: Obj) -> ErrorList:
+        return validate_pod_template(obj["template"], Path("template"))
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        template = obj["template"]
+        containers, images = containers_cells(template["spec"])
+        return [obj["metadata"]["name"], containers, images, labels_text(template.get("metadata", {}).get("labels"))]
