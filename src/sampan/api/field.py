@@ -89,10 +89,8 @@ class FieldError:
     @property
     def body(self) -> str:
         label = _LABELS[self.type]
-        if self.type in ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"):
-            out = label
-        else:
-            out = f"{label}: {go_value(self.value)}"
+        bare = self.type in ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError")
+        out = label if bare else f"{label}: {go_value(self.value)}"
         return f"{out}: {self.detail}" if self.detail else out
 
     def __str__(self) -> str:

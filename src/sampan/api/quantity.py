@@ -95,11 +95,11 @@ def _format(value: Fraction, style: str) -> str:
     if style == "binary" and (value.denominator != 1 or -1024 < value < 1024):
         style = "decimal"
     if style == "binary":
-        number, power = int(value), 0
-        while number % 1024 == 0 and power < len(_BINARY):
-            number //= 1024
+        units, power = int(value), 0
+        while units % 1024 == 0 and power < len(_BINARY):
+            units //= 1024
             power += 1
-        return f"{number}{_BINARY[power - 1] if power else ''}"
+        return f"{units}{_BINARY[power - 1] if power else ''}"
     power = 0
     number = value
     while number.denominator != 1:

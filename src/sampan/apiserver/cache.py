@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -194,15 +194,14 @@ class ResourceCache:
             self.window_bytes -= len(old.record.body)
             self.horizon = old.revision
 
-    def since(self, revision: int) -> list[Entry]:
+    def since(self, revision: int) -> Sequence[Entry]:
         """Changes after `revision`, oldest first; the caller checked the horizon."""
-        out: list[Entry] = []
+        out: deque[Entry] = deque()
         for entry in reversed(self.window):
             if entry.revision <= revision:
                 break
-            out.append(entry)
-        out.reverse()
-        return out
+            out.appendleft(entry)
+        return tuple(out)
 
 
 def deleted(before: Record, revision: int) -> Record:

@@ -122,7 +122,8 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
         return Written(_preview(call, key, value), created=True)
     store_key = resource.store_key(key)
     lease = await call.api.lease_for(call.kind)
-    compare, ops = [Compare(store_key, "mod", "=", 0)], [Put(store_key, value, lease)]
+    compare = [Compare(store_key, "mod", "=", 0)]
+    ops: list[Op] = [Put(store_key, value, lease)]
     if reserved is not None:
         compare, ops = compare + reserved.compare, [*ops, *reserved.ops]
     result = await call.api.store.txn(compare, ops)

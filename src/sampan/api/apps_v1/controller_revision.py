@@ -33,5 +33,9 @@ class ControllerRevision(Kind):
         shown = NONE
         if owner is not None:
             group = owner["apiVersion"].rpartition("/")[0]
-            shown = f"{owner['kind'].lower()}.{group}/{owner['name']}" if group else f"{owner['kind'].lower()}/{owner['name']}"
+            shown = (
+                f"{owner['kind'].lower()}.{group}/{owner['name']}"
+                if group
+                else f"{owner['kind'].lower()}/{owner['name']}"
+            )
         return [meta["name"], shown, obj.get("revision", 0), age(meta.get("creationTimestamp"), now)]

@@ -71,7 +71,7 @@ class Node(Kind):
         out = self.validate(obj)
         new_spec, old_spec = obj.get("spec") or {}, old.get("spec") or {}
         if old_spec.get("podCIDRs") and new_spec.get("podCIDRs") != old_spec["podCIDRs"]:
-            out.forbidden(SPEC / "podCIDRs", "node updates may not change podCIDR except from \"\" to valid")
+            out.forbidden(SPEC / "podCIDRs", 'node updates may not change podCIDR except from "" to valid')
         was, now = old_spec.get("providerID", ""), new_spec.get("providerID", "")
         if was and was != now:
             out.forbidden(SPEC / "providerID", 'node updates may not change providerID except from "" to valid')

@@ -118,7 +118,6 @@ def _http_get(action: Obj | None) -> None:
             action["scheme"] = "HTTP"
 
 
-
 def _volume(volume: Obj) -> None:
     if len(volume) == 1 and "name" in volume:
         volume["emptyDir"] = {}
@@ -173,6 +172,10 @@ def qos_class(spec: Obj) -> str:
         guaranteed = guaranteed and found == {"cpu", "memory"}
     if not requests and not limits:
         return "BestEffort"
-    if guaranteed and all(limits.get(name) == amount for name, amount in requests.items()) and len(requests) == len(limits):
+    if (
+        guaranteed
+        and all(limits.get(name) == amount for name, amount in requests.items())
+        and len(requests) == len(limits)
+    ):
         return "Guaranteed"
     return "Burstable"

@@ -51,7 +51,9 @@ def validate_pod_spec(spec: Obj, path: Path) -> ErrorList:
     volumes = _volumes(spec.get("volumes") or (), path / "volumes", out)
     _containers(spec, volumes, path, out)
     _one_of(spec.get("restartPolicy"), ("Always", "OnFailure", "Never"), path / "restartPolicy", out)
-    _one_of(spec.get("dnsPolicy"), ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"), path / "dnsPolicy", out)
+    _one_of(
+        spec.get("dnsPolicy"), ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"), path / "dnsPolicy", out
+    )
     selector_path = path / "nodeSelector"
     out.extend(validate_labels(spec.get("nodeSelector"), selector_path))
     _security_context(spec.get("securityContext") or {}, path / "securityContext", out)
@@ -76,7 +78,9 @@ def validate_pod_spec(spec: Obj, path: Path) -> ErrorList:
     if deadline is not None:
         for problem in names.is_in_range(deadline, 1, 2147483647):
             out.invalid(path / "activeDeadlineSeconds", deadline, problem)
-    out.extend(validate_nonnegative(spec.get("terminationGracePeriodSeconds", 0), path / "terminationGracePeriodSeconds"))
+    out.extend(
+        validate_nonnegative(spec.get("terminationGracePeriodSeconds", 0), path / "terminationGracePeriodSeconds")
+    )
     _tolerations(spec.get("tolerations") or (), path / "tolerations", out)
     _host_aliases(spec.get("hostAliases") or (), path / "hostAliases", out)
     _spread(spec.get("topologySpreadConstraints") or (), path / "topologySpreadConstraints", out)
@@ -243,7 +247,9 @@ def _host_ports(container: Obj, taken: set[tuple[str, str, int]], path: Path, ou
         number = port.get("hostPort", 0)
         here = path / "ports" @ index
         if on_host and number and number != port.get("containerPort"):
-            out.invalid(here / "containerPort", port.get("containerPort"), "must match `hostPort` when `hostNetwork` is true")
+            out.invalid(
+                here / "containerPort", port.get("containerPort"), "must match `hostPort` when `hostNetwork` is true"
+            )
         if not number:
             continue
         key = (port.get("protocol", ""), port.get("hostIP", ""), number)
@@ -264,7 +270,11 @@ def _env(env: Sequence[Obj], path: Path, out: ErrorList) -> None:
         source = item.get("valueFrom")
         if source is None:
             continue
-        given = [key for key in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef") if source.get(key)]
+        given = [
+            key
+            for key in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+            if source.get(key)
+        ]
         where = here / "valueFrom"
         if item.get("value"):
             out.invalid(where, "", "may not be specified when `value` is not empty")
@@ -571,7 +581,7 @@ def _tolerations(tolerations: Sequence[Obj], path: Path, out: ErrorList) -> None
             out.invalid(
                 here / "operator",
                 operator,
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                'operator must be Exists when `key` is empty, which means "match all values and all keys"',
             )
         if item.get("tolerationSeconds") is not None and effect != "NoExecute":
             out.invalid(here / "effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
@@ -618,7 +628,11 @@ def _spread(constraints: Sequence[Obj], path: Path, out: ErrorList) -> None:
             if minimum <= 0:
                 out.invalid(here / "minDomains", minimum, "must be greater than zero")
             if action != "DoNotSchedule":
-                out.invalid(here / "minDomains", minimum, f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}")
+                out.invalid(
+                    here / "minDomains",
+                    minimum,
+                    f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}",
+                )
         out.extend(validate_label_selector(item.get("labelSelector"), here / "labelSelector"))
 
 

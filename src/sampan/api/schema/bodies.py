@@ -35,7 +35,7 @@ def read_body(
         except errors.StatusError as error:
             raise unrecognized(data, default_gvk, error.message) from None
         if not isinstance(raw, dict):
-            said = f'couldn\'t get version/kind; json parse error: json: cannot unmarshal {_word(raw)} into Go value of type struct {{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}'
+            said = f"couldn't get version/kind; json parse error: json: cannot unmarshal {_word(raw)} into Go value"
             raise unrecognized(data, default_gvk, said)
         if want_duplicates:
             duplicates = duplicate_fields(data, raw) if media == JSON else _yaml_duplicates(data)

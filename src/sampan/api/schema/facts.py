@@ -68,6 +68,10 @@ def struct(package_name: str, name: str) -> Struct:
             out.gvk = (group, version, name)
             out.fields["kind"] = Field("kind", _SCALARS["s"])
             out.fields["apiVersion"] = Field("apiVersion", _SCALARS["s"])
+    if (package_name, name) == ("meta", "DeleteOptions"):
+        # served under every group-version, so that the facts name none
+        out.fields["kind"] = Field("kind", _SCALARS["s"])
+        out.fields["apiVersion"] = Field("apiVersion", _SCALARS["s"])
     for key, text in (raw["f"] if nested else raw).items():
         out.fields[key] = _field(package_name, key, text)
     return out

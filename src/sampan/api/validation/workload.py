@@ -38,7 +38,9 @@ def selector_and_template(spec: Obj, out: ErrorList, *, restart: tuple[str, ...]
     if policy not in restart:
         out.not_supported(SPEC / "template" / "spec" / "restartPolicy", policy or "", restart)
     if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
-        out.forbidden(SPEC / "template" / "spec" / "activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
+        out.forbidden(
+            SPEC / "template" / "spec" / "activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported"
+        )
 
 
 def nonnegative(spec: Obj, out: ErrorList, *fields: str) -> None:

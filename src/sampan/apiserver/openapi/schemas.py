@@ -103,10 +103,9 @@ class Schemas:
         out: Json = {"description": text} if text else {}
         node = field.node
         shape = self.node(node)
-        if "$ref" in shape and (text or (self.zeros and not field.pointer)):
-            out = {**out, **(shape if not self.zeros else {"allOf": [shape]})}
-        else:
-            out = {**out, **shape}
+        # a reference with anything beside it is only valid inside allOf
+        wrapped = self.zeros and "$ref" in shape and (text or not field.pointer)
+        out |= {"allOf": [shape]} if wrapped else shape
         if field.default is not None:
             out["default"] = field.default
         elif self.zeros and not field.pointer:

@@ -211,8 +211,9 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
             inner = everything(item, node.element, None) if node.merge == "map" else {}
             out[element_key(node, item)] = inner
         return out
-    for key, item in value.items():
-        out["f:" + key] = everything(item, *child(node, field, key))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            out["f:" + key] = everything(item, *child(node, field, key))
     return out
 
 

@@ -1,0 +1,39 @@
+"""Endpoints.
+
+Source: kubernetes/pkg/registry/core/endpoint/strategy.go; printEndpoints
+"""
+
+from __future__ import annotations
+
+from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.table import NONE, age
+
+
+class Endpoints(Kind):
+    has_generation = False
+    create_on_update = True
+    columns = (NAME, Column("Endpoints"), AGE)
+
+    def default(self, obj: Obj) -> None:
+        for subset in obj.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                if not port.get("protocol"):
+                    port["protocol"] = "TCP"
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta = obj["metadata"]
+        return [meta["name"], _text(obj.get("subsets") or []), age(meta.get("creationTimestamp"), now)]
+
+
+def _text(subsets: list[Obj]) -> str:
+    found: list[str] = []
+    nothing: list[Obj] = [{}]
+    for subset in subsets:
+        for port in subset.get("ports") or nothing:
+            for address in subset.get("addresses") or ():
+                found.append(f"{address['ip']}:{port['port']}" if port else address["ip"])
+    shown = ",".join(found[:3])
+    return f"{shown} + {len(found) - 3} more..." if len(found) > 3 else shown or NONE

@@ -1,0 +1,43 @@
+"""Namespace.
+
+Source: kubernetes/pkg/registry/core/namespace/strategy.go; printNamespace
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sampan.api import names
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
+from sampan.api.table import age
+
+
+class Namespace(Kind):
+    has_status = True
+    has_generation = False
+    columns = (NAME, Column("Status"), AGE)
+
+    def default(self, obj: Obj) -> None:
+        name = obj["metadata"].get("name")
+        if name:
+            obj["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/metadata.name", name)
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        obj["status"] = {"phase": "Active"}
+        finalizers = obj.setdefault("spec", {}).get("finalizers") or []
+        if "kubernetes" not in finalizers:
+            obj["spec"]["finalizers"] = [*finalizers, "kubernetes"]
+        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        obj["spec"] = old.get("spec", {})
+
+    def validate_name(self, name: str, generate: bool) -> Sequence[str]:
+        return names.is_dns1123_label(name.rstrip("-") + "a" if generate else name)
+
+    def selectable_fields(self, obj: Obj) -> dict[str, str]:
+        return {"status.phase": (obj.get("status") or {}).get("phase", "")}
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta = obj["metadata"]
+        return [meta["name"], (obj.get("status") or {}).get("phase", ""), age(meta.get("creationTimestamp"), now)]

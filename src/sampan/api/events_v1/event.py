@@ -1,0 +1,54 @@
+"""Event of `events.k8s.io`: the core Event under newer names, stored as that one.
+
+Source: kubernetes/pkg/apis/events/v1/conversion.go
+"""
+
+from __future__ import annotations
+
+from sampan.api.core_v1.event import REFERENCE, event_row
+from sampan.api.core_v1.event import Event as CoreEvent
+from sampan.api.kind import Cell, Kind, Obj
+
+#: this version's name, and the core one's
+RENAMED = (
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+)
+
+
+class Event(Kind):
+    has_generation = False
+    create_on_update = True
+    storage_version = ("", "v1")
+    columns = CoreEvent.columns
+
+    def to_storage(self, obj: Obj) -> Obj:
+        out = {**obj, "kind": "Event", "apiVersion": "v1"}
+        for ours, core in RENAMED:
+            if ours in out:
+                out[core] = out.pop(ours)
+        out.setdefault("involvedObject", {})
+        out.setdefault("source", {})
+        return out
+
+    def from_storage(self, obj: Obj) -> Obj:
+        out = {**obj, "apiVersion": "events.k8s.io/v1"}
+        for ours, core in RENAMED:
+            if core in out:
+                out[ours] = out.pop(core)
+        return out
+
+    def selectable_fields(self, obj: Obj) -> dict[str, str]:
+        about = obj.get("regarding") or {}
+        out = {f"regarding.{name}": about.get(name, "") for name in REFERENCE}
+        for ours, field in (("reason", "reason"), ("reportingController", "reportingController"), ("type", "type")):
+            out[ours] = obj.get(field, "")
+        return out
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        return event_row(self.to_storage(obj), now)

@@ -1,0 +1,192 @@
+"""Real kubectl, from 1.20 to 1.37, through what people do with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import kubectls
+from tests.conftest import Up
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: REPLICAS
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: c
+        image: nginx:1
+        ports: [{containerPort: 80}]
+"""
+
+
+class Kubectl:
+    """One version against one cluster, in a namespace of its own."""
+
+    def __init__(self, up: Up, version: str) -> None:
+        self.up = up
+        self.version = version
+        self.minor = int(version.split(".")[1])
+        self.binary = kubectls.kubectl(version)
+        self.namespace = "kubectl-" + version.replace(".", "-")
+
+    def run(self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> tuple[int, str, str]:
+        command = [str(self.binary), "-n", self.namespace, *arguments]
+        done = subprocess.run(
+            command, input=stdin, env={**self.up.env, **(env or {})}, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def __call__(self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> str:
+        code, out, problems = self.run(*arguments, stdin=stdin, env=env)
+        assert code == 0, f"kubectl {self.version} {' '.join(arguments)}: {problems}"
+        return out
+
+
+@pytest.fixture(scope="module", params=kubectls.VERSIONS)
+def kubectl(request: pytest.FixtureRequest, up: Up) -> Kubectl:
+    made = Kubectl(up, request.param)
+    made("create", "namespace", made.namespace)
+    return made
+
+
+def test_version(kubectl: Kubectl) -> None:
+    assert json.loads(kubectl("version", "-o", "json"))["serverVersion"]["minor"] == "37"
+
+
+def test_apply_scale_label_and_delete(kubectl: Kubectl) -> None:
+    manifest = DEPLOYMENT.replace("REPLICAS", "2")
+    assert kubectl("apply", "-f", "-", stdin=manifest) == "deployment.apps/web created\n"
+    assert kubectl("apply", "-f", "-", stdin=manifest) == "deployment.apps/web unchanged\n"
+    assert (
+        kubectl("apply", "-f", "-", stdin=manifest.replace("nginx:1", "nginx:2")) == "deployment.apps/web configured\n"
+    )
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}") == "nginx:2"
+    kubectl("scale", "deployment", "web", "--replicas=5")
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "5"
+    kubectl("label", "deployment", "web", "tier=front")
+    kubectl("annotate", "deployment", "web", "note=x")
+    assert "tier=front" in kubectl("get", "deploy", "--show-labels")
+    kubectl("set", "image", "deployment/web", "c=nginx:3")
+    wide = kubectl("get", "deploy", "web", "-o", "wide").splitlines()
+    assert wide[0].split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"]
+    assert wide[1].split()[:4] == ["web", "0/5", "0", "0"] and wide[1].split()[-2:] == ["nginx:3", "app=web"]
+    assert "deleted" in kubectl("delete", "deployment", "web")
+
+
+def test_outputs(kubectl: Kubectl) -> None:
+    kubectl("create", "configmap", "out", "--from-literal=a=b")
+    assert kubectl("get", "cm", "out", "-o", "name") == "configmap/out\n"
+    assert json.loads(kubectl("get", "cm", "out", "-o", "json"))["data"] == {"a": "b"}
+    assert "a: b" in kubectl("get", "cm", "out", "-o", "yaml")
+    assert kubectl("get", "cm", "out", "-o", "go-template={{.data.a}}") == "b"
+    assert kubectl("get", "cm", "out").splitlines()[0].split() == ["NAME", "DATA", "AGE"]
+    assert "a:" in kubectl("describe", "cm", "out")
+    assert "kube-root-ca.crt" in kubectl("get", "cm", "--sort-by=.metadata.name")
+
+
+@pytest.mark.parametrize(
+    ("patch_type", "patch", "value"),
+    [
+        ("merge", '{"data":{"a":"1"}}', "1"),
+        ("strategic", '{"data":{"a":"2"}}', "2"),
+        ("json", '[{"op":"replace","path":"/data/a","value":"3"}]', "3"),
+    ],
+)
+def test_patches(kubectl: Kubectl, patch_type: str, patch: str, value: str) -> None:
+    name = f"patch-{patch_type}"
+    kubectl("create", "configmap", name, "--from-literal=a=0")
+    kubectl("patch", "configmap", name, "--type", patch_type, "-p", patch)
+    assert kubectl("get", "cm", name, "-o", "jsonpath={.data.a}") == value
+
+
+def test_server_side_apply_and_its_conflict(kubectl: Kubectl) -> None:
+    one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ssa}\ndata: {a: '1'}\n"
+    assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", stdin=one)
+    other = one.replace("'1'", "'2'")
+    code, _, said = kubectl.run("apply", "--server-side", "--field-manager=other", "-f", "-", stdin=other)
+    assert code == 1
+    assert 'Apply failed with 1 conflict: conflict with "kubectl": .data.a' in said
+    kubectl("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-", stdin=other)
+    assert kubectl("get", "cm", "ssa", "-o", "jsonpath={.data.a}") == "2"
+
+
+def test_diff_and_edit(kubectl: Kubectl, tmp_path: Path) -> None:
+    manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: edited}\ndata: {a: before}\n"
+    kubectl("apply", "-f", "-", stdin=manifest)
+    code, out, _ = kubectl.run("diff", "-f", "-", stdin=manifest.replace("before", "after"))
+    assert code == 1 and "-  a: before" in out and "+  a: after" in out
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i "s/before/after/" "$1"\n')
+    editor.chmod(0o755)
+    assert "edited" in kubectl("edit", "configmap", "edited", env={"KUBE_EDITOR": str(editor)})
+    assert kubectl("get", "cm", "edited", "-o", "jsonpath={.data.a}") == "after"
+
+
+GENERATORS: list[tuple[str, ...]] = [
+    ("configmap", "g", "--from-literal=a=b"),
+    ("secret", "generic", "g", "--from-literal=a=b"),
+    ("deployment", "g", "--image=x"),
+    ("job", "g", "--image=x"),
+    ("cronjob", "g", "--image=x", "--schedule=* * * * *"),
+    ("service", "clusterip", "g", "--tcp=80:80"),
+    ("service", "nodeport", "gn", "--tcp=80:80"),
+    ("serviceaccount", "g"),
+    ("role", "g", "--verb=get", "--resource=pods"),
+    ("rolebinding", "g", "--role=g", "--user=u"),
+    ("quota", "g", "--hard=pods=1"),
+    ("poddisruptionbudget", "g", "--selector=a=b", "--min-available=1"),
+]
+
+
+@pytest.mark.parametrize("arguments", GENERATORS, ids=lambda arguments: "-".join(arguments[:2]))
+def test_generators(kubectl: Kubectl, arguments: tuple[str, ...]) -> None:
+    if arguments[0] == "cronjob" and kubectl.minor < 21:
+        code, _, said = kubectl.run("create", *arguments)
+        assert code == 1 and "batch/v1beta1" in said, "kubectl 1.20 creates only the CronJob of batch/v1beta1"
+        return
+    if arguments[0] == "poddisruptionbudget" and kubectl.minor < 21:
+        code, _, said = kubectl.run("create", *arguments)
+        assert (code == 1 and "policy/v1beta1" in said) or "could not find" in said
+        return
+    assert "created" in kubectl("create", *arguments)
+
+
+def test_explain_and_api_resources(kubectl: Kubectl) -> None:
+    assert "Number of desired pods" in kubectl("explain", "deployment.spec.replicas")
+    listed = kubectl("api-resources", "--namespaced=true")
+    assert "deployments" in listed and "deploy" in listed
+    assert "apps/v1" in kubectl("api-versions")
+
+
+def test_deletions(kubectl: Kubectl) -> None:
+    for cascade in ("background", "foreground", "orphan"):
+        kubectl("create", "secret", "generic", f"d-{cascade}", "--from-literal=a=b")
+        kubectl("delete", "secret", f"d-{cascade}", f"--cascade={cascade}", "--wait=false")
+    kubectl("run", "alone", "--image=x")
+    kubectl("delete", "pod", "alone", "--now")
+    code, _, said = kubectl.run("get", "pod", "alone")
+    assert code == 1 and said == 'Error from server (NotFound): pods "alone" not found\n'
+
+
+def test_auth(kubectl: Kubectl) -> None:
+    assert kubectl("auth", "can-i", "create", "pods") == "yes\n"
+    if kubectl.minor >= 28:
+        assert "kubernetes-admin" in kubectl("auth", "whoami")
+
+
+def test_errors_are_upstreams(kubectl: Kubectl) -> None:
+    bad = DEPLOYMENT.replace("REPLICAS", "-1")
+    code, _, said = kubectl.run("apply", "--validate=false", "-f", "-", stdin=bad)
+    assert code == 1
+    assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in said

@@ -1,0 +1,86 @@
+"""The Python clients people use: the official one (which checks replies strictly), lightkube, kr8s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import Up
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+
+@pytest.fixture
+def core(up: Up) -> Iterator[Any]:
+    from kubernetes import client, config
+
+    with config.new_client_from_config(config_file=str(up.kubeconfig)) as made:
+        yield client.CoreV1Api(made)
+
+
+def test_official_client(core: Any) -> None:
+    from kubernetes import client, watch
+
+    body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="official"), data={"a": "1"})
+    made = core.create_namespaced_config_map("default", body)
+    core.patch_namespaced_config_map("official", "default", {"data": {"a": "2"}})
+    seen = []
+    for event in watch.Watch().stream(
+        core.list_namespaced_config_map,
+        "default",
+        resource_version=made.metadata.resource_version,
+        field_selector="metadata.name=official",
+        timeout_seconds=5,
+    ):
+        seen.append((event["type"], event["object"].data))
+        if len(seen) == 1:
+            core.delete_namespaced_config_map("official", "default")
+        if len(seen) == 2:
+            break
+    assert seen == [("MODIFIED", {"a": "2"}), ("DELETED", {"a": "2"})]
+
+
+def test_official_client_reads_every_list(up: Up) -> None:
+    """Replies are checked field by field; listing everything finds what does not fit."""
+    from kubernetes import client, config
+
+    with config.new_client_from_config(config_file=str(up.kubeconfig)) as made:
+        core = client.CoreV1Api(made)
+        assert {ns.metadata.name for ns in core.list_namespace().items} >= {"default", "kube-system"}
+        assert core.list_service_for_all_namespaces().items[0].spec.cluster_ip
+        assert client.SchedulingV1Api(made).list_priority_class().items
+        assert client.DiscoveryV1Api(made).list_endpoint_slice_for_all_namespaces().items
+        assert client.NetworkingV1Api(made).list_service_cidr().items[0].spec.cidrs == ["10.96.0.0/16"]
+
+
+def test_lightkube(up: Up) -> None:
+    from lightkube import ApiError, Client, KubeConfig
+    from lightkube.models.meta_v1 import ObjectMeta
+    from lightkube.resources.core_v1 import ConfigMap
+
+    client = Client(config=KubeConfig.from_file(str(up.kubeconfig)), field_manager="lightkube-test")
+    client.create(ConfigMap(metadata=ObjectMeta(name="light", namespace="default"), data={"a": "1"}))
+    client.patch(ConfigMap, "light", {"data": {"a": "2"}})
+    applied = ConfigMap(
+        apiVersion="v1", kind="ConfigMap", metadata=ObjectMeta(name="light", namespace="default"), data={"b": "3"}
+    )
+    assert client.apply(applied).data == {"a": "2", "b": "3"}
+    client.delete(ConfigMap, "light")
+    with pytest.raises(ApiError) as caught:
+        client.get(ConfigMap, "light")
+    assert caught.value.status.code == 404
+
+
+def test_kr8s(up: Up) -> None:
+    import kr8s
+    from kr8s.objects import ConfigMap
+
+    api = kr8s.api(kubeconfig=str(up.kubeconfig))
+    made = ConfigMap({"metadata": {"name": "kr8s", "namespace": "default"}, "data": {"a": "1"}}, api=api)
+    made.create()
+    made.patch({"data": {"a": "2"}})
+    assert ConfigMap.get("kr8s", namespace="default", api=api).data.a == "2"
+    made.delete()
+    assert not made.exists()

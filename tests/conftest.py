@@ -1,0 +1,102 @@
+"""Servers for the tests: in this process for the unit ring, as `sampan up` leaves them for other people's clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.apiserver.config import ApiServerConfig
+from sampan.apiserver.http.messages import Request, Response
+from sampan.apiserver.server import ApiServer
+from sampan.cluster import certificates
+
+
+@dataclass
+class Local:
+    """An API server in this process; requests enter behind the socket, as the administrator."""
+
+    server: ApiServer
+    certificate: bytes
+
+    async def __call__(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        **headers: str,
+    ) -> tuple[int, Any]:
+        """Code and decoded body."""
+        reply = await self.raw(method, target, body, content_type, **headers)
+        joined = reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
+        try:
+            return reply.code, json.loads(joined)
+        except ValueError:
+            return reply.code, joined
+
+    async def raw(
+        self, method: str, target: str, body: Any = None, content_type: str = "application/json", **headers: str
+    ) -> Response:
+        path, _, query = target.partition("?")
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        sent = {key.replace("_", "-").lower(): value for key, value in headers.items()}
+        sent.setdefault("user-agent", "test/1")
+        sent["content-type"] = content_type
+        request = Request(method, path, query, sent, list(sent.items()), data, None, self.certificate)
+        result = self.server.handler(request)
+        return result if isinstance(result, Response) else await result
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> certificates.Pki:
+    return certificates.ensure(tmp_path_factory.mktemp("pki"), ["10.96.0.1"])
+
+
+@pytest.fixture
+async def api(pki: certificates.Pki) -> AsyncIterator[Local]:
+    """A fresh server with the memory store."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    server = ApiServer(ApiServerConfig(port=0, store="memory", client_ca_file=pki.path("ca.crt")))
+    await server.start()
+    certificate = x509.load_pem_x509_certificate(pki.path("admin.crt").read_bytes())
+    yield Local(server, certificate.public_bytes(Encoding.DER))
+    await server.stop(0)
+
+
+@dataclass(frozen=True)
+class Up:
+    """A cluster that `sampan up` made."""
+
+    kubeconfig: Path
+    home: Path
+    server: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "SAMPAN_HOME": str(self.home)}
+
+    def sampan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sampan.cli", *arguments]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One cluster for all client tests; each works in namespaces of its own."""
+    home = tmp_path_factory.mktemp("home")
+    blank = Up(home / "config", home, "")
+    done = blank.sampan("up", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    yield Up(blank.kubeconfig, home, json.loads(done.stdout)["server"])
+    stopped = blank.sampan("down")
+    assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,152 @@
+"""The API from behind the socket: verbs, options, errors."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Local
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": data}
+
+
+async def test_life_of_an_object(api: Local) -> None:
+    code, made = await api("POST", CONFIG_MAPS, config_map("a", x="1"))
+    assert code == 201 and made["metadata"]["uid"] and made["metadata"]["resourceVersion"]
+    code, taken = await api("POST", CONFIG_MAPS, config_map("a"))
+    assert (code, taken["reason"], taken["message"]) == (409, "AlreadyExists", 'configmaps "a" already exists')
+    made["data"] = {"x": "2"}
+    code, updated = await api("PUT", f"{CONFIG_MAPS}/a", made)
+    assert code == 200 and updated["data"] == {"x": "2"}
+    code, stale = await api("PUT", f"{CONFIG_MAPS}/a", made | {"data": {"x": "3"}})
+    assert code == 409 and stale["reason"] == "Conflict"
+    code, same = await api("PUT", f"{CONFIG_MAPS}/a", updated)
+    assert same["metadata"]["resourceVersion"] == updated["metadata"]["resourceVersion"]
+    code, status = await api("DELETE", f"{CONFIG_MAPS}/a")
+    assert code == 200 and status["status"] == "Success" and status["details"]["kind"] == "configmaps"
+    code, gone = await api("GET", f"{CONFIG_MAPS}/a")
+    assert (code, gone["message"]) == (404, 'configmaps "a" not found')
+
+
+async def test_pages_show_one_revision(api: Local) -> None:
+    for number in range(5):
+        await api("POST", CONFIG_MAPS, config_map(f"p{number}"))
+    _, first = await api("GET", f"{CONFIG_MAPS}?limit=2&fieldSelector=metadata.name!=kube-root-ca.crt")
+    await api("POST", CONFIG_MAPS, config_map("p9"))
+    await api("DELETE", f"{CONFIG_MAPS}/p3")
+    names = [item["metadata"]["name"] for item in first["items"]]
+    token = first["metadata"]["continue"]
+    while token:
+        query = f"limit=2&fieldSelector=metadata.name!=kube-root-ca.crt&continue={token}"
+        _, page = await api("GET", f"{CONFIG_MAPS}?{query}")
+        assert page["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+        names += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue")
+    assert names == ["p0", "p1", "p2", "p3", "p4"]
+
+
+async def test_dry_run_stores_nothing(api: Local) -> None:
+    code, made = await api("POST", f"{CONFIG_MAPS}?dryRun=All", config_map("a"))
+    assert code == 201 and made["metadata"]["uid"]
+    assert (await api("GET", f"{CONFIG_MAPS}/a"))[0] == 404
+
+
+async def test_field_validation(api: Local) -> None:
+    body = config_map("a") | {"nonsense": 1}
+    code, refused = await api("POST", f"{CONFIG_MAPS}?fieldValidation=Strict", body)
+    assert code == 400 and 'strict decoding error: unknown field "nonsense"' in refused["message"]
+    reply = await api.raw("POST", CONFIG_MAPS, body)
+    assert ("Warning", '299 - "unknown field \\"nonsense\\""') in list(reply.headers)
+
+
+async def test_invalid_names_every_mistake(api: Local) -> None:
+    deployment = {
+        "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "metadata": {"name": "Bad_Name"},
+        "spec": {"replicas": -1, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}},
+    }
+    code, refused = await api("POST", "/apis/apps/v1/namespaces/default/deployments", deployment)
+    assert code == 422 and refused["reason"] == "Invalid"
+    causes = {cause["field"]: cause["reason"] for cause in refused["details"]["causes"]}
+    assert causes == {
+        "metadata.name": "FieldValueInvalid",
+        "spec.replicas": "FieldValueInvalid",
+        "spec.template.metadata.labels": "FieldValueInvalid",
+        "spec.template.spec.containers": "FieldValueRequired",
+    }
+
+
+async def test_services_have_addresses_of_their_own(api: Local) -> None:
+    def service(name: str, **spec: Any) -> dict[str, Any]:
+        ports = [{"port": 80}]
+        return {"kind": "Service", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"ports": ports, **spec}}
+
+    path = "/api/v1/namespaces/default/services"
+    _, one = await api("POST", path, service("one", type="NodePort"))
+    address, port = one["spec"]["clusterIP"], one["spec"]["ports"][0]["nodePort"]
+    assert one["spec"]["clusterIPs"] == [address] and 30000 <= port <= 32767
+    code, refused = await api("POST", path, service("two", clusterIP=address))
+    assert code == 422 and "provided IP is already allocated" in refused["message"]
+    assert (await api("GET", f"/apis/networking.k8s.io/v1/ipaddresses/{address}"))[0] == 200
+    await api("DELETE", f"{path}/one")
+    assert (await api("GET", f"/apis/networking.k8s.io/v1/ipaddresses/{address}"))[0] == 404
+    assert (await api("POST", path, service("two", clusterIP=address)))[0] == 201
+
+
+async def test_finalizers_and_terminating_namespaces(api: Local) -> None:
+    held = config_map("held")
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    await api("POST", CONFIG_MAPS, held)
+    code, marked = await api("DELETE", f"{CONFIG_MAPS}/held")
+    assert code == 200 and marked["metadata"]["deletionTimestamp"]
+    patch = {"metadata": {"finalizers": None}}
+    await api("PATCH", f"{CONFIG_MAPS}/held", patch, "application/merge-patch+json")
+    assert (await api("GET", f"{CONFIG_MAPS}/held"))[0] == 404
+    await api("POST", "/api/v1/namespaces", {"metadata": {"name": "gone"}})
+    await api("DELETE", "/api/v1/namespaces/gone")
+    code, refused = await api("POST", "/api/v1/namespaces/gone/configmaps", config_map("a"))
+    assert code == 403 and "because it is being terminated" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("limit=x", 400),
+        ("labelSelector=a+b", 400),
+        ("fieldSelector=spec.nonsense=1", 400),
+        ("resourceVersion=abc", 422),
+        ("resourceVersionMatch=Exact", 422),
+        ("continue=%21%21", 400),
+        ("resourceVersion=99999999&resourceVersionMatch=Exact&timeoutSeconds=1", 504),
+    ],
+)
+async def test_bad_queries(api: Local, query: str, code: int) -> None:
+
+    assert (await api("GET", f"{CONFIG_MAPS}?{query}"))[0] == code
+
+
+async def test_anonymous_is_forbidden_in_upstreams_words(api: Local) -> None:
+    api.certificate = None  # type: ignore[assignment]
+    code, refused = await api("GET", CONFIG_MAPS)
+    assert code == 403 and refused["message"] == (
+        'configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps" in API group "" in the '
+        'namespace "default"'
+    )
+    assert (await api("GET", "/readyz"))[0] == 200
+    assert (await api("GET", "/api", authorization="Bearer nonsense"))[0] == 401
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    body=st.binary(max_size=300),
+    media=st.sampled_from(["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]),
+)
+async def test_no_body_is_a_500(api: Local, body: bytes, media: str) -> None:
+    code, _ = await api("POST", CONFIG_MAPS, body, media)
+    assert 400 <= code < 500
