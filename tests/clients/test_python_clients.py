@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.clients, pytest.mark.slow]
 def core(up: Up) -> Iterator[Any]:
     from kubernetes import client, config
 
-    with config.new_client_from_config(config_file=str(up.kubeconfig)) as made:
+    connect: Any = config.new_client_from_config
+    with connect(config_file=str(up.kubeconfig)) as made:
         yield client.CoreV1Api(made)
 
 
@@ -42,17 +43,19 @@ def test_official_client(core: Any) -> None:
     assert seen == [("MODIFIED", {"a": "2"}), ("DELETED", {"a": "2"})]
 
 
-def test_official_client_reads_every_list(up: Up) -> None:
-    """Replies are checked field by field; listing everything finds what does not fit."""
-    from kubernetes import client, config
+def test_official_client_reads_every_list(core: Any) -> None:
+    """Replies are checked field by field; listing finds what does not fit."""
+    from kubernetes import client
 
-    with config.new_client_from_config(config_file=str(up.kubeconfig)) as made:
-        core = client.CoreV1Api(made)
-        assert {ns.metadata.name for ns in core.list_namespace().items} >= {"default", "kube-system"}
-        assert core.list_service_for_all_namespaces().items[0].spec.cluster_ip
-        assert client.SchedulingV1Api(made).list_priority_class().items
-        assert client.DiscoveryV1Api(made).list_endpoint_slice_for_all_namespaces().items
-        assert client.NetworkingV1Api(made).list_service_cidr().items[0].spec.cidrs == ["10.96.0.0/16"]
+    made = core.api_client
+    assert {ns.metadata.name for ns in core.list_namespace().items} >= {"default", "kube-system"}
+    assert core.list_service_for_all_namespaces().items[0].spec.cluster_ip
+    scheduling: Any = client.SchedulingV1Api(made)
+    assert scheduling.list_priority_class().items
+    discovery: Any = client.DiscoveryV1Api(made)
+    assert discovery.list_endpoint_slice_for_all_namespaces().items
+    networking: Any = client.NetworkingV1Api(made)
+    assert networking.list_service_cidr().items[0].spec.cidrs == ["10.96.0.0/16"]
 
 
 def test_lightkube(up: Up) -> None:
