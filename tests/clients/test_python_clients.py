@@ -28,7 +28,8 @@ def test_official_client(core: Any) -> None:
     made = core.create_namespaced_config_map("default", body)
     core.patch_namespaced_config_map("official", "default", {"data": {"a": "2"}})
     seen = []
-    for event in watch.Watch().stream(
+    watcher: Any = watch
+    for event in watcher.Watch().stream(
         core.list_namespaced_config_map,
         "default",
         resource_version=made.metadata.resource_version,
