@@ -29,9 +29,10 @@ class ReplicationController(Kind):
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
-        template = spec.setdefault("template", {})
-        default_pod_template(template)
-        labels = (template.get("metadata") or {}).get("labels")
+        template = spec.get("template")
+        if template is not None:
+            default_pod_template(template)
+        labels = ((template or {}).get("metadata") or {}).get("labels")
         if labels:
             if not spec.get("selector"):
                 spec["selector"] = dict(labels)

@@ -1,0 +1,61 @@
+"""EndpointSlice.
+
+Source: kubernetes/pkg/apis/discovery/{v1/defaults,validation/validation}.go; printEndpointSlice
+"""
+
+from __future__ import annotations
+
+from sampan.api.field import ErrorList, Path
+from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.table import UNSET, age
+from sampan.api.validation.meta import validate_immutable
+
+TYPES = ("IPv4", "IPv6", "FQDN")
+
+
+class EndpointSlice(Kind):
+    columns = (NAME, Column("AddressType"), Column("Ports"), Column("Endpoints"), AGE)
+
+    def default(self, obj: Obj) -> None:
+        for port in obj.get("ports") or ():
+            if port.get("name") is None:
+                port["name"] = ""
+            if not port.get("protocol"):
+                port["protocol"] = "TCP"
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        kind = obj.get("addressType", "")
+        if not kind:
+            out.required(Path("addressType"), "")
+        elif kind not in TYPES:
+            out.not_supported(Path("addressType"), kind, TYPES)
+        endpoints = obj.get("endpoints") or []
+        if len(endpoints) > 1000:
+            out.too_many(Path("endpoints"), len(endpoints), 1000)
+        for index, endpoint in enumerate(endpoints):
+            if not endpoint.get("addresses"):
+                out.required(Path("endpoints") @ index / "addresses", "must contain at least 1 address")
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = self.validate(obj)
+        out.extend(validate_immutable(obj.get("addressType"), old.get("addressType"), Path("addressType")))
+        return out
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta = obj["metadata"]
+        ports = [str(port["port"]) if port.get("port") is not None else "*" for port in obj.get("ports") or ()]
+        addresses = [address for endpoint in obj.get("endpoints") or () for address in endpoint.get("addresses") or ()]
+        return [
+            meta["name"],
+            obj.get("addressType", ""),
+            _some(ports) if ports else UNSET,
+            _some(addresses) if addresses else UNSET,
+            age(meta.get("creationTimestamp"), now),
+        ]
+
+
+def _some(items: list[str]) -> str:
+    shown = ",".join(items[:3])
+    return f"{shown} + {len(items) - 3} more..." if len(items) > 3 else shown

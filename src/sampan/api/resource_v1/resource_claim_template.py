@@ -1,0 +1,19 @@
+"""ResourceClaimTemplate.
+
+Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceClaimTemplate)
+"""
+
+from __future__ import annotations
+
+from sampan.api.kind import AGE, NAME, Cell, Kind, Obj
+from sampan.api.table import age
+
+
+class ResourceClaimTemplate(Kind):
+    not_enforced = True
+    columns = (NAME, AGE)
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta = obj["metadata"]
+        old = age(meta.get("creationTimestamp"), now)
+        return [meta["name"], old]

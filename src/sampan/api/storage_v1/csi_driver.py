@@ -1,0 +1,50 @@
+"""CSIDriver.
+
+Source: kubernetes/pkg/apis/storage/v1/defaults.go; printCSIDriver
+"""
+
+from __future__ import annotations
+
+from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.table import NONE, UNSET, age
+
+
+class CSIDriver(Kind):
+    columns = (
+        NAME,
+        Column("AttachRequired", "boolean"),
+        Column("PodInfoOnMount", "boolean"),
+        Column("StorageCapacity", "boolean"),
+        Column("TokenRequests"),
+        Column("RequiresRepublish", "boolean"),
+        Column("Modes"),
+        AGE,
+    )
+
+    def default(self, obj: Obj) -> None:
+        spec = obj.setdefault("spec", {})
+        for name, value in (
+            ("attachRequired", True),
+            ("podInfoOnMount", False),
+            ("storageCapacity", False),
+            ("fsGroupPolicy", "ReadWriteOnceWithFSType"),
+            ("requiresRepublish", False),
+            ("seLinuxMount", False),
+        ):
+            spec.setdefault(name, value)
+        if not spec.get("volumeLifecycleModes"):
+            spec["volumeLifecycleModes"] = ["Persistent"]
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta, spec = obj["metadata"], obj["spec"]
+        audiences = [item.get("audience", "") for item in spec.get("tokenRequests") or ()]
+        return [
+            meta["name"],
+            bool(spec.get("attachRequired", True)),
+            bool(spec.get("podInfoOnMount")),
+            bool(spec.get("storageCapacity")),
+            ",".join(audiences) if audiences else UNSET,
+            bool(spec.get("requiresRepublish")),
+            ",".join(spec.get("volumeLifecycleModes") or ()) or NONE,
+            age(meta.get("creationTimestamp"), now),
+        ]
