@@ -214,7 +214,7 @@ async def test_scale(api: Local) -> None:
     body = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
     path = "/apis/apps/v1/namespaces/default/deployments"
     assert (await api("POST", path, body))[0] == 201
-    code, scale = await api("GET", f"{path}/d/scale")
+    _, scale = await api("GET", f"{path}/d/scale")
     assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 1}, "a=b")
     scale["spec"]["replicas"] = 4
     assert (await api("PUT", f"{path}/d/scale", scale))[0] == 200

@@ -47,15 +47,19 @@ def encode(obj: Obj) -> bytes:
 
 
 class Record:
-    """One stored object. `key` is `namespace/name` or `name`; `cells` caches rendered Table rows."""
+    """One stored object. `key` is `namespace/name` or `name`; `cells` caches rendered Table rows.
 
-    __slots__ = ("body", "cells", "fields", "key", "labels", "lease", "name", "namespace", "other", "revision")
+    `value` is the very bytes that a local store holds, so that an object is in memory once; the revision is put in when
+    it is sent.
+    """
+
+    __slots__ = ("cells", "fields", "key", "labels", "lease", "name", "namespace", "other", "revision", "value")
 
     def __init__(self, key: str, kv: KeyValue, kind: Kind) -> None:
         self.key = key
         self.namespace, _, self.name = key.rpartition("/")
         self.revision: int = kv.mod_revision
-        self.body = body_of(kv.value, kv.mod_revision)
+        self.value = kv.value
         self.lease = kv.lease
         self.labels: dict[str, str] | None = None
         self.fields: dict[str, str] | None = None
@@ -65,9 +69,14 @@ class Record:
 
     def index(self, kind: Kind) -> None:
         """Labels and selectable fields, read once while the object is new."""
-        obj = orjson.loads(self.body)
+        obj = orjson.loads(self.value)
         self.labels = obj["metadata"].get("labels") or None
         self.fields = kind.selectable_fields(obj) or None
+
+    @property
+    def body(self) -> bytes:
+        """The object as it goes on the wire; a preview of a dry run has no revision."""
+        return body_of(self.value, self.revision) if self.revision else self.value
 
     def obj(self) -> Obj:
         """The object, decoded anew: the caller's own to change."""
@@ -188,10 +197,10 @@ class ResourceCache:
 
     def _remember(self, entry: Entry) -> None:
         self.window.append(entry)
-        self.window_bytes += len(entry.record.body)
+        self.window_bytes += len(entry.record.value)
         while len(self.window) > WINDOW_EVENTS or self.window_bytes > WINDOW_BYTES:
             old = self.window.popleft()
-            self.window_bytes -= len(old.record.body)
+            self.window_bytes -= len(old.record.value)
             self.horizon = old.revision
 
     def since(self, revision: int) -> Sequence[Entry]:
@@ -210,9 +219,7 @@ def deleted(before: Record, revision: int) -> Record:
     out.key, out.namespace, out.name = before.key, before.namespace, before.name
     out.revision = revision
     out.labels, out.fields, out.lease = before.labels, before.fields, before.lease
-    out.cells, out.other = None, None
-    old = b'"resourceVersion":"%d",' % before.revision
-    out.body = before.body.replace(old, b'"resourceVersion":"%d",' % revision, 1)
+    out.cells, out.other, out.value = None, None, before.value
     return out
 
 

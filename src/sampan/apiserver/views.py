@@ -82,8 +82,8 @@ class View:
         if self.convert:
             items = [self.item(record) for record in records]
         elif records:
-            skip = records[0].body.index(MARK)
-            items = [b"{" + record.body[skip:] for record in records]
+            skip = records[0].value.index(MARK) + len(MARK)
+            items = [b'{"metadata":{"resourceVersion":"%d",%b' % (r.revision, r.value[skip:]) for r in records]
         else:
             items = []
         return chunked(head, items, b"]}\n")

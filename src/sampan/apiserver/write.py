@@ -21,7 +21,7 @@ from sampan.api.schema.decode import decode
 from sampan.api.schema.nodes import Struct
 from sampan.api.validation.meta import validate_object_meta, validate_object_meta_update
 from sampan.apiserver.allocators import Reservation
-from sampan.apiserver.cache import Record, body_of, encode
+from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import WriteOptions
 from sampan.apiserver.patch.managed import update_managed_fields
@@ -260,7 +260,7 @@ async def _replace(
     resource = call.resource
     store_key = resource.store_key(record.key)
     value = encode(kind.to_storage(obj))
-    if body_of(value, record.revision) == record.body:
+    if value == record.value:
         return Written(record)
     meta = obj["metadata"]
     finished = (
@@ -355,10 +355,7 @@ def _preview(call: Call, key: str, value: bytes) -> Record:
     """A record of what a dry run would have stored; it shows no resourceVersion, or the current one."""
     current = call.resource.cache.get(key)
     revision = current.revision if current is not None else 0
-    out = Record(key, KeyValue(b"", value, Revision(0), Revision(revision), 0), call.resource.kind)
-    if not revision:
-        out.body = value
-    return out
+    return Record(key, KeyValue(b"", value, Revision(0), Revision(revision), 0), call.resource.kind)
 
 
 async def stored(call: Call, key: str, value: bytes, revision: int) -> Record:

@@ -24,7 +24,7 @@ async def serve(call: Call) -> Response:
 
 
 async def part_of_pod(call: Call, subresource: str) -> Response:
-    from sampan.api.core_v1 import pod
+    from sampan.api.core_v1.pod import resized, with_ephemeral_containers
 
     if call.info.verb == "get":
         await call.api.fresh()
@@ -42,9 +42,9 @@ async def part_of_pod(call: Call, subresource: str) -> Response:
         assert old is not None
         made = patch(old) if patch else Produced(sent or {})
         if subresource == "resize":
-            new, problems = pod.resized(made.obj, old)
+            new, problems = resized(made.obj, old)
         else:
-            new, problems = pod.with_ephemeral_containers(made.obj, old)
+            new, problems = with_ephemeral_containers(made.obj, old)
         if problems:
             raise errors.invalid("", "Pod", old["metadata"]["name"], problems)
         return Produced(new, made.managed)

@@ -1,0 +1,157 @@
+"""The API server over TLS: a load generator in this process, the server in one of its own.
+
+The generator shares the machine; with two cores each has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Make = Callable[[int], bytes]
+
+
+class Client:
+    """One keep-alive connection that reads replies by Content-Length."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        self.writer.write(request)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        body = await self.reader.readexactly(length)
+        return int(head[9:12]), body
+
+
+def request(method: str, path: str, body: Any = None, media: str = "application/json", accept: str = "*/*") -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nUser-Agent: bench/1\r\n"
+    head += f"Content-Type: {media}\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
+
+
+class Bench:
+    """A cluster of its own, and the figures taken from it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {"SAMPAN_HOME": str(home), "KUBECONFIG": str(home / "config"), "PATH": "/usr/bin:/bin"}
+        self.pki = home / "clusters" / "default" / "pki"
+        self.port = 0
+
+    def run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "sampan.cli", *arguments]
+        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
+
+    async def connect(self) -> Client:
+        context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
+        context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
+        return Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context, limit=1 << 26))
+
+    async def rate(self, make: Make, total: int, connections: int = 16, ok: tuple[int, ...] = (200, 201)) -> float:
+        """Requests a second."""
+        clients = [await self.connect() for _ in range(connections)]
+        numbers = iter(range(total))
+
+        async def work(client: Client) -> None:
+            for number in numbers:
+                code, body = await client.send(make(number))
+                if code not in ok:
+                    raise RuntimeError(f"{code}: {body[:300]!r}")
+
+        start = time.perf_counter()
+        await asyncio.gather(*(work(client) for client in clients))
+        took = time.perf_counter() - start
+        for client in clients:
+            client.writer.close()
+        return total / took
+
+    async def median_ms(self, what: bytes, runs: int = 9) -> float:
+        client = await self.connect()
+        figures = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            code, _ = await client.send(what)
+            figures.append((time.perf_counter() - start) * 1000)
+            assert code == 200
+        client.writer.close()
+        return statistics.median(figures)
+
+    def memory(self) -> float:
+        """MB resident in the server."""
+        pid = json.loads(self.run("status", "-o", "json"))[0]["pid"]
+        line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+def pod(name: str) -> dict[str, Any]:
+    env = [{"name": f"VARIABLE_{number}", "value": "x" * 40} for number in range(18)]
+    containers = [{"name": "c", "image": "registry.example.com/app:v1", "env": env, "ports": [{"containerPort": 80}]}]
+    meta = {"name": name, "labels": {"app": "web", "tier": "front"}}
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"containers": containers}}
+
+
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    return {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": name}, "spec": spec}
+
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+PODS, CMS = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
+    out = [("idle memory of the server", bench.memory(), "MB", "<= 90")]
+    data = {"data": {"k": "x" * 1000}}
+    value = await bench.rate(lambda n: request("POST", CMS, {"metadata": {"name": f"c{n}"}, **data}), 3000)
+    out.append(("create ConfigMap 1 KB, durable, 16 connections", value, "/s", ">= 4,000"))
+    value = await bench.rate(lambda n: request("POST", PODS, pod(f"p{n:05}")), 5000)
+    out.append(("create Pod 5 KB, durable, 16 connections", value, "/s", ">= 2,000"))
+    out.append(("memory with 5,000 Pods", bench.memory(), "MB", "<= 150"))
+    one = request("GET", f"{PODS}/p00001")
+    out.append(("GET one Pod, 16 connections", await bench.rate(lambda n: one, 20000), "/s", ">= 15,000"))
+    out.append(("LIST 5,000 Pods, whole, with transfer", await bench.median_ms(request("GET", PODS)), "ms", "<= 60"))
+    out.append(("LIST a page of 500", await bench.median_ms(request("GET", f"{PODS}?limit=500")), "ms", "<= 5"))
+    table = request("GET", f"{PODS}?limit=500", accept=TABLE)
+    out.append(("Table of 500 Pods, cold", await bench.median_ms(table, 1), "ms", "<= 10"))
+    out.append(("Table of 500 Pods, nothing changed", await bench.median_ms(table), "ms", "<= 3"))
+    await bench.rate(lambda n: request("POST", DEPLOYMENTS, deployment(f"d{n}", 1)), 16)
+
+    def patch(number: int) -> bytes:
+        body = {"spec": {"replicas": number + 2}}
+        return request("PATCH", f"{DEPLOYMENTS}/d{number % 16}", body, "application/strategic-merge-patch+json")
+
+    def apply(number: int) -> bytes:
+        path = f"{DEPLOYMENTS}/d{number % 16}?fieldManager=bench&force=true"
+        return request("PATCH", path, deployment(f"d{number % 16}", number + 2), "application/apply-patch+yaml")
+
+    def update(number: int) -> bytes:
+        return request("PUT", f"{DEPLOYMENTS}/d{number % 16}", deployment(f"d{number % 16}", number + 2))
+
+    out.append(("update of a Deployment", await bench.rate(update, 2000), "/s", ">= 2,000"))
+    out.append(("strategic merge patch of a Deployment", await bench.rate(patch, 2000), "/s", ">= 1,200"))
+    out.append(("server-side apply of a Deployment", await bench.rate(apply, 1000), "/s", ">= 600"))
+    return out
+
+
+async def measure() -> list[tuple[str, float, str, str]]:
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(Path(directory))
+        bench.port = int(json.loads(bench.run("up", "-o", "json"))["server"].rpartition(":")[2])
+        try:
+            return await figures(bench)
+        finally:
+            bench.run("down")
