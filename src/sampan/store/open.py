@@ -29,5 +29,11 @@ def create(spec: str, directory: Path | None, tls: EtcdTls | None = None) -> Sto
             raise ValueError("the sqlite store needs a data directory")
         return SqliteStore(directory / DATABASE)
     if spec.startswith("etcd="):
-        raise ValueError("this version has no etcd store yet: use sqlite or memory")
+        from sampan.store.etcd import EtcdStore
+
+        tls = tls or EtcdTls()
+        endpoints = [url for url in spec.removeprefix("etcd=").split(",") if url]
+        if not endpoints:
+            raise ValueError("--store etcd= needs at least one URL, as in etcd=https://127.0.0.1:2379")
+        return EtcdStore(endpoints, ca=tls.ca, cert=tls.cert, key=tls.key)
     raise ValueError(f"unknown store {spec!r}: it is memory, sqlite or etcd=URL,...")
