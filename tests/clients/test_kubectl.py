@@ -190,3 +190,50 @@ def test_errors_are_upstreams(kubectl: Kubectl) -> None:
     code, _, said = kubectl.run("apply", "--validate=false", "-f", "-", stdin=bad)
     assert code == 1
     assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in said
+
+
+def test_a_day_with_a_deployment(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("REPLICAS", "1"))
+    assert "restarted" in kubectl("rollout", "restart", "deployment/web")
+    kubectl("rollout", "pause", "deployment/web")
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.paused}") == "true"
+    assert "exposed" in kubectl("expose", "deployment", "web", "--port=80")
+    assert "Endpoints:" in kubectl("describe", "service", "web")
+    assert "autoscaled" in kubectl("autoscale", "deployment", "web", "--min=1", "--max=3")
+    shown = kubectl("get", "hpa", "web").splitlines()[1]
+    assert "Deployment/web" in shown and "<unknown>/80%" in shown
+    assert "deployment.apps/web" in kubectl("get", "all")
+    if kubectl.minor >= 24:
+        assert kubectl("get", "deploy", "web", "--subresource=scale").splitlines()[0].split()[1] == "DESIRED"
+    kubectl("delete", "deployment,service,hpa", "web")
+
+
+def test_pods_nodes_and_what_needs_them(kubectl: Kubectl) -> None:
+    kubectl("run", "waits", "--image=x")
+    if kubectl.minor >= 24:
+        kubectl("wait", "--for=jsonpath={.status.phase}=Pending", "pod/waits", "--timeout=10s")
+    code, _, said = kubectl.run("logs", "waits")
+    assert code == 1 and "pod waits does not have a host assigned" in said
+    node = f"node-{kubectl.minor}"
+    kubectl("apply", "-f", "-", stdin=f"apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\n")
+    kubectl("taint", "nodes", node, "a=b:NoSchedule")
+    kubectl("drain", node)
+    assert "SchedulingDisabled" in kubectl("get", "node", node)
+    described = kubectl("describe", "node", node)
+    assert "a=b:NoSchedule" in described and "Unschedulable:      true" in described
+    kubectl("delete", "node", node)
+    kubectl("delete", "pod", "waits")
+    code, _, said = kubectl.run("wait", "--for=delete", "pod/waits", "--timeout=10s")
+    assert code == 0 or (kubectl.minor == 20 and "no matching resources found" in said)
+
+
+def test_events_are_selected_by_what_they_are_about(kubectl: Kubectl) -> None:
+    event = (
+        "apiVersion: v1\nkind: Event\nmetadata: {name: told}\ntype: Warning\nreason: Because\nmessage: it was so\n"
+        f"involvedObject: {{apiVersion: v1, kind: Pod, name: about, namespace: {kubectl.namespace}}}\n"
+    )
+    kubectl("create", "-f", "-", stdin=event)
+    assert "Because" in kubectl("get", "events", "--field-selector=involvedObject.name=about,type!=Normal")
+    assert "Because" not in kubectl("get", "events", "--field-selector=involvedObject.name=other")
+    if kubectl.minor >= 26:
+        assert "it was so" in kubectl("events", "--for=pod/about")

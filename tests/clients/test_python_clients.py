@@ -88,3 +88,58 @@ def test_kr8s(up: Up) -> None:
     assert ConfigMap.get("kr8s", namespace="default", api=api).data.a == "2"
     made.delete()
     assert not made.exists()
+
+
+OPERATOR = """
+import kopf
+
+@kopf.on.create("configmaps", labels={"greet": kopf.PRESENT})
+def created(spec, name, patch, **_):
+    patch.metadata.annotations["greeting"] = f"hello {name}"
+
+@kopf.on.delete("configmaps", labels={"greet": kopf.PRESENT})
+def deleted(name, **_):
+    return None
+"""
+
+
+def test_kopf_operator_on_config_maps(up: Up, core: Any, tmp_path: Any) -> None:
+    """A small operator: it greets each ConfigMap, and holds it by a finalizer until it has seen it go."""
+    import subprocess
+    import sys
+
+    from kubernetes import client, watch
+
+    (tmp_path / "operator.py").write_text(OPERATOR)
+    command = [
+        sys.executable,
+        "-m",
+        "kopf",
+        "run",
+        "--standalone",
+        "--namespace",
+        "default",
+        str(tmp_path / "operator.py"),
+    ]
+    operator = subprocess.Popen(command, env=up.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        meta = client.V1ObjectMeta(name="greeted", labels={"greet": "yes"})
+        core.create_namespaced_config_map("default", client.V1ConfigMap(metadata=meta, data={"a": "b"}))
+        watcher: Any = watch
+        steps = []
+        stream = watcher.Watch().stream(
+            core.list_namespaced_config_map, "default", field_selector="metadata.name=greeted", timeout_seconds=60
+        )
+        for event in stream:
+            found = event["object"].metadata
+            if event["type"] == "DELETED":
+                steps.append("gone")
+                break
+            if (found.annotations or {}).get("greeting") == "hello greeted" and "greeted" not in steps:
+                assert found.finalizers == ["kopf.zalando.org/KopfFinalizerMarker"]
+                steps.append("greeted")
+                core.delete_namespaced_config_map("greeted", "default")
+        assert steps == ["greeted", "gone"]
+    finally:
+        operator.terminate()
+        operator.wait(30)

@@ -150,3 +150,80 @@ async def test_anonymous_is_forbidden_in_upstreams_words(api: Local) -> None:
 async def test_no_body_is_a_500(api: Local, body: bytes, media: str) -> None:
     code, _ = await api("POST", CONFIG_MAPS, body, media)
     assert 400 <= code < 500
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "metadata",
+                    "spec",
+                    "kind",
+                    "apiVersion",
+                    "name",
+                    "labels",
+                    "template",
+                    "containers",
+                    "replicas",
+                    "selector",
+                ]
+                + [
+                    "$patch",
+                    "$retainKeys",
+                    "$setElementOrder/containers",
+                    "managedFields",
+                    "op",
+                    "path",
+                    "value",
+                    "from",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+PATCHES = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(patch=JSON, media=st.sampled_from([*PATCHES, "application/apply-patch+yaml"]))
+async def test_no_patch_is_a_500(api: Local, patch: Any, media: str) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    body = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    await api("POST", path, body)
+    code, said = await api("PATCH", f"{path}/d?fieldManager=m", patch, media)
+    assert code < 500, said
+    code, found = await api("GET", f"{path}/d")
+    assert code == 200 and found["metadata"]["name"] == "d" and found["kind"] == "Deployment"
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"[" * 200_000, "application/json"),
+        (b'{"a":' * 100_000, "application/json"),
+        (b"[" * 50_000, "application/yaml"),
+        (b"a: &a [1]\nb: *a\n", "application/yaml"),
+        (b'{"metadata": {"name": "a\xff"}}', "application/json"),
+        (b"", "application/json"),
+        (b'"text"', "application/json"),
+        (b'{"kind": "Pod", "apiVersion": "v1"}', "application/json"),
+        (b'{"kind": "ConfigMap", "apiVersion": "v7"}', "application/json"),
+        (b"k8s\x00\xff\xff\xff", "application/vnd.kubernetes.protobuf"),
+    ],
+)
+async def test_malformed_bodies_are_400(api: Local, body: bytes, media: str) -> None:
+    code, said = await api("POST", CONFIG_MAPS, body, media)
+    assert (code, said["reason"]) == (400, "BadRequest") and said["message"]
+
+
+async def test_unknown_media_types_are_415_and_406(api: Local) -> None:
+    assert (await api("POST", CONFIG_MAPS, b"{}", "text/html"))[0] == 415
+    assert (await api("PATCH", f"{CONFIG_MAPS}/a", b"{}", "application/json"))[0] == 415
+    assert (await api("GET", CONFIG_MAPS, accept="text/html"))[0] == 406
