@@ -152,35 +152,14 @@ async def test_no_body_is_a_500(api: Local, body: bytes, media: str) -> None:
     assert 400 <= code < 500
 
 
+FIELDS = "metadata spec kind apiVersion name labels template containers replicas selector managedFields".split()
+DIRECTIVES = "$patch $retainKeys $setElementOrder/containers op path value from".split()
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "metadata",
-                    "spec",
-                    "kind",
-                    "apiVersion",
-                    "name",
-                    "labels",
-                    "template",
-                    "containers",
-                    "replicas",
-                    "selector",
-                ]
-                + [
-                    "$patch",
-                    "$retainKeys",
-                    "$setElementOrder/containers",
-                    "managedFields",
-                    "op",
-                    "path",
-                    "value",
-                    "from",
-                ]
-            ),
+            st.sampled_from([*FIELDS, *DIRECTIVES]),
             inner,
             max_size=4,
         )

@@ -83,6 +83,8 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     if not meta.get("name") and meta.get("generateName"):
         suffix = "".join(random.choices(NAME_CHARS, k=5))
         meta["name"] = meta["generateName"][:MAX_GENERATED] + suffix
+    # without a name it is refused below, with everything else that is wrong
+    meta.setdefault("name", "")
     if produced.managed is not None:
         meta["managedFields"] = produced.managed
     else:
