@@ -152,8 +152,20 @@ async def test_no_body_is_a_500(api: Local, body: bytes, media: str) -> None:
     assert 400 <= code < 500
 
 
-FIELDS = "metadata spec kind apiVersion name labels template containers replicas selector managedFields".split()
-DIRECTIVES = "$patch $retainKeys $setElementOrder/containers op path value from".split()
+FIELDS = [
+    "metadata",
+    "spec",
+    "kind",
+    "apiVersion",
+    "name",
+    "labels",
+    "template",
+    "containers",
+    "replicas",
+    "selector",
+    "managedFields",
+]
+DIRECTIVES = ["$patch", "$retainKeys", "$setElementOrder/containers", "op", "path", "value", "from"]
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: (
