@@ -144,7 +144,39 @@ async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
     out.append(("update of a Deployment", await bench.rate(update, 2000), "/s", ">= 2,000"))
     out.append(("strategic merge patch of a Deployment", await bench.rate(patch, 2000), "/s", ">= 1,200"))
     out.append(("server-side apply of a Deployment", await bench.rate(apply, 1000), "/s", ">= 600"))
+    out.append(("watch: deliveries to 1,000 watchers, over TLS", await fan_out(bench), "/s", ">= 40,000 (plain)"))
     return out
+
+
+async def fan_out(bench: Bench, watchers: int = 1000, events: int = 40) -> float:
+    """Deliveries of 5 KB events a second, over TLS, from one writer to all watchers; raises when one is lost."""
+    clients = [await bench.connect() for _ in range(watchers)]
+    path = "/api/v1/namespaces/kube-public/configmaps"
+    _, listed = await clients[0].send(request("GET", path))
+    since = json.loads(listed)["metadata"]["resourceVersion"]
+    for client in clients:
+        client.writer.write(request("GET", f"{path}?watch=1&resourceVersion={since}"))
+        await client.reader.readuntil(b"\r\n\r\n")
+
+    async def receive(client: Client) -> None:
+        seen = 0
+        while seen < events:
+            data = await client.reader.read(1 << 20)
+            if not data:
+                raise RuntimeError(f"a watch ended after {seen} events")
+            seen += data.count(b'{"type":"ADDED"')
+
+    writer = await bench.connect()
+    start = time.perf_counter()
+    receiving = [asyncio.ensure_future(receive(client)) for client in clients]
+    for number in range(events):
+        body = {"metadata": {"name": f"w{number}"}, "data": {"k": "x" * 5000}}
+        await writer.send(request("POST", path, body))
+    await asyncio.gather(*receiving)
+    took = time.perf_counter() - start
+    for client in clients:
+        client.writer.close()
+    return watchers * events / took
 
 
 async def measure() -> list[tuple[str, float, str, str]]:
