@@ -16,8 +16,9 @@ from typing import Any
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.api.registry import Registry
-from sampan.apiserver.admission import Chain, NamespaceLifecycle
+from sampan.apiserver.admission.chain import Chain
 from sampan.apiserver.allocators import PORTS_PREFIX, Allocators
+from sampan.apiserver.authorization.chain import Authorizer
 from sampan.apiserver.cache import Cache, ResourceCache
 from sampan.apiserver.leases import EventLeases
 from sampan.apiserver.metrics import Metrics
@@ -42,13 +43,16 @@ class Api:
         service_cidr: str,
         node_ports: tuple[int, int],
         event_ttl: int,
+        admission: Chain,
+        authorizer: Authorizer,
     ) -> None:
         self.registry = registry
         self.store = store
         self.clock = clock
         self.cache = Cache()
         self.metrics = Metrics()
-        self.admission = Chain([NamespaceLifecycle()])
+        self.admission = admission
+        self.authorizer = authorizer
         self.allocators = Allocators(service_cidr, node_ports)
         self.sessions: set[Any] = set()
         #: a store in this process: its commits reach the cache before their writers go on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sampan.api.kind import Context, Kind
 from sampan.api.times import format_time
-from sampan.apiserver.authentication import User
+from sampan.apiserver.authentication.user import User
 from sampan.apiserver.http.messages import Request
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.options import Query

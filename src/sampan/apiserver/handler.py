@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.apiserver import replies, reviews, routing
 from sampan.apiserver.api import Api
-from sampan.apiserver.authentication import User, authenticate
-from sampan.apiserver.authorization import authorize
+from sampan.apiserver.authentication.chain import Authentication
+from sampan.apiserver.authentication.user import MASTERS, User
+from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.negotiation import Accept, negotiate
@@ -56,11 +57,18 @@ Static = Callable[[Request, RequestInfo, dict[str, str]], Response | None]
 
 
 class Handler:
-    """The application behind the protocol. `static` answers what is no resource: discovery, OpenAPI, health."""
+    """The application behind the protocol. `static` answers what is no resource: discovery, OpenAPI, health.
 
-    def __init__(self, api: Api, static: Static) -> None:
+    At most `limits` requests (reading, changing) wait at the same time; more are told to come again.
+    """
+
+    def __init__(
+        self, api: Api, static: Static, authentication: Authentication, limits: tuple[int, int] = (400, 200)
+    ) -> None:
         self.api = api
         self.static = static
+        self.authentication = authentication
+        self.limits = {"readOnly": limits[0], "mutating": limits[1]}
 
     def __call__(self, request: Request) -> Result:
         info: RequestInfo | None = None
@@ -70,25 +78,47 @@ class Handler:
             info = routing.parse(request.method, request.raw_path)
             if info is None:
                 raise errors.no_such_path()
-            user = authenticate(request)
-            query = parse_query(request.query)
-            if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
-                info.verb = "watch"
-            authorize(user, info)
-            if not info.is_resource:
-                reply = self.static(request, info, query)
-                return reply if reply is not None else replies.text_reply(404, "404 page not found\n")
-            accept = negotiate(request.headers.get("accept", ""))
-            result = self.dispatch(request, info, query, user, accept)
+            accept = negotiate(request.headers.get("accept", "")) if info.is_resource else accept
+            user = self.authentication(request)
+            if not isinstance(user, User):
+                return self._wait(self._later(request, info, user, accept), info, accept, started, "")
+            result = self.serve(request, info, user, accept)
         except Exception as error:
             return self._finish(info, started, self.failed(error, accept))
         if isinstance(result, Response):
             return self._finish(info, started, result)
-        return self._wait(result, info, accept, started)
+        return self._wait(result, info, accept, started, user.groups)
 
-    async def _wait(self, result: Awaitable[Response], info: RequestInfo, accept: Accept, started: float) -> Response:
+    async def _later(self, request: Request, info: RequestInfo, user: Awaitable[User], accept: Accept) -> Response:
+        """Where finding out who asks takes time."""
+        result = self.serve(request, info, await user, accept)
+        return result if isinstance(result, Response) else await result
+
+    def serve(self, request: Request, info: RequestInfo, user: User, accept: Accept) -> Result:
+        """Authorize and answer."""
+        query = parse_query(request.query)
+        if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
+            info.verb = "watch"
+        asked = of_request(info)
+        decision = self.api.authorizer.authorize(user, asked)
+        if decision.allowed is not True:
+            raise refusal(user, asked, decision.reason)
+        if not info.is_resource:
+            reply = self.static(request, info, query)
+            return reply if reply is not None else replies.text_reply(404, "404 page not found\n")
+        return self.dispatch(request, info, query, user, accept)
+
+    async def _wait(
+        self, result: Awaitable[Response], info: RequestInfo, accept: Accept, started: float, groups: Collection[str]
+    ) -> Response:
         kind = "readOnly" if info.verb in READ_ONLY else "mutating"
         inflight = self.api.metrics.inflight
+        if inflight[kind] >= self.limits[kind] and MASTERS not in groups and info.verb != "watch":
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+            self.api.metrics.dropped[kind] += 1
+            return self._finish(info, started, replies.too_many_requests())
         inflight[kind] += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):

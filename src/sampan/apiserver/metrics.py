@@ -30,6 +30,7 @@ class Metrics:
         self.requests: dict[Labels, int] = defaultdict(int)
         self.durations: dict[Labels, Histogram] = defaultdict(Histogram)
         self.inflight = {"readOnly": 0, "mutating": 0}
+        self.dropped = {"readOnly": 0, "mutating": 0}
         self.terminated_watchers = 0
         self.started = time.time()
 
@@ -68,6 +69,11 @@ class Metrics:
         out.extend(
             f'apiserver_current_inflight_requests{{request_kind="{kind}"}} {count}'
             for kind, count in self.inflight.items()
+        )
+        out.append("# HELP apiserver_dropped_requests_total Requests told to come again later.")
+        out.append("# TYPE apiserver_dropped_requests_total counter")
+        out.extend(
+            f'apiserver_dropped_requests_total{{request_kind="{kind}"}} {count}' for kind, count in self.dropped.items()
         )
         out.append("# HELP apiserver_longrunning_requests Open watches.")
         out.append("# TYPE apiserver_longrunning_requests gauge")

@@ -176,6 +176,19 @@ class WriteOptions:
     manager: str = ""
     validation: str = "Warn"
     force: bool | None = None
+    kind: str = "CreateOptions"
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """As admission webhooks are told them."""
+        out: dict[str, Any] = {"kind": self.kind, "apiVersion": f"{META}/v1"}
+        if self.dry_run:
+            out["dryRun"] = ["All"]
+        if self.force is not None:
+            out["force"] = self.force
+        if self.manager:
+            out["fieldManager"] = self.manager
+        return {**out, "fieldValidation": self.validation}
 
 
 def write_options(query: Query, kind: str, *, apply: bool = False) -> WriteOptions:
@@ -183,7 +196,7 @@ def write_options(query: Query, kind: str, *, apply: bool = False) -> WriteOptio
     if not query:
         if apply:
             _require_manager("", kind)
-        return WriteOptions()
+        return WriteOptions(kind=kind)
     problems = ErrorList()
     dry = query.get("dryRun", "")
     if dry not in ("", "All"):
@@ -203,7 +216,7 @@ def write_options(query: Query, kind: str, *, apply: bool = False) -> WriteOptio
         problems.required(Path("fieldManager"), "is required for apply patch")
     if problems:
         raise errors.invalid(META, kind, "", problems)
-    return WriteOptions(dry == "All", manager, validation, force)
+    return WriteOptions(dry == "All", manager, validation, force, kind)
 
 
 def _require_manager(manager: str, kind: str) -> None:
@@ -219,6 +232,22 @@ class DeleteOptions:
     propagation: str = ""
     orphan: bool | None = None
     preconditions: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """As admission webhooks are told them."""
+        out: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": f"{META}/v1"}
+        if self.grace is not None:
+            out["gracePeriodSeconds"] = self.grace
+        if self.preconditions:
+            out["preconditions"] = self.preconditions
+        if self.orphan is not None:
+            out["orphanDependents"] = self.orphan
+        if self.propagation:
+            out["propagationPolicy"] = self.propagation
+        if self.dry_run:
+            out["dryRun"] = ["All"]
+        return out
 
 
 def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:

@@ -77,3 +77,9 @@ def text_reply(code: int, text: str) -> Response:
         ("Cache-Control", "no-cache, private"),
     )
     return Response(code, headers, text.encode())
+
+
+def too_many_requests() -> Response:
+    """429: come again in a second. Source: k8s.io/apiserver/pkg/server/filters/maxinflight.go"""
+    reply = text_reply(429, "Too many requests, please try again later.\n")
+    return Response(reply.code, (*reply.headers, ("Retry-After", "1")), reply.body)

@@ -17,8 +17,8 @@ from sampan.api import errors
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
 from sampan.apiserver import replies
-from sampan.apiserver.authentication import ALL_AUTHENTICATED, User
-from sampan.apiserver.authorization import Attributes, allows
+from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, User
+from sampan.apiserver.authorization.attributes import Attributes
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
@@ -44,11 +44,11 @@ def _self(call: Call, review: Obj) -> Obj:
     return {"userInfo": call.user.info}
 
 
-def _access(user: User, spec: Obj) -> Obj:
-    allowed, why = allows(user, _attributes(spec))
-    out: dict[str, Any] = {"allowed": allowed}
-    if why:
-        out["reason"] = why
+def _access(call: Call, user: User, spec: Obj) -> Obj:
+    decision = call.api.authorizer.authorize(user, _attributes(spec))
+    out: dict[str, Any] = {"allowed": decision.allowed is True}
+    if decision.reason:
+        out["reason"] = decision.reason
     return out
 
 
@@ -85,12 +85,12 @@ def _check(call: Call, review: Obj, *, subject: bool) -> Obj:
 
 
 def _self_access(call: Call, review: Obj) -> Obj:
-    return _access(call.user, _check(call, review, subject=False))
+    return _access(call, call.user, _check(call, review, subject=False))
 
 
 def _subject_access(call: Call, review: Obj) -> Obj:
     spec = _check(call, review, subject=True)
-    return _access(User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", "")), spec)
+    return _access(call, User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", "")), spec)
 
 
 def _local_access(call: Call, review: Obj) -> Obj:

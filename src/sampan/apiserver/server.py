@@ -19,7 +19,11 @@ import orjson
 
 from sampan.api.registry import Registry
 from sampan.apiserver import health, replies
+from sampan.apiserver.admission.order import default_chain
 from sampan.apiserver.api import Api
+from sampan.apiserver.authentication.chain import Authentication
+from sampan.apiserver.authentication.x509 import Certificates
+from sampan.apiserver.authorization.chain import Authorization, Masters, PublicPaths
 from sampan.apiserver.bootstrap import Bootstrap
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.handler import Handler
@@ -59,8 +63,10 @@ class ApiServer:
             service_cidr=config.service_cidr,
             node_ports=config.node_port_range,
             event_ttl=config.event_ttl,
+            admission=default_chain(),
+            authorizer=Authorization([Masters(), PublicPaths()]),
         )
-        self.handler = Handler(self.api, self.static)
+        self.handler = Handler(self.api, self.static, Authentication([Certificates()]))
         self.server: Server | None = None
         self.stopping = False
         self._documents: dict[str, Any] = {}

@@ -20,10 +20,11 @@ from sampan.api.kind import Kind, Obj
 from sampan.api.schema.decode import decode
 from sampan.api.schema.nodes import Struct
 from sampan.api.validation.meta import validate_object_meta, validate_object_meta_update
+from sampan.apiserver.admission.chain import Attributes, Operation
 from sampan.apiserver.allocators import Reservation
 from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
-from sampan.apiserver.options import WriteOptions
+from sampan.apiserver.options import DeleteOptions, WriteOptions
 from sampan.apiserver.patch.managed import update_managed_fields
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
 
@@ -51,6 +52,26 @@ class Written:
 
 
 Produce = Callable[[Obj | None], Produced]
+
+
+def attributes(
+    call: Call,
+    operation: Operation,
+    obj: Obj | None,
+    old: Obj | None,
+    options: WriteOptions | DeleteOptions,
+    *,
+    kind: Kind | None = None,
+    name: str = "",
+) -> Attributes:
+    """What admission is asked about a write of `kind` (default: the addressed one)."""
+    names = (kind or call.kind).names
+    gvk = (names.group, names.version, names.kind)
+    info = call.info
+    shown = info.name or name
+    return Attributes(
+        call, operation, gvk, info.subresource, info.namespace, shown, obj, old, options.wire, options.dry_run
+    )
 
 
 # -- create ----------------------------------------------------------------------------------------------------------
@@ -89,7 +110,10 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
         meta["managedFields"] = produced.managed
     else:
         _own_fields(call, None, obj, options, "")
-    await api.admission.mutate(call, "CREATE", obj, None)
+    asked = attributes(call, "CREATE", obj, None, options, name=produced.obj["metadata"].get("name", ""))
+    await api.admission.mutate(asked)
+    assert asked.obj is not None
+    obj, meta = asked.obj, asked.obj["metadata"]
     _fill_system_fields(call, obj)
     if kind.has_status:
         obj.pop("status", None)
@@ -106,7 +130,8 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
         call.warnings.extend(kind.warnings(obj, None))
         if kind.not_enforced:
             call.warnings.append("stored, not enforced yet")
-        await api.admission.validate(call, "CREATE", obj, None)
+        asked.obj = obj
+        await api.admission.validate(asked)
         key = f"{meta['namespace']}/{meta['name']}" if kind.names.namespaced else meta["name"]
         return await _insert(call, key, obj, options, reserved)
     finally:
@@ -177,8 +202,10 @@ async def change(
     subresource: str = "",
     create_missing: bool = False,
     kind: Kind | None = None,
+    admit: bool = True,
 ) -> Written:
-    """Replace the object under `key` by what `produce` makes of it. Raises 404, 409, 422."""
+    """Replace the object under `key` by what `produce` makes of it. `admit` False: the caller has asked admission, of
+    another object than this one (a Scale, a Binding). Raises 404, 409, 422."""
     kind = kind or call.kind
     names = kind.names
     for _ in range(RETRIES + 1):
@@ -197,14 +224,21 @@ async def change(
         if call.resource.kind is not kind:
             old = kind.from_storage(old)
         produced = produce(old)
-        written = await _swap(call, kind, record, old, produced, options, subresource)
+        written = await _swap(call, kind, record, old, produced, options, subresource, admit)
         if written is not None:
             return written
     raise errors.conflict(names.group, names.resource, key.rpartition("/")[2])
 
 
 async def _swap(
-    call: Call, kind: Kind, record: Record, old: Obj, produced: Produced, options: WriteOptions, subresource: str
+    call: Call,
+    kind: Kind,
+    record: Record,
+    old: Obj,
+    produced: Produced,
+    options: WriteOptions,
+    subresource: str,
+    admit: bool,
 ) -> Written | None:
     """One attempt. None: somebody else was faster, and the client did not say what it builds on."""
     names, api = kind.names, call.api
@@ -222,7 +256,11 @@ async def _swap(
         meta["managedFields"] = produced.managed
     else:
         _own_fields(call, old, obj, options, subresource, kind)
-    await api.admission.mutate(call, "UPDATE", obj, old)
+    question = attributes(call, "UPDATE", obj, old, options, kind=kind)
+    if admit:
+        await api.admission.mutate(question)
+        assert question.obj is not None
+        obj, meta = question.obj, question.obj["metadata"]
     context = call.context()
     if subresource == "":
         if kind.has_status:
@@ -243,7 +281,9 @@ async def _swap(
             problems.extend(kind.validate_status_update(obj, old))
         _raise_invalid(kind, obj, problems)
         call.warnings.extend(text for text in kind.warnings(obj, old) if text not in call.warnings)
-        await api.admission.validate(call, "UPDATE", obj, old)
+        if admit:
+            question.obj = obj
+            await api.admission.validate(question)
         return await _replace(call, kind, record, obj, options, asked, reserved)
     finally:
         if reserved is not None:

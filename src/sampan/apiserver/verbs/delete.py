@@ -20,7 +20,7 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import DeleteOptions, delete_options
 from sampan.apiserver.views import view_for
-from sampan.apiserver.write import RETRIES, stored
+from sampan.apiserver.write import RETRIES, attributes, stored
 from sampan.store.contract import Compare, Delete, Put
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -76,7 +76,9 @@ async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, 
             raise errors.not_found(names.group, names.resource, key.rpartition("/")[2])
         old = record.obj()
         _check_preconditions(call, old, options)
-        await call.api.admission.validate(call, "DELETE", None, old)
+        asked = attributes(call, "DELETE", None, old, options, name=record.name)
+        await call.api.admission.mutate(asked)
+        await call.api.admission.validate(asked)
         new = marked(call, old, options)
         store_key = resource.store_key(key)
         unchanged = [Compare(store_key, "mod", "=", record.revision)]

@@ -1,0 +1,119 @@
+"""The admission chain: `mutate` may change the object, `validate` sees it as it will be stored.
+
+A plugin says which resources and operations concern it; for each combination the chain knows once and for all whom to
+ask, so that a plugin costs nothing where it has nothing to say.
+
+Source: k8s.io/apiserver/pkg/admission/{interfaces,chain}.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sampan.api.kind import Obj
+from sampan.apiserver.authentication.user import User
+
+if TYPE_CHECKING:
+    from sampan.apiserver.api import Api
+    from sampan.apiserver.call import Call
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+WRITES: frozenset[Operation] = frozenset({"CREATE", "UPDATE"})
+
+
+@dataclass(slots=True)
+class Attributes:
+    """One operation on its way to the store.
+
+    `group`, `version`, `resource` are those of the request; `kind` is the object's (group, version, kind), which for a
+    subresource differs from the resource's own. `name` is empty for a create with generateName. A mutating plugin
+    changes `obj` in place, or puts another one in its stead. `options`: the wire form of CreateOptions, UpdateOptions,
+    PatchOptions or DeleteOptions.
+    """
+
+    call: Call
+    operation: Operation
+    kind: tuple[str, str, str]
+    subresource: str
+    namespace: str
+    name: str
+    obj: Obj | None
+    old: Obj | None
+    options: Obj
+    dry_run: bool
+
+    @property
+    def api(self) -> Api:
+        return self.call.api
+
+    @property
+    def user(self) -> User:
+        return self.call.user
+
+    @property
+    def group(self) -> str:
+        return self.call.kind.names.group
+
+    @property
+    def version(self) -> str:
+        return self.call.kind.names.version
+
+    @property
+    def resource(self) -> str:
+        return self.call.kind.names.resource
+
+    def warn(self, text: str) -> None:
+        """Add a `Warning` header to the reply, once."""
+        if text not in self.call.warnings:
+            self.call.warnings.append(text)
+
+
+class Plugin:
+    """One admission plugin: override `mutate`, `validate` or both. Raises StatusError to refuse.
+
+    `resources`: (group, resource) pairs it cares for (None: all); `operations` likewise; `subresources`: which besides
+    the object itself (empty), None: all.
+    """
+
+    resources: ClassVar[frozenset[tuple[str, str]] | None] = None
+    operations: ClassVar[frozenset[Operation] | None] = None
+    subresources: ClassVar[frozenset[str] | None] = frozenset({""})
+
+    async def mutate(self, attributes: Attributes) -> None: ...
+
+    async def validate(self, attributes: Attributes) -> None: ...
+
+    def concerns(self, attributes: Attributes) -> bool:
+        """By resource, subresource and operation alone: the chain asks once for each combination."""
+        return (
+            (self.resources is None or (attributes.group, attributes.resource) in self.resources)
+            and (self.operations is None or attributes.operation in self.operations)
+            and (self.subresources is None or attributes.subresource in self.subresources)
+        )
+
+
+class Chain:
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        self._concerned: dict[tuple[str, str, str, str], tuple[tuple[Plugin, ...], tuple[Plugin, ...]]] = {}
+
+    async def mutate(self, attributes: Attributes) -> None:
+        for plugin in self._for(attributes)[0]:
+            await plugin.mutate(attributes)
+
+    async def validate(self, attributes: Attributes) -> None:
+        for plugin in self._for(attributes)[1]:
+            await plugin.validate(attributes)
+
+    def _for(self, attributes: Attributes) -> tuple[tuple[Plugin, ...], tuple[Plugin, ...]]:
+        key = (attributes.group, attributes.resource, attributes.subresource, attributes.operation)
+        found = self._concerned.get(key)
+        if found is None:
+            concerned = [plugin for plugin in self.plugins if plugin.concerns(attributes)]
+            found = self._concerned[key] = (
+                tuple(plugin for plugin in concerned if type(plugin).mutate is not Plugin.mutate),
+                tuple(plugin for plugin in concerned if type(plugin).validate is not Plugin.validate),
+            )
+        return found

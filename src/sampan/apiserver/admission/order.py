@@ -1,0 +1,16 @@
+"""The plugins that are on by default, in upstream's order.
+
+Source: kubernetes/pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins, DefaultOffAdmissionPlugins)
+"""
+
+from __future__ import annotations
+
+from sampan.apiserver.admission.chain import Chain, Plugin
+from sampan.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+
+
+def default_chain() -> Chain:
+    plugins: list[Plugin] = [
+        NamespaceLifecycle(),
+    ]
+    return Chain(plugins)
