@@ -8,11 +8,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from sampan.apiserver.http.messages import Request, Response, Writer
 from sampan.apiserver.http.protocol import Limits
 from sampan.apiserver.http.server import Server
+from sampan.apiserver.http.websocket import WebSocket, accept
 from tests.conftest import Local
 
 BIG = b"x" * 200_000
@@ -37,7 +39,16 @@ def answer(request: Request) -> Any:
             writer.write(b"two")
 
         return Response(200, (), stream=stream)
+    if request.raw_path == "/socket":
+        return accept(request, ("b.example", "a.example"), echo)
     return app(request)
+
+
+async def echo(socket: WebSocket) -> None:
+    async for message in socket:
+        socket.send(message)
+        if message == "enough":
+            return
 
 
 @pytest.fixture
@@ -145,6 +156,41 @@ class Sink:
 
     def abort(self) -> None:
         self.closed = True
+
+
+async def test_websockets_carry_messages_both_ways_and_end_cleanly(server: Server) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{server.port}/socket"
+        async with session.ws_connect(url, protocols=("a.example", "c.example")) as socket:
+            assert socket.protocol == "a.example"
+            await socket.send_bytes(BIG)
+            assert await socket.receive_bytes() == BIG
+            await socket.ping()
+            await socket.send_str("enough")
+            assert await socket.receive_str() == "enough"
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1000
+
+
+async def test_a_websocket_handshake_that_is_none_is_refused(server: Server) -> None:
+    upgrade = b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n"
+    assert b"101" not in (await talk(server, upgrade)).splitlines()[0]
+
+
+async def test_shutting_down_says_goodbye_to_websockets(server: Server) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"http://127.0.0.1:{server.port}/socket") as socket,
+    ):
+        await server.shutdown(1)
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == 1001
+
+
+async def test_an_upgrade_nobody_grants_is_an_ordinary_request(server: Server) -> None:
+    first = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    said = await talk(server, first + b"GET /b HTTP/1.1\r\nHost: x\r\n" + CLOSE)
+    assert said.count(b"HTTP/1.1 200") == 2 and said.index(b"GET /a") < said.index(b"GET /b")
 
 
 async def watching(api: Local, query: str, sink: Sink, **headers: str) -> asyncio.Task[None]:

@@ -3,7 +3,8 @@
 The application is one callable, `App`: `app(request)` returns a `Response`, or an awaitable of one where it must wait.
 A reply that is there at once is written in the parser's callback, with no task; that is what makes GET fast. A watch or
 a log stream returns a `Response` whose `stream` is a callable: it gets a `Writer` once the head is sent and runs as a
-task. A hijacked connection (SPDY, WebSocket) returns `Response(101, ..., upgrade=...)`, which gets the raw transport.
+task. A hijacked connection (SPDY, WebSocket) returns `Response(101, ..., upgrade=...)`, which gets the raw
+connection.
 """
 
 from __future__ import annotations
@@ -59,14 +60,47 @@ class Writer(Protocol):
         """Cut the connection (the chunked body ends without its terminator)."""
 
 
+class RawConnection(Protocol):
+    """A connection after a 101: bytes, both ways."""
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes; never blocks."""
+
+    def pending(self) -> int:
+        """Bytes queued and not yet taken by the kernel."""
+
+    async def writable(self) -> None:
+        """Until the queue is below the high-water mark, or the peer is gone."""
+
+    def pause(self) -> None:
+        """Read no more from the peer until `resume`."""
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None:
+        """Close once what is queued has gone out."""
+
+
+class Upgraded(Protocol):
+    """What speaks on a connection after a 101. Called in the loop; must not block or raise."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def lost(self) -> None:
+        """The peer is gone."""
+
+    def stop(self) -> None:
+        """The server is shutting down: end in the protocol's own way."""
+
+
 StreamBody = Callable[[Writer], Awaitable[None]]
-Upgrade = Callable[[Any, bytes], None]
+Upgrade = Callable[[RawConnection], Upgraded]
 
 
 @dataclass(slots=True)
 class Response:
     """`body` may be several chunks, which are written without being joined. Content-Length is set from it unless
-    `stream` is given. `upgrade(transport, already_read)` takes the connection over after a 101."""
+    `stream` is given. `upgrade(connection)` takes the connection over after a 101."""
 
     code: int
     headers: Headers = ()

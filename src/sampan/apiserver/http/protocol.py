@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 import orjson
 
-from sampan.apiserver.http.messages import App, Request, Response
+from sampan.apiserver.http.messages import App, Request, Response, Upgraded
 
 if TYPE_CHECKING:
     from sampan.apiserver.http.server import Server
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self.stream: StreamWriter | None = None
         self.task: asyncio.Task[None] | None = None
         self.closing = False
-        self.hijacked: Callable[[bytes], None] | None = None
+        self.upgraded: Upgraded | None = None
         self._paused: list[asyncio.Future[None]] | None = None
         self._reset()
 
@@ -165,6 +165,8 @@ class Connection(asyncio.Protocol):
         self.server.forget(self)
         if self.stream is not None:
             self.stream.notify()
+        if self.upgraded is not None:
+            self.upgraded.lost()
         self.resume_writing()
         self.waiting.clear()
 
@@ -186,8 +188,8 @@ class Connection(asyncio.Protocol):
             await waiter
 
     def data_received(self, data: bytes) -> None:
-        if self.hijacked is not None:
-            self.hijacked(data)
+        if self.upgraded is not None:
+            self.upgraded.received(data)
             return
         if self.closing:
             return
@@ -196,11 +198,11 @@ class Connection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # no upgrade was granted in the parser's callback: the rest is ordinary data of the next request
-            rest = data[upgrade.args[0] :]
+            # where the upgrade was not granted, the rest is the beginning of the next request
             self.parser = httptools.HttpRequestParser(self)
-            if self.hijacked is not None and rest:
-                self.hijacked(rest)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self.data_received(rest)
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed request: {error}")
         if len(self.waiting) >= self.limits.pipelined and self.transport is not None:
@@ -389,8 +391,28 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, reply: Response) -> None:
         assert self.transport is not None and reply.upgrade is not None
         self.transport.write(self._head(reply.code, list(reply.headers)))
-        self.server.upgraded.add(self)
-        reply.upgrade(self, b"")
+        self.upgraded = reply.upgrade(self)
+
+    # -- after an upgrade: `messages.RawConnection` --------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pending(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    def pause(self) -> None:
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
 
     # -- refusing ------------------------------------------------------------------------------------------------------
 
@@ -415,7 +437,7 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Called every few seconds: end what has taken too long."""
-        if self.hijacked is not None or self.transport is None:
+        if self.upgraded is not None or self.transport is None:
             return
         if self.receiving and now - self.since > self.limits.receive:
             self._refuse(408, "the request took too long to arrive", "Timeout")
@@ -426,7 +448,9 @@ class Connection(asyncio.Protocol):
         """The server is stopping: idle connections close now, others after what they do."""
         if self.transport is None:
             return
-        if self.stream is not None:
+        if self.upgraded is not None:
+            self.upgraded.stop()
+        elif self.stream is not None:
             self.stream.notify()
         elif not self.busy and not self.receiving:
             self.transport.close()

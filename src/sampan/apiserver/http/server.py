@@ -37,7 +37,6 @@ class Server:
         self.port = port
         self.limits = limits or Limits()
         self.connections: set[Connection] = set()
-        self.upgraded: set[Connection] = set()
         self.stopping = False
         self.loop = asyncio.get_running_loop()
         self._servers: list[asyncio.Server] = []

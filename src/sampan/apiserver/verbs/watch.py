@@ -55,6 +55,11 @@ async def _later(call: Call, options: ListOptions, waits: Awaitable[None]) -> Re
 
 def start(call: Call, options: ListOptions) -> Response:
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    if call.request.headers.get("upgrade", "").lower() == "websocket":
+        from sampan.apiserver.http.websocket import accept
+        from sampan.apiserver.http.websocket_stream import streamed
+
+        return accept(call.request, (), streamed(Session(call, options, view).run))
     media = "application/json" if not call.accept.view else "application/json;stream=watch"
     headers = [("Audit-Id", replies.audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
     headers.extend(("Warning", replies.warning_header(text)) for text in call.warnings)

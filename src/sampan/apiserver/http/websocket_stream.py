@@ -1,0 +1,55 @@
+"""A streamed reply as WebSocket messages: what a watch writes, one message for each event.
+
+Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go (HandleWS)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sampan.apiserver.http.messages import StreamBody
+from sampan.apiserver.http.websocket import Serve, WebSocket
+
+
+class MessageWriter:
+    """`messages.Writer` on a socket: every write is one text message."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+
+    def write(self, data: bytes) -> None:
+        self.socket.send(data.rstrip(b"\n").decode())
+
+    def pending(self) -> int:
+        return self.socket.pending()
+
+    async def drain(self) -> None:
+        await self.socket.drain()
+
+    @property
+    def closed(self) -> bool:
+        return self.socket.closed
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self.socket.on_close(callback)
+
+    def abort(self) -> None:
+        self.socket.close(1011)
+
+
+def streamed(body: StreamBody) -> Serve:
+    """Serve a streamed body on a socket; what the client says meanwhile is read and dropped."""
+
+    async def serve(socket: WebSocket) -> None:
+        async def ignore() -> None:
+            async for _ in socket:
+                continue
+
+        reading = asyncio.ensure_future(ignore())
+        try:
+            await body(MessageWriter(socket))
+        finally:
+            reading.cancel()
+
+    return serve
