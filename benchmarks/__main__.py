@@ -55,9 +55,28 @@ def start_up() -> float:
     return took * 1000
 
 
+async def in_process() -> float:
+    """Milliseconds from nothing to serving, in this process, with the memory store."""
+    from sampan.apiserver.config import ApiServerConfig
+    from sampan.apiserver.server import ApiServer
+
+    start = time.perf_counter()
+    server = ApiServer(ApiServerConfig(port=0, store="memory"))
+    await server.start()
+    took = time.perf_counter() - start
+    await server.stop(0)
+    return took * 1000
+
+
 async def main() -> None:
     report(
         "sampan up: spawn to ready, CLI included", statistics.median(start_up() for _ in range(RUNS)), "ms", "<= 400"
+    )
+    report(
+        "server in this process, memory store",
+        statistics.median([await in_process() for _ in range(RUNS)]),
+        "ms",
+        "<= 150",
     )
     figures: list[tuple[str, Callable[[], Awaitable[float]], str]] = [
         ("store: durable creates of 5 KB, 1 writer", lambda: store_writes(1), "-"),

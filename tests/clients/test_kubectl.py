@@ -90,6 +90,9 @@ def test_outputs(kubectl: Kubectl) -> None:
     assert json.loads(kubectl("get", "cm", "out", "-o", "json"))["data"] == {"a": "b"}
     assert "a: b" in kubectl("get", "cm", "out", "-o", "yaml")
     assert kubectl("get", "cm", "out", "-o", "go-template={{.data.a}}") == "b"
+    assert kubectl("get", "cm", "out", "-o", "custom-columns=WHAT:.data.a") == "WHAT\nb\n"
+    assert kubectl("get", "cm", "out", "--no-headers").split()[:2] == ["out", "1"]
+    assert kubectl("get", "cm", "out", "-o", "wide").splitlines()[0].split() == ["NAME", "DATA", "AGE"]
     assert kubectl("get", "cm", "out").splitlines()[0].split() == ["NAME", "DATA", "AGE"]
     assert "a:" in kubectl("describe", "cm", "out")
     assert "kube-root-ca.crt" in kubectl("get", "cm", "--sort-by=.metadata.name")
@@ -146,11 +149,24 @@ GENERATORS: list[tuple[str, ...]] = [
     ("rolebinding", "g", "--role=g", "--user=u"),
     ("quota", "g", "--hard=pods=1"),
     ("poddisruptionbudget", "g", "--selector=a=b", "--min-available=1"),
+    ("clusterrole", "g-VERSION", "--verb=get", "--resource=nodes"),
+    ("clusterrolebinding", "g-VERSION", "--clusterrole=view", "--user=u"),
+    ("ingress", "g", "--rule=example.com/a=g:80"),
+    ("namespace", "g-VERSION"),
+    ("priorityclass", "g-VERSION", "--value=5"),
+    ("secret", "docker-registry", "gd", "--docker-server=r", "--docker-username=u", "--docker-password=p"),
+    ("secret", "tls", "gt", "--cert=CERT", "--key=KEY"),
+    ("service", "externalname", "ge", "--external-name=example.com"),
+    ("service", "loadbalancer", "gl", "--tcp=80:80"),
 ]
 
 
 @pytest.mark.parametrize("arguments", GENERATORS, ids=lambda arguments: "-".join(arguments[:2]))
 def test_generators(kubectl: Kubectl, arguments: tuple[str, ...]) -> None:
+    pki = kubectl.up.home / "clusters" / "default" / "pki"
+    words = {"VERSION": str(kubectl.minor), "CERT": str(pki / "admin.crt"), "KEY": str(pki / "admin.key")}
+    for word, value in words.items():
+        arguments = tuple(item.replace(word, value) for item in arguments)
     if arguments[0] == "cronjob" and kubectl.minor < 21:
         code, _, said = kubectl.run("create", *arguments)
         assert code == 1 and "could not find the requested resource" in said, "1.20 knows only batch/v1beta1"
@@ -159,7 +175,10 @@ def test_generators(kubectl: Kubectl, arguments: tuple[str, ...]) -> None:
         code, _, said = kubectl.run("create", *arguments)
         assert (code == 1 and "policy/v1beta1" in said) or "could not find" in said
         return
-    assert "created" in kubectl("create", *arguments)
+    code, out, said = kubectl.run("create", *arguments)
+    assert code == 0 and "created" in out, said
+    if arguments[0] in ("clusterrole", "clusterrolebinding", "namespace", "priorityclass"):
+        kubectl("delete", *arguments[:2], "--wait=false")
 
 
 def test_explain_and_api_resources(kubectl: Kubectl) -> None:
@@ -177,6 +196,35 @@ def test_deletions(kubectl: Kubectl) -> None:
     kubectl("delete", "pod", "alone", "--now")
     code, _, said = kubectl.run("get", "pod", "alone")
     assert code == 1 and said == 'Error from server (NotFound): pods "alone" not found\n'
+
+
+def test_wait_sees_a_condition_come(kubectl: Kubectl) -> None:
+    kubectl("run", "comes", "--image=x")
+    waiting = subprocess.Popen(
+        [str(kubectl.binary), "-n", kubectl.namespace, "wait", "--for=condition=Ready", "pod/comes", "--timeout=30s"],
+        env=kubectl.up.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    status = kubectls.kubectl("1.37")
+    command = [str(status), "-n", kubectl.namespace, "patch", "pod", "comes", "--subresource=status", "-p"]
+    subprocess.run([*command, json.dumps(ready)], env=kubectl.up.env, check=True, capture_output=True)
+    out, _ = waiting.communicate(timeout=30)
+    assert out == "pod/comes condition met\n"
+    kubectl("delete", "pod", "comes", "--now")
+
+
+def test_debug_adds_a_container(kubectl: Kubectl) -> None:
+    kubectl("run", "patient", "--image=x")
+    code, _, said = kubectl.run("debug", "patient", "--image=tools", "-c", "doctor", "--attach=false")
+    if kubectl.minor < 24:
+        assert code == 1 and said, "1.20 uses a kind that is gone"
+    else:
+        assert code == 0, said
+        shown = kubectl("get", "pod", "patient", "-o", "jsonpath={.spec.ephemeralContainers[*].name}")
+        assert shown == "doctor"
+    kubectl("delete", "pod", "patient", "--now")
 
 
 def test_auth(kubectl: Kubectl) -> None:
