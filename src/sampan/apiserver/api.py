@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sampan.api import errors
 from sampan.api.kind import Kind
@@ -24,6 +25,10 @@ from sampan.apiserver.leases import EventLeases
 from sampan.apiserver.metrics import Metrics
 from sampan.apiserver.resource import Resource, storage_prefix
 from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
+
+if TYPE_CHECKING:
+    from sampan.apiserver.dialer import Dialer
+    from sampan.apiserver.webhooks.client import WebhookClients
 
 log = logging.getLogger("sampan.apiserver")
 ROOT = b"/registry/"
@@ -87,6 +92,18 @@ class Api:
     def cached(self, group: str, resource: str) -> ResourceCache:
         return self._resources[group, resource].cache
 
+    @functools.cached_property
+    def dialer(self) -> Dialer:
+        from sampan.apiserver.dialer import Dialer
+
+        return Dialer(self)
+
+    @functools.cached_property
+    def webhooks(self) -> WebhookClients:
+        from sampan.apiserver.webhooks.client import WebhookClients
+
+        return WebhookClients(self.dialer)
+
     # -- following the store -------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -111,6 +128,8 @@ class Api:
                 await task
         if self._unsubscribe:
             self._unsubscribe()
+        if "webhooks" in self.__dict__:
+            await self.webhooks.close()
 
     async def _load(self) -> int:
         found = await self.store.range(ROOT, prefix_end(ROOT))

@@ -1,8 +1,8 @@
 """The one way objects change: read, produce, prepare, admit, validate, compare-and-swap.
 
 Every verb that writes says how the new object comes from the old one (`Produce`) and leaves the rest to `create` and
-`change`. A lost compare-and-swap runs all of it again against what won, up to `RETRIES` times, unless the client named
-the revision it builds on: then it is told of the conflict.
+`change`. A lost compare-and-swap runs all of it again against what won, until the request's time is up, unless the client
+named the revision it builds on: then it is told of the conflict.
 
 Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Create, Update), pkg/registry/rest/{create,update}.go
 """
@@ -28,7 +28,6 @@ from sampan.apiserver.options import DeleteOptions, WriteOptions
 from sampan.apiserver.patch.managed import update_managed_fields
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
 
-RETRIES = 5
 NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
 MAX_GENERATED = 58
 METADATA = Path("metadata")
@@ -114,6 +113,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     await api.admission.mutate(asked)
     assert asked.obj is not None
     obj, meta = asked.obj, asked.obj["metadata"]
+    _match_namespace(call, meta)  # admission may have changed it
     _fill_system_fields(call, obj)
     if kind.has_status:
         obj.pop("status", None)
@@ -208,7 +208,7 @@ async def change(
     another object than this one (a Scale, a Binding). Raises 404, 409, 422."""
     kind = kind or call.kind
     names = kind.names
-    for _ in range(RETRIES + 1):
+    while True:
         record = call.resource.cache.get(key)
         if record is None:
             if not create_missing:
@@ -227,7 +227,6 @@ async def change(
         written = await _swap(call, kind, record, old, produced, options, subresource, admit)
         if written is not None:
             return written
-    raise errors.conflict(names.group, names.resource, key.rpartition("/")[2])
 
 
 async def _swap(

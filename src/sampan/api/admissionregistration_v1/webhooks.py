@@ -12,7 +12,6 @@ from sampan.api.table import age
 
 
 class Webhooks(Kind):
-    not_enforced = True
     columns = (NAME, Column("Webhooks", "integer"), AGE)
     reinvocation = False
 

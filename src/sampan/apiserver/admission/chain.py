@@ -9,8 +9,8 @@ Source: k8s.io/apiserver/pkg/admission/{interfaces,chain}.go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
@@ -30,7 +30,8 @@ class Attributes:
     `group`, `version`, `resource` are those of the request; `kind` is the object's (group, version, kind), which for a
     subresource differs from the resource's own. `name` is empty for a create with generateName. A mutating plugin
     changes `obj` in place, or puts another one in its stead. `options`: the wire form of CreateOptions, UpdateOptions,
-    PatchOptions or DeleteOptions.
+    PatchOptions or DeleteOptions. A mutating plugin sets `again` where the others should see what it has changed: they
+    all run once more, with `round` 1; what it wants to know then it puts into `remembered`.
     """
 
     call: Call
@@ -43,6 +44,11 @@ class Attributes:
     old: Obj | None
     options: Obj
     dry_run: bool
+    round: int = 0
+    again: bool = False
+    remembered: dict[str, Any] = field(default_factory=dict)
+    #: for the audit log
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def api(self) -> Api:
@@ -68,6 +74,10 @@ class Attributes:
         """Add a `Warning` header to the reply, once."""
         if text not in self.call.warnings:
             self.call.warnings.append(text)
+
+    def annotate(self, key: str, value: str) -> None:
+        """Once: the first value of a key stays."""
+        self.annotations.setdefault(key, value)
 
 
 class Plugin:
@@ -100,8 +110,13 @@ class Chain:
         self._concerned: dict[tuple[str, str, str, str], tuple[tuple[Plugin, ...], tuple[Plugin, ...]]] = {}
 
     async def mutate(self, attributes: Attributes) -> None:
-        for plugin in self._for(attributes)[0]:
+        plugins = self._for(attributes)[0]
+        for plugin in plugins:
             await plugin.mutate(attributes)
+        if attributes.again:
+            attributes.round = 1
+            for plugin in plugins:
+                await plugin.mutate(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         for plugin in self._for(attributes)[1]:

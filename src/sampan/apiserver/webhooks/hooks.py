@@ -1,0 +1,141 @@
+"""The registered webhooks, in the order they are asked: by the name of their configuration, then as they stand in it.
+
+They are read from the watch cache and compiled when a configuration has changed; a write costs a look at one number.
+
+Source: k8s.io/apiserver/pkg/admission/configuration/{mutating,validating}_webhook_manager.go
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.kind import Obj
+from sampan.api.selectors import label_selector_from
+from sampan.apiserver.admission.chain import Attributes
+from sampan.apiserver.api import Api
+from sampan.apiserver.webhooks.client import CallError, WebhookClients
+from sampan.apiserver.webhooks.match import GROUP, Matched, Matcher, converted, rule_from
+from sampan.apiserver.webhooks.review import Answer, Lie, no_dry_run, review, verify
+
+log = logging.getLogger("sampan.apiserver.webhooks")
+KNOWN_VERSIONS = ("v1", "v1beta1")
+HARMLESS = ("None", "NoneOnDryRun")
+
+
+class CallFailed(Exception):
+    """The webhook could not be asked, or its answer not be used: what follows is for its failurePolicy to say."""
+
+    def __init__(self, hook: Hook, why: str) -> None:
+        super().__init__(f'failed calling webhook "{hook.name}": {why}')
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook. `uid` tells it from all others, `review` is the AdmissionReview version it is asked in."""
+
+    uid: str
+    configuration: str
+    name: str
+    config: Obj
+    matcher: Matcher
+    conditions: Any
+    ignores_failure: bool
+    timeout: int
+    side_effects: str
+    review: str
+    reinvocable: bool
+
+    async def concerns(self, attributes: Attributes) -> Matched | None:
+        """How it wants to see the write, or None. Raises 403 when a match condition cannot be evaluated."""
+        found = self.matcher.matches(attributes)
+        if found is None or self.conditions is None:
+            return found
+        if await self.conditions.hold(attributes, found, self.ignores_failure):
+            return found
+        return None
+
+    async def ask(
+        self, clients: WebhookClients, attributes: Attributes, matched: Matched, obj: Obj | None, *, mutating: bool
+    ) -> Answer:
+        """`obj`: the object in the version asked for. Raises CallFailed, and 400 where it cannot take a dry run."""
+        if attributes.dry_run and self.side_effects not in HARMLESS:
+            raise no_dry_run(self.name)
+        if not self.review:
+            known = ", ".join(KNOWN_VERSIONS)
+            said = f"webhook does not accept known AdmissionReview versions ({known})"
+            raise CallFailed(self, f"could not create admission objects: {said}")
+        old = converted(attributes.api, attributes.old, attributes.kind, matched.kind)
+        uid, body = review(attributes, self.review, matched.resource, matched.kind, obj, old)
+        try:
+            reply = await clients.post(self.config, orjson.dumps(body), timeout=self.timeout)
+        except CallError as error:
+            raise CallFailed(self, f"failed to call webhook: {error}") from None
+        try:
+            answer = verify(reply, uid, self.review, mutating=mutating)
+        except Lie as error:
+            raise CallFailed(self, f"received invalid webhook response: {error}") from None
+        for key, value in answer.annotations.items():
+            attributes.annotate(f"{self.name}/{key}", value)
+        for text in answer.warnings:
+            attributes.warn(text)
+        return answer
+
+    def failed(self, error: CallFailed) -> errors.StatusError | None:
+        """What a failure means: nothing (it fails open), or a refusal."""
+        log.warning("%s, failing %s", error, "open" if self.ignores_failure else "closed")
+        return None if self.ignores_failure else errors.internal(str(error))
+
+
+class Hooks:
+    """All webhooks of one resource (`mutatingwebhookconfigurations` or `validating...`)."""
+
+    def __init__(self, resource: str) -> None:
+        self._resource = resource
+        self._at = -1
+        self._hooks: tuple[Hook, ...] = ()
+
+    def current(self, api: Api) -> tuple[Hook, ...]:
+        cache = api.cached(GROUP, self._resource)
+        if cache.last != self._at:
+            self._hooks = tuple(hook for record in cache.list("") for hook in _compiled(record.obj()))
+            self._at = cache.last
+        return self._hooks
+
+
+def _compiled(configuration: Obj) -> list[Hook]:
+    name = configuration["metadata"]["name"]
+    seen: dict[str, int] = {}
+    out = []
+    for raw in configuration.get("webhooks") or ():
+        count = seen[raw["name"]] = seen.get(raw["name"], -1) + 1
+        out.append(_hook(name, f"{name}/{raw['name']}/{count}", raw))
+    return out
+
+
+def _hook(configuration: str, uid: str, raw: Obj) -> Hook:
+    versions = raw.get("admissionReviewVersions") or ()
+    matcher = Matcher(
+        tuple(rule_from(rule) for rule in raw.get("rules") or ()),
+        (),
+        raw.get("matchPolicy") == "Equivalent",
+        label_selector_from(raw.get("namespaceSelector") or {}),
+        label_selector_from(raw.get("objectSelector") or {}),
+    )
+    return Hook(
+        uid,
+        configuration,
+        raw["name"],
+        raw.get("clientConfig") or {},
+        matcher,
+        None,
+        raw.get("failurePolicy") == "Ignore",
+        raw.get("timeoutSeconds") or 10,
+        raw.get("sideEffects") or "",
+        next((version for version in versions if version in KNOWN_VERSIONS), ""),
+        raw.get("reinvocationPolicy") == "IfNeeded",
+    )

@@ -1,0 +1,155 @@
+"""MutatingAdmissionWebhook: one after the other, each seeing what those before it have changed.
+
+A change makes the chain run its mutating plugins once more; in that second round only those webhooks are asked again
+that were asked before the last change and have `reinvocationPolicy: IfNeeded`. A patched object is read as a client's
+would be: unknown fields go, defaults come.
+
+Source: k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/{dispatcher,reinvocationcontext}.go;
+k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager/admission.go
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.kind import Obj
+from sampan.apiserver.admission.chain import Attributes, Plugin
+from sampan.apiserver.body import finish
+from sampan.apiserver.patch import json_patch, managed
+from sampan.apiserver.webhooks.hooks import CallFailed, Hook, Hooks
+from sampan.apiserver.webhooks.match import Gvk, Matched, converted, is_exempt
+from sampan.apiserver.webhooks.review import Answer, denied
+
+MANAGED_WARNING = (
+    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
+    "admission controller; please fix your requests: {}"
+)
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Which webhooks the second round asks (`again`), of those that were asked and could be (`asked`)."""
+
+    asked: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    output: Obj | None = None
+
+    def changed(self) -> None:
+        self.again |= self.asked
+        self.asked = set()
+
+
+class MutatingAdmissionWebhook(Plugin):
+    subresources = None
+
+    def __init__(self) -> None:
+        self._hooks = Hooks("mutatingwebhookconfigurations")
+
+    def concerns(self, attributes: Attributes) -> bool:
+        return not is_exempt(attributes)
+
+    async def mutate(self, attributes: Attributes) -> None:
+        hooks = self._hooks.current(attributes.api)
+        if not hooks:
+            return
+        rounds: Rounds = attributes.remembered.setdefault("webhooks", Rounds())
+        if attributes.round and rounds.output != attributes.obj:
+            rounds.changed()
+        before = (attributes.obj or {}).get("metadata", {}).get("managedFields")
+        for hook in hooks:
+            matched = await hook.concerns(attributes)
+            if matched is None or (attributes.round and hook.uid not in rounds.again):
+                continue
+            if await self._ask(attributes, hook, matched):
+                rounds.changed()
+                attributes.again = True
+            if hook.reinvocable:
+                rounds.asked.add(hook.uid)
+        rounds.output = copy.deepcopy(attributes.obj) if attributes.again and not attributes.round else None
+        _keep_managed(attributes, before)
+
+    @staticmethod
+    async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
+        """Whether it changed the object."""
+        api = attributes.api
+        obj = converted(api, attributes.obj, attributes.kind, matched.kind)
+        try:
+            answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
+            if not answer.allowed:
+                raise denied(hook.name, answer.status)
+            patch = _operations(hook, answer)
+        except CallFailed as error:
+            refused = hook.failed(error)
+            if refused is not None:
+                raise refused from None
+            return False
+        if not patch:
+            return False
+        if obj is None:
+            why = "attempted to modify the object, which is not supported for this operation"
+            raise errors.internal(f'admission webhook "{hook.name}" {why}')
+        new = _patched(attributes, obj, patch, matched.kind)
+        if new == obj:
+            return False
+        attributes.obj = converted(api, new, matched.kind, attributes.kind)
+        return True
+
+
+def _operations(hook: Hook, answer: Answer) -> list[Any]:
+    """The patch of an answer. Raises CallFailed when it is none."""
+    if not answer.patch:
+        return []
+    try:
+        patch = orjson.loads(answer.patch)
+    except orjson.JSONDecodeError as error:
+        raise CallFailed(hook, f"received undecodable patch in webhook response: {error}") from None
+    if not isinstance(patch, list) or not all(isinstance(item, dict) for item in patch):
+        said = "json: cannot unmarshal into Go value of type jsonpatch.Patch"
+        raise CallFailed(hook, f"received undecodable patch in webhook response: {said}")
+    if patch and answer.patch_type != "JSONPatch":
+        raise CallFailed(hook, f'unsupported patch type "{answer.patch_type}"')
+    return patch
+
+
+def _patched(attributes: Attributes, obj: Obj, patch: list[Any], gvk: Gvk) -> Obj:
+    """The object after `patch`, read anew. Raises 500: what the client sent was right."""
+    registry = attributes.api.registry
+    struct, kind = registry.struct(*gvk), registry.by_kind(*gvk)
+    if struct is None:
+        raise errors.internal(f"no kind {gvk[2]} is registered for version {gvk[0]}/{gvk[1]}")
+    try:
+        raw = json_patch.apply(obj, patch)
+    except errors.StatusError as error:
+        causes = (error.details or {}).get("causes") or [{}]
+        raise errors.internal(causes[0].get("message") or error.message) from None
+    except RecursionError:
+        raise errors.internal("the patch nests too deeply") from None
+    if not isinstance(raw, dict) or (raw.get("apiVersion"), raw.get("kind")) != (obj["apiVersion"], obj["kind"]):
+        raise errors.internal("the patch of an admission webhook must not change apiVersion or kind")
+    if not isinstance(raw.get("metadata"), dict):
+        raise errors.internal("the patch of an admission webhook must leave metadata an object")
+    try:
+        new = finish(attributes.call, struct, gvk, raw, "Ignore", [])
+        if kind is not None:
+            kind.default(new)
+    except errors.StatusError as error:
+        raise errors.internal(error.message) from None
+    return new
+
+
+def _keep_managed(attributes: Attributes, before: Any) -> None:
+    """managedFields that webhooks have broken are put back as they were."""
+    meta = (attributes.obj or {}).get("metadata")
+    if meta is None or meta.get("managedFields") == before:
+        return
+    if managed.read(meta.get("managedFields")) is None:
+        attributes.warn(MANAGED_WARNING.format("an entry cannot be read"))
+        if before is None:
+            del meta["managedFields"]
+        else:
+            meta["managedFields"] = before
