@@ -20,7 +20,7 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import DeleteOptions, delete_options
 from sampan.apiserver.views import view_for
-from sampan.apiserver.write import RETRIES, attributes, stored
+from sampan.apiserver.write import attributes, stored
 from sampan.store.contract import Compare, Delete, Put
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -70,7 +70,7 @@ def read_options(call: Call) -> dict[str, Any] | None:
 async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, bool]:
     """Delete, or mark as being deleted. The record's last state, and whether it is gone. Raises 404, 409."""
     names, resource = call.kind.names, call.resource
-    for _ in range(RETRIES + 1):
+    while True:
         record = resource.cache.get(key)
         if record is None:
             raise errors.not_found(names.group, names.resource, key.rpartition("/")[2])
@@ -97,7 +97,6 @@ async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, 
             if result.succeeded:
                 return await stored(call, key, value, result.revision), False
         await call.api.cache.reach(result.revision)
-    raise errors.conflict(names.group, names.resource, key.rpartition("/")[2])
 
 
 def _check_preconditions(call: Call, old: Obj, options: DeleteOptions) -> None:
