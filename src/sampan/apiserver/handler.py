@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from sampan.api import errors
 from sampan.api.kind import Kind
@@ -84,7 +84,7 @@ class Handler:
                 return self._wait(self._later(request, info, user, accept), info, accept, started, "")
             result = self.serve(request, info, user, accept)
         except Exception as error:
-            return self._finish(info, started, self.failed(error, accept))
+            return self._finish(info, started, self.failed(error, accept, info.warnings if info else ()))
         if isinstance(result, Response):
             return self._finish(info, started, result)
         return self._wait(result, info, accept, started, user.groups)
@@ -127,7 +127,7 @@ class Handler:
             late = errors.timeout("request did not complete within the allotted timeout")
             reply = replies.error_reply(late, accept.media)
         except Exception as error:
-            reply = self.failed(error, accept)
+            reply = self.failed(error, accept, info.warnings)
         finally:
             inflight[kind] -= 1
         return self._finish(info, started, reply)
@@ -141,10 +141,10 @@ class Handler:
             )
         return reply
 
-    def failed(self, error: Exception, accept: Accept) -> Response:
+    def failed(self, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:
         """A Status for whatever was raised; what we did not foresee is logged and told without detail."""
         if isinstance(error, errors.StatusError):
-            return replies.error_reply(error, accept.media)
+            return replies.error_reply(error, accept.media, warnings)
         if isinstance(error, StoreError):
             log.error("store: %s", error)
             return replies.error_reply(errors.unavailable(f"storage is not available: {error}"), accept.media)
@@ -163,7 +163,7 @@ class Handler:
             raise errors.no_such_path()
         if info.namespace and not kind.names.namespaced and info.resource != "namespaces":
             raise errors.no_such_path()
-        call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind))
+        call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind), info.warnings)
         if info.subresource:
             return self._subresource(call)
         if info.verb not in kind.names.verbs or (info.verb == "create" and info.name):

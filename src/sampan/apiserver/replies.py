@@ -12,6 +12,7 @@ from sampan.api.errors import StatusError
 from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.negotiation import JSON, YAML
 
+WARNING_CHARS, LONG_WARNING_CHARS = 4096, 256
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-cache, private"))
 
 
@@ -33,7 +34,7 @@ def reply(
         joined = body if isinstance(body, bytes) else b"".join(body)
         body = to_yaml(orjson.loads(joined)) if media == YAML else indented(joined)
     headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
-    headers.extend(("Warning", warning_header(text)) for text in dict.fromkeys(warnings))
+    headers.extend(("Warning", warning_header(text)) for text in fitting(warnings))
     return Response(code, headers, body)
 
 
@@ -45,6 +46,25 @@ def to_yaml(obj: Any) -> bytes:
     import yaml
 
     out: bytes = yaml.dump(obj, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, encoding="utf-8")
+    return out
+
+
+def fitting(warnings: Sequence[str]) -> Sequence[str]:
+    """Each once; when they are more than clients can be expected to read as headers, each short and the last left out.
+
+    Source: k8s.io/apiserver/pkg/endpoints/filters/warning.go
+    """
+    if not warnings:
+        return ()
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) <= WARNING_CHARS:
+        return texts
+    out, written = [], 0
+    for text in texts:
+        if written >= WARNING_CHARS:
+            break
+        out.append(text[:LONG_WARNING_CHARS])
+        written += len(out[-1])
     return out
 
 
@@ -66,7 +86,7 @@ def error_reply(error: StatusError, media: str = JSON, warnings: Sequence[str] =
         body = to_yaml(error.status)
     headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
     headers.extend(error.headers)
-    headers.extend(("Warning", warning_header(text)) for text in dict.fromkeys(warnings))
+    headers.extend(("Warning", warning_header(text)) for text in fitting(warnings))
     return Response(error.code, headers, body)
 
 

@@ -11,7 +11,7 @@ Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -20,7 +20,8 @@ _NAMESPACE_SUBRESOURCES = {"status", "finalize"}
 
 @dataclass(slots=True)
 class RequestInfo:
-    """`resource` is empty for paths outside the API. `tail` is what follows the subresource (`proxy/...`)."""
+    """`resource` is empty for paths outside the API. `tail` is what follows the subresource (`proxy/...`). `warnings` go
+    with the reply, be it what it may."""
 
     path: str
     verb: str
@@ -31,6 +32,7 @@ class RequestInfo:
     name: str = ""
     subresource: str = ""
     tail: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def is_resource(self) -> bool:
