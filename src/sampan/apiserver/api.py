@@ -27,6 +27,7 @@ from sampan.apiserver.resource import Resource, storage_prefix
 from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
 
 if TYPE_CHECKING:
+    from sampan.apiserver.authentication.identity import Identity
     from sampan.apiserver.dialer import Dialer
     from sampan.apiserver.webhooks.client import WebhookClients
 
@@ -58,6 +59,8 @@ class Api:
         self.metrics = Metrics()
         self.admission = admission
         self.authorizer = authorizer
+        #: issues and reviews tokens; set by whoever put the server together
+        self.identity: Identity | None = None
         self.allocators = Allocators(service_cidr, node_ports)
         self.sessions: set[Any] = set()
         #: a store in this process: its commits reach the cache before their writers go on

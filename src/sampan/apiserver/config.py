@@ -7,6 +7,24 @@ from pathlib import Path
 
 from sampan.store.open import EtcdTls
 
+SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """An issuer of identity tokens. `username_prefix` empty: the issuer and `#`, but none for the claim `email`; `-`:
+    none."""
+
+    issuer_url: str
+    client_id: str
+    username_claim: str = "sub"
+    username_prefix: str = ""
+    groups_claim: str = ""
+    groups_prefix: str = ""
+    required_claims: tuple[tuple[str, str], ...] = ()
+    signing_algs: tuple[str, ...] = ("RS256",)
+    ca_file: Path | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class ApiServerConfig:
@@ -25,3 +43,19 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     advertise_address: str = "127.0.0.1"
     event_ttl: int = 3600
+    # -- who asks
+    anonymous_auth: bool = True
+    token_auth_file: Path | None = None
+    bootstrap_token_auth: bool = False
+    oidc: OidcConfig | None = None
+    #: without one, a key is made in memory and its tokens end with the process
+    service_account_signing_key_file: Path | None = None
+    #: verify tokens; none: the signing key does
+    service_account_key_files: tuple[Path, ...] = ()
+    #: the first is put into tokens, all are believed
+    service_account_issuers: tuple[str, ...] = (SERVICE_ACCOUNT_ISSUER,)
+    service_account_jwks_uri: str = ""
+    service_account_max_token_expiration: int = 0
+    service_account_extend_token_expiration: bool = True
+    #: empty: the issuers
+    api_audiences: tuple[str, ...] = ()

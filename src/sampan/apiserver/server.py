@@ -21,8 +21,7 @@ from sampan.api.registry import Registry
 from sampan.apiserver import health, replies
 from sampan.apiserver.admission.order import default_chain
 from sampan.apiserver.api import Api
-from sampan.apiserver.authentication.chain import Authentication
-from sampan.apiserver.authentication.x509 import Certificates
+from sampan.apiserver.authentication import identity
 from sampan.apiserver.authorization.chain import Authorization, Masters, PublicPaths
 from sampan.apiserver.bootstrap import Bootstrap
 from sampan.apiserver.config import ApiServerConfig
@@ -66,7 +65,8 @@ class ApiServer:
             admission=default_chain(),
             authorizer=Authorization([Masters(), PublicPaths()]),
         )
-        self.handler = Handler(self.api, self.static, Authentication([Certificates()]))
+        self.api.identity = identity.build(self.api, config)
+        self.handler = Handler(self.api, self.static, self.api.identity.authentication)
         self.server: Server | None = None
         self.stopping = False
         self._documents: dict[str, Any] = {}

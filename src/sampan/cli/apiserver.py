@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from sampan.apiserver.config import ApiServerConfig
+from sampan.cli import credentials
 from sampan.store.open import EtcdTls
 
 
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--tls-cert-file", type=Path, help="the server's certificate")
     out.add_argument("--tls-private-key-file", type=Path, help="its key")
     out.add_argument("--client-ca-file", type=Path, help="CA whose client certificates are believed")
-    out.add_argument("--service-account-key-file", type=Path, help="key that verifies service account tokens")
+    credentials.add_flags(out)
     out.add_argument("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of cluster IPs")
     out.add_argument("--service-node-port-range", default="30000-32767", help="range of node ports")
     out.add_argument("--storage", default="sqlite", help="memory, sqlite or etcd=URL,... (default: %(default)s)")
@@ -46,6 +47,10 @@ def main(arguments: list[str]) -> int:
     level = logging.DEBUG if options.v > 3 else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
     low, _, high = options.service_node_port_range.partition("-")
+    try:
+        believed = credentials.settings(options)
+    except ValueError as error:
+        return _tell(options.ready_fd, str(error))
     config = ApiServerConfig(
         bind_hosts=tuple(options.bind_address.split(",")),
         port=options.secure_port,
@@ -59,6 +64,7 @@ def main(arguments: list[str]) -> int:
         node_port_range=(int(low), int(high)),
         advertise_address=options.advertise_address or options.bind_address.split(",")[0],
         event_ttl=options.event_ttl,
+        **believed,
     )
     try:
         import uvloop

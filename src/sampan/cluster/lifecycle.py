@@ -106,6 +106,7 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         "--bind-address", "127.0.0.1", "--secure-port", str(settings.port),
         "--tls-cert-file", str(pki / "apiserver.crt"), "--tls-private-key-file", str(pki / "apiserver.key"),
         "--client-ca-file", str(pki / "ca.crt"), "--service-account-key-file", str(pki / "sa.pub"),
+        "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",
         "--storage", settings.store, "--data-dir", str(cluster.directory), "--ready-fd", str(writer),
     ]  # fmt: skip
     with open(cluster.log, "ab") as log:

@@ -54,6 +54,7 @@ class Authentication:
         return user if user is not None else self._nobody(request)
 
     def _nobody(self, request: Request) -> User:
-        if "authorization" in request.headers or not self.anonymous:
+        """Credentials of a kind that nobody here knows (`Basic`, say) are no credentials."""
+        if not self.anonymous:
             raise errors.unauthorized()
         return ANONYMOUS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ALL_AUTHENTICATED = "system:authenticated"
 ALL_UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
+#: extras that say which credential it was
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,10 @@ class User:
 
 
 ANONYMOUS = User("system:anonymous", (ALL_UNAUTHENTICATED,))
+
+
+def authenticated(user: User) -> User:
+    """With the group of everybody who is known. Source: k8s.io/apiserver/pkg/authentication/group/authenticated_group_adder.go"""
+    if user.name == ANONYMOUS.name or ALL_AUTHENTICATED in user.groups or ALL_UNAUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, ALL_AUTHENTICATED))
