@@ -30,6 +30,10 @@ class Identity:
     keys: KeyRing
     oidc: Oidc | None = None
 
+    async def close(self) -> None:
+        if self.oidc is not None:
+            await self.oidc.close()
+
 
 def build(api: Api, config: ApiServerConfig) -> Identity:
     """Raises OSError, ValueError for files that cannot be read."""
