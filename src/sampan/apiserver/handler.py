@@ -17,6 +17,7 @@ from sampan.api.kind import Kind
 from sampan.apiserver import replies, reviews, routing
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.chain import Authentication
+from sampan.apiserver.authentication.impersonation import acting_user
 from sampan.apiserver.authentication.user import MASTERS, User
 from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
@@ -96,6 +97,7 @@ class Handler:
 
     def serve(self, request: Request, info: RequestInfo, user: User, accept: Accept) -> Result:
         """Authorize and answer."""
+        user = acting_user(request, user, self.api.authorizer)
         query = parse_query(request.query)
         if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
             info.verb = "watch"

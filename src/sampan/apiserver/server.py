@@ -22,6 +22,7 @@ from sampan.apiserver import health, replies
 from sampan.apiserver.admission.order import default_chain
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication import identity
+from sampan.apiserver.authentication.token_secrets import TokenSecrets
 from sampan.apiserver.authorization.chain import Authorization, Masters, PublicPaths
 from sampan.apiserver.bootstrap import Bootstrap
 from sampan.apiserver.config import ApiServerConfig
@@ -68,6 +69,7 @@ class ApiServer:
         self.api.identity = identity.build(self.api, config)
         self.handler = Handler(self.api, self.static, self.api.identity.authentication)
         self.server: Server | None = None
+        self.token_secrets: TokenSecrets | None = None
         self.stopping = False
         self._documents: dict[str, Any] = {}
 
@@ -86,6 +88,8 @@ class ApiServer:
         await self.server.start()
         ca = config.client_ca_file.read_text() if config.client_ca_file else ""
         await Bootstrap(self.api, ca=ca, address=config.advertise_address, port=self.port).run()
+        self.token_secrets = TokenSecrets(self.api, self.handler, ca)
+        self.token_secrets.start()
         self.api.ready = True
         gc.collect()
         gc.freeze()
@@ -94,6 +98,10 @@ class ApiServer:
 
     async def stop(self, grace: float = 5.0) -> None:
         self.stopping = True
+        if self.token_secrets is not None:
+            await self.token_secrets.stop()
+        if self.api.identity is not None:
+            await self.api.identity.close()
         await self.api.close()
         if self.server is not None:
             await self.server.shutdown(grace)
@@ -129,6 +137,8 @@ class ApiServer:
                 return self.metrics()
             case "api" | "apis":
                 return self.discovery(request, info.path)
+            case ".well-known" | "openid":
+                return self.issuer_document(info.path)
             case "openapi":
                 return self.openapi(request, info.path, query)
             case "":
@@ -140,6 +150,16 @@ class ApiServer:
         more = [(name.replace("_", "-"), value) for name, value in headers.items()]
         cache = [("Cache-Control", "no-cache, private")] if "Cache_Control" not in headers else []
         return Response(200, [("Audit-Id", replies.audit_id()), *cache, ("Content-Type", media), *more], body)
+
+    def issuer_document(self, path: str) -> Response | None:
+        from sampan.apiserver.authentication import discovery
+
+        config, address = self.config, self.config.advertise_address
+        host = f"[{address}]" if ":" in address else address
+        uri = config.service_account_jwks_uri or f"https://{host}:{self.port}{discovery.JWKS}"
+        assert self.api.identity is not None
+        found = discovery.serve(self.api.identity, path, uri)
+        return self.json(found[1], found[0], Cache_Control="public, max-age=3600") if found else None
 
     def checks(self, endpoint: str) -> dict[str, health.Check]:
         out: dict[str, health.Check] = {"ping": lambda: "", "log": lambda: "", "etcd": lambda: ""}
@@ -163,7 +183,7 @@ class ApiServer:
             if group:
                 out.extend([f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)])
         out.extend(f"/{name}" for name in health.ENDPOINTS)
-        return sorted([*out, "/metrics", "/openapi/v2", "/openapi/v3", "/version"])
+        return sorted([*out, "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"])
 
     def discovery(self, request: Request, path: str) -> Response | None:
         if "discovery" not in self._documents:
