@@ -1,0 +1,615 @@
+"""A checked tree to Python closures.
+
+Each node becomes a function of the frame: a list whose first item is the `Meter`, followed by the variables and what
+loops bind. What the types already tell is decided here, not at run time: which overload, which comparison, whether a
+value needs conversion. Costs that are certain are summed up and charged in one go by what runs the code: the program,
+the right side of `&&`, a branch, a loop's turn. What is left inside the closures is what depends on sizes.
+
+Names, selections and indexes are `attribute`s, as in cel-go: standing alone as a branch of `?:` or as an index, the
+first step of one is free.
+
+Source: cel-go interpreter/{planner,interpretable,attributes,runtimecost}.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.api.cel import folds
+from sampan.api.cel.ast import (
+    Bind,
+    Call,
+    Fold,
+    Ident,
+    ListNode,
+    Literal_,
+    Logical,
+    MapNode,
+    Node,
+    Select,
+    StructNode,
+)
+from sampan.api.cel.convert import comparison, converter, deep, joined
+from sampan.api.cel.cost import LIST_COST, MAP_COST, STRUCT_COST, equality_cost, runtime_cost
+from sampan.api.cel.errors import BudgetExceeded, EvaluationError
+from sampan.api.cel.functions import Overload
+from sampan.api.cel.library.standard import show
+from sampan.api.cel.types import Type, is_optional
+from sampan.api.cel.values import NONE, Optional, fits, map_key, to_json
+
+Frame = list[Any]
+Run = Callable[[Frame], Any]
+
+_UNSET = object()
+#: overloads that are computed at compile time when their argument is constant
+_CONVERSIONS = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration"))
+#: kinds whose values Python compares as CEL does, when both sides are of the same kind
+_SIMPLE = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
+_HASHED = frozenset(("string", "int", "uint"))
+
+
+@dataclass(slots=True)
+class Code:
+    """`cost`: what is certain, for the caller to charge. `constant` is set when the value is known."""
+
+    run: Run
+    cost: int = 0
+    constant: Any = _UNSET
+    attribute: bool = False
+
+    @property
+    def known(self) -> bool:
+        return self.constant is not _UNSET
+
+
+class Compiler:
+    """`slots`: how long the frame must be, known when everything is compiled."""
+
+    def __init__(self, variables: Mapping[str, Type]) -> None:
+        self._places = {name: place for place, name in enumerate(variables, 1)}
+        self._scopes: list[dict[str, int]] = [self._places]
+        self.slots = len(variables) + 1
+
+    def compile(self, node: Node) -> Code:
+        return _COMPILES[type(node)](self, node)  # type: ignore[no-any-return]  # the table has one entry per node
+
+    def bind(self, name: str) -> int:
+        """A new place in the frame for a loop's variable; `unbind` ends its scope."""
+        self._scopes.append({name: self.slots})
+        self.slots += 1
+        return self.slots - 1
+
+    def unbind(self, count: int) -> None:
+        del self._scopes[-count:]
+
+    # --- names and fields ---------------------------------------------------------------------------------------------
+
+    def _literal(self, node: Literal_) -> Code:
+        return _constant(node.value)
+
+    def _ident(self, node: Ident) -> Code:
+        if node.constant is not None:
+            return _constant(node.constant)
+        scopes = self._scopes[:1] if node.absolute else reversed(self._scopes)
+        place = next(scope[node.name] for scope in scopes if node.name in scope)
+        name = node.name
+        if place > len(self._places):
+            return Code(lambda frame: frame[place], 1, attribute=True)
+
+        def variable(frame: Frame) -> Any:
+            value = frame[place]
+            if value is _UNSET:
+                raise EvaluationError(f"no such attribute(s): {name}")
+            return value
+
+        return Code(variable, 1, attribute=True)
+
+    def _select(self, node: Select) -> Code:
+        if node.constant is not None:
+            return _constant(node.constant)
+        of = node.operand.type
+        operand = self.compile(node.operand)
+        run = operand.run
+        inside = of.element if is_optional(of) else of
+        name, convert, typed = node.field, None, False
+        if inside.kind == "object":
+            field = (inside.fields or {})[node.field]
+            name, typed = field.wire, True
+            convert = converter(field.type)
+        if node.test:
+            return Code(_presence(run, name, typed), operand.cost)
+        step = _optional_step(run, name, typed) if is_optional(of) or node.optional else _step(run, name, typed)
+        if convert is not None:
+            step = _converted_optional(step, convert) if is_optional(of) or node.optional else _converted(step, convert)
+        return Code(step, operand.cost + (1 if operand.attribute else 2), attribute=True)
+
+    def _index(self, node: Call) -> Code:
+        target, index = self.compile(node.args[0]), self.compile(node.args[1])
+        call = _caller(node, [target, index])
+        cost = target.cost + (1 if target.attribute else 2)
+        if not index.known:
+            cost += index.cost - 1 if index.attribute else index.cost
+        return Code(call, cost, attribute=True)
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _call(self, node: Call) -> Code:
+        special = _SPECIAL.get(node.name)
+        if special is not None:
+            return special(self, node)  # type: ignore[no-any-return]  # the table's methods return Code
+        args = [self.compile(arg) for arg in ((node.target, *node.args) if node.target else node.args)]
+        if len(args) == 1 and args[0].known and node.name in _CONVERSIONS:
+            try:
+                return _constant(_caller(node, args)([None]))
+            except EvaluationError:
+                pass  # it fails when it is evaluated
+        cost = sum(arg.cost for arg in args)
+        call = _caller(node, args)
+        price = runtime_cost(node.name, node.overloads)
+        if price is None:
+            return Code(call, cost + 1)
+        runs = [arg.run for arg in args]
+        function = _function(node)
+
+        def priced(frame: Frame) -> Any:
+            values = [run(frame) for run in runs]
+            result = function(*values)
+            meter = frame[0]
+            meter.cost += price(values, result)
+            if meter.cost > meter.limit:
+                meter.stop()
+            return result
+
+        return Code(priced, cost)
+
+    def _conditional(self, node: Call) -> Code:
+        condition, yes, no = map(self.compile, node.args)
+        test, left, right = condition.run, yes.run, no.run
+        # an attribute's own step is free here
+        yes_cost, no_cost = yes.cost - yes.attribute, no.cost - no.attribute
+
+        def choose(frame: Frame) -> Any:
+            chosen = test(frame)
+            if chosen is True:
+                frame[0].cost += yes_cost
+                return left(frame)
+            if chosen is False:
+                frame[0].cost += no_cost
+                return right(frame)
+            raise EvaluationError("no such overload")
+
+        return Code(choose, condition.cost, attribute=yes.attribute and no.attribute)
+
+    def _equality(self, node: Call) -> Code:
+        left, right = map(self.compile, node.args)
+        a, b = left.run, right.run
+        cost = left.cost + right.cost
+        wanted = node.name == "_==_"
+        kind, other = node.args[0].type, node.args[1].type
+        if kind.kind == other.kind and kind.kind in _SIMPLE:
+            if wanted:
+                return Code(lambda frame: a(frame) == b(frame), cost + 1)
+            return Code(lambda frame: a(frame) != b(frame), cost + 1)
+        price = equality_cost
+        if kind.kind == other.kind == "string":
+
+            def strings(frame: Frame) -> bool:
+                x, y = a(frame), b(frame)
+                frame[0].cost += price(x, y)
+                return (x == y) is wanted
+
+            return Code(strings, cost)
+        same = comparison(kind if kind.kind != "dyn" else other)
+
+        def equality(frame: Frame) -> bool:
+            x, y = a(frame), b(frame)
+            frame[0].cost += price(x, y)
+            if type(x) is type(y):
+                return same(x, y) is wanted
+            return _equal(x, y) is wanted
+
+        return Code(equality, cost)
+
+    def _in(self, node: Call) -> Code:
+        value, items = map(self.compile, node.args)
+        a, b = value.run, items.run
+        cost = value.cost + items.cost
+        if items.known and isinstance(items.constant, list):
+            return Code(_membership(a, items.constant), cost)
+        where = node.args[1].type
+        if len(node.overloads) == 1 and where.kind == "list" and _same_hashed(node.args[0].type, where.element):
+
+            def contains(frame: Frame) -> bool:
+                needle, found = a(frame), b(frame)
+                frame[0].cost += len(found)
+                return needle in found
+
+            return Code(contains, cost)
+        call = _caller(node, [value, items])
+        if where.kind == "list":
+
+            def slow(frame: Frame) -> Any:
+                found = b(frame)
+                frame[0].cost += len(found)
+                if frame[0].cost > frame[0].limit:
+                    frame[0].stop()
+                return call(frame)
+
+            return Code(slow, cost)
+        return Code(call, cost + 1)
+
+    def _dyn(self, node: Call) -> Code:
+        arg = self.compile(node.args[0])
+        of, run = node.args[0].type, arg.run
+        if of.kind in ("dyn", "string", "bool", "int", "null") or arg.known:
+            return Code(run, arg.cost + 1 if not arg.known else 0, arg.constant)
+        return Code(lambda frame: deep(run(frame), of, frame[0]), arg.cost + 1)
+
+    def _logical(self, node: Logical) -> Code:
+        parts = [self.compile(arg) for arg in node.args]
+        decides = node.op == "||"
+        if len(parts) == 2:
+            return Code(_two(parts[0].run, parts[1].run, parts[1].cost, decides), parts[0].cost)
+        return Code(_many([(part.run, part.cost) for part in parts], decides), parts[0].cost)
+
+    # --- literals -----------------------------------------------------------------------------------------------------
+
+    def _list(self, node: ListNode) -> Code:
+        items = [self.compile(item) for item in node.items]
+        if all(item.known for item in items) and not node.optional:
+            return _constant([item.constant for item in items])
+        runs = [item.run for item in items]
+        cost = sum(item.cost for item in items) + LIST_COST
+        if not node.optional:
+            return Code(lambda frame: [run(frame) for run in runs], cost)
+        optional = node.optional
+
+        def build(frame: Frame) -> list[Any]:
+            out: list[Any] = []
+            for place, run in enumerate(runs):
+                value = run(frame)
+                if place in optional:
+                    if _opened(value) is NONE:
+                        continue
+                    value = value.value
+                out.append(value)
+            return out
+
+        return Code(build, cost)
+
+    def _map(self, node: MapNode) -> Code:
+        parts = [(self.compile(key), self.compile(value), optional) for _, key, value, optional in node.entries]
+        cost = sum(key.cost + value.cost for key, value, _ in parts) + MAP_COST
+        runs = [(key.run, value.run, optional) for key, value, optional in parts]
+
+        def build(frame: Frame) -> dict[Any, Any]:
+            out: dict[Any, Any] = {}
+            for key_run, value_run, optional in runs:
+                key = key_run(frame)
+                place = map_key(key)
+                if place in out:
+                    raise EvaluationError(f"Failed with repeated key: {show(key)}")
+                value = value_run(frame)
+                if optional:
+                    if _opened(value) is NONE:
+                        continue
+                    value = value.value
+                out[place] = value
+            return out
+
+        if all(key.known and value.known for key, value, _ in parts) and not any(part[2] for part in parts):
+            try:
+                return _constant(build([None]))
+            except EvaluationError:
+                pass  # it fails when it is evaluated
+        return Code(build, cost)
+
+    def _struct(self, node: StructNode) -> Code:
+        fields = node.type.fields or {}
+        parts = [(fields[name].wire, self.compile(value), optional) for _, name, value, optional in node.entries]
+        runs = [(name, value.run, optional) for name, value, optional in parts]
+
+        def build(frame: Frame) -> dict[str, Any]:
+            out: dict[str, Any] = {}
+            for name, run, optional in runs:
+                value = run(frame)
+                if optional:
+                    if _opened(value) is NONE:
+                        continue
+                    value = value.value
+                # objects are JSON throughout, those that expressions make too
+                out[name] = to_json(value)
+            return out
+
+        return Code(build, sum(value.cost for _, value, _ in parts) + STRUCT_COST)
+
+    # --- macros -------------------------------------------------------------------------------------------------------
+
+    def _fold(self, node: Fold) -> Code:
+        over = self.compile(node.over)
+        first = self.bind(node.first)
+        second = self.bind(node.second) if node.second else 0
+        condition = self.compile(node.condition) if node.condition is not None else None
+        body = self.compile(node.body)
+        self.unbind(2 if second else 1)
+        loop = folds.Loop(over.run, first, second, body.run, body.cost, condition.run if condition else None)
+        base = over.cost + 1  # the range, and `__result__` at the end
+        if node.kind in ("all", "exists"):
+            # `@not_strictly_false(__result__)`, with a `!` for exists, then `__result__` again
+            return Code(folds.quantifier(loop, node.kind == "exists"), base)
+        if node.kind == "exists_one":
+            return Code(folds.exactly_one(loop), base + 1)
+        filter_cost = condition.cost if condition else 0
+        if node.kind in ("map", "filter"):
+            return Code(folds.build_list(loop, filter_cost), base)
+        return Code(folds.build_map(loop, filter_cost, whole_entries=node.kind == "transformMapEntry"), base)
+
+    def _bind(self, node: Bind) -> Code:
+        over = self.compile(node.over)
+        place = self.bind(node.name)
+        body = self.compile(node.body)
+        self.unbind(1)
+        run, inner, cost, flat = over.run, body.run, body.cost, node.flat
+
+        def bound(frame: Frame) -> Any:
+            optional = _opened(run(frame))
+            if optional is NONE:
+                return NONE
+            frame[place] = optional.value
+            frame[0].cost += cost
+            return inner(frame) if flat else Optional(inner(frame))
+
+        # target.hasValue() ? optional.of(body) : optional.none(), and target.value() that is bound
+        return Code(bound, 2 * over.cost + 3)
+
+
+def _constant(value: Any) -> Code:
+    return Code(lambda frame: value, 0, value)
+
+
+def _opened(value: Any) -> Optional:
+    if isinstance(value, Optional):
+        return value
+    raise EvaluationError("no such overload")
+
+
+def _equal(a: Any, b: Any) -> bool:
+    from sampan.api.cel.values import equal
+
+    return equal(a, b)
+
+
+# --- selecting --------------------------------------------------------------------------------------------------------
+
+
+def _step(run: Run, name: str, typed: bool) -> Run:
+    """`typed`: the operand is an object, where null means absent."""
+    if typed:
+
+        def field(frame: Frame) -> Any:
+            value = run(frame)
+            try:
+                found = value[name]
+            except (KeyError, TypeError):
+                found = None
+            if found is None:
+                raise EvaluationError(f"no such key: {name}")
+            return found
+
+        return field
+
+    def key(frame: Frame) -> Any:
+        value = run(frame)
+        try:
+            return value[name]
+        except KeyError:
+            raise EvaluationError(f"no such key: {name}") from None
+        except TypeError:
+            if isinstance(value, Optional):
+                return _through(value, name, False)
+            if isinstance(value, list):
+                raise EvaluationError("unsupported index type 'string' in list") from None
+            raise EvaluationError(f"no such key: {name}") from None
+
+    return key
+
+
+def _through(value: Any, name: str, typed: bool) -> Optional:
+    if isinstance(value, Optional):
+        if value is NONE:
+            return NONE
+        value = value.value
+    if not isinstance(value, Mapping) or name not in value:
+        return NONE
+    found = value[name]
+    return NONE if typed and found is None else Optional(found)
+
+
+def _optional_step(run: Run, name: str, typed: bool) -> Run:
+    return lambda frame: _through(run(frame), name, typed)
+
+
+def _converted(run: Run, convert: Callable[[Any, Any], Any]) -> Run:
+    return lambda frame: convert(run(frame), frame[0])
+
+
+def _converted_optional(run: Run, convert: Callable[[Any, Any], Any]) -> Run:
+    def converted(frame: Frame) -> Any:
+        optional = run(frame)
+        return optional if optional is NONE else Optional(convert(optional.value, frame[0]))
+
+    return converted
+
+
+def _presence(run: Run, name: str, typed: bool) -> Run:
+    def present(frame: Frame) -> bool:
+        value = run(frame)
+        if isinstance(value, Optional):
+            value = value.value
+        if not isinstance(value, Mapping):
+            return False
+        return value.get(name) is not None if typed else name in value
+
+    return present
+
+
+# --- calling ----------------------------------------------------------------------------------------------------------
+
+
+def _function(node: Call) -> Callable[..., Any]:
+    """What to call with the values: the overload itself where the types leave no doubt."""
+    args = [arg.type for arg in ((node.target, *node.args) if node.target else node.args)]
+    overloads = node.overloads
+    if len(overloads) == 1:
+        if overloads[0].id == "add_list":
+            join = joined(args[0])
+            if join is not None:
+                return join
+        if all(_sure(given, param) for given, param in zip(args, overloads[0].params, strict=True)):
+            return overloads[0].call
+    return _dispatch(tuple(overloads))
+
+
+def _sure(given: Type, param: Type) -> bool:
+    return given.kind not in ("dyn", "error", "param") or param.kind in ("dyn", "param")
+
+
+def _dispatch(overloads: tuple[Overload, ...]) -> Callable[..., Any]:
+    def dispatch(*values: Any) -> Any:
+        for overload in overloads:
+            if all(map(fits, values, overload.params)):
+                return overload.call(*values)
+        if overloads[0].name == "_[_]":
+            return _index_dynamic(*values)
+        raise EvaluationError("no such overload")
+
+    return dispatch
+
+
+def _index_dynamic(value: Any, index: Any) -> Any:
+    """An index whose type nobody knew: whole doubles and uints index lists too."""
+    if isinstance(value, list):
+        from sampan.api.cel.library.standard import index_list
+
+        return index_list(value, index)
+    raise EvaluationError("no such overload")
+
+
+def _caller(node: Call, args: list[Code]) -> Run:
+    function = _function(node)
+    if len(args) == 1:
+        only = args[0].run
+        return lambda frame: function(only(frame))
+    if len(args) == 2:
+        first, second = args[0].run, args[1].run
+        if args[1].known:
+            constant = args[1].constant
+            return lambda frame: function(first(frame), constant)
+        return lambda frame: function(first(frame), second(frame))
+    runs = [arg.run for arg in args]
+    return lambda frame: function(*[run(frame) for run in runs])
+
+
+def _same_hashed(a: Type, b: Type) -> bool:
+    return a.kind == b.kind and a.kind in _HASHED
+
+
+def _membership(run: Run, items: list[Any]) -> Run:
+    """In a constant list. Of the hashable kinds, only True and False could be taken for numbers."""
+    if all(type(item) is not bool and isinstance(item, str | int | float) for item in items):
+        found = frozenset(items)
+
+        def quick(frame: Frame) -> bool:
+            value = run(frame)
+            return isinstance(value, str | int | float) and type(value) is not bool and value in found
+
+        return quick
+    return lambda frame: any(_equal(value, item) for value in (run(frame),) for item in items)
+
+
+# --- && and || --------------------------------------------------------------------------------------------------------
+
+
+def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
+    """`decides` is the value that settles it: False for `&&`, True for `||`. It wins over an error on the other side."""
+
+    def both(frame: Frame) -> bool:
+        failed: EvaluationError | None = None
+        try:
+            value = left(frame)
+            if value is decides:
+                return decides
+            if value is not (not decides):
+                failed = EvaluationError("no such overload")
+        except BudgetExceeded:
+            raise
+        except EvaluationError as error:
+            failed = error
+        frame[0].cost += right_cost
+        if failed is None:
+            value = right(frame)
+            if value is True or value is False:
+                return value
+            raise EvaluationError("no such overload")
+        try:
+            if right(frame) is decides:
+                return decides
+        except BudgetExceeded:
+            raise
+        except EvaluationError:
+            pass  # the error on the left is the one that is told
+        raise failed
+
+    return both
+
+
+def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
+    first, *others = parts
+    rest = [(first[0], 0), *others]
+
+    def every(frame: Frame) -> bool:
+        failed: EvaluationError | None = None
+        meter = frame[0]
+        for run, cost in rest:
+            meter.cost += cost
+            try:
+                value = run(frame)
+                if value is decides:
+                    return decides
+                if value is not (not decides) and failed is None:
+                    failed = EvaluationError("no such overload")
+            except BudgetExceeded:
+                raise
+            except EvaluationError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return not decides
+
+    return every
+
+
+_COMPILES: dict[type[Node], Callable[[Compiler, Any], Code]] = {
+    Literal_: Compiler._literal,
+    Ident: Compiler._ident,
+    Select: Compiler._select,
+    Call: Compiler._call,
+    Logical: Compiler._logical,
+    ListNode: Compiler._list,
+    MapNode: Compiler._map,
+    StructNode: Compiler._struct,
+    Fold: Compiler._fold,
+    Bind: Compiler._bind,
+}
+_SPECIAL: dict[str, Callable[[Compiler, Any], Code]] = {
+    "_?_:_": Compiler._conditional,
+    "_==_": Compiler._equality,
+    "_!=_": Compiler._equality,
+    "_[_]": Compiler._index,
+    "_[?_]": Compiler._index,
+    "@in": Compiler._in,
+    "dyn": Compiler._dyn,
+}
+UNSET = _UNSET

@@ -1,0 +1,384 @@
+"""Tokens to a tree, by precedence climbing.
+
+One function does every level of an expression, so that the deepest nesting allowed needs few Python frames. Macros are
+recognised here, by name and number of arguments, as upstream does: a variable `x` cannot change what `x.all(...)` is.
+
+Source: cel-go parser/{parser,macro,options}.go, parser/gen/CEL.g4, ext/comprehensions.go, cel/library.go (optMap)
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from sampan.api.cel import types
+from sampan.api.cel.ast import (
+    Bind,
+    Call,
+    Fold,
+    FoldKind,
+    Ident,
+    ListNode,
+    Literal_,
+    Logical,
+    MapNode,
+    Node,
+    Select,
+    StructNode,
+)
+from sampan.api.cel.errors import Issue
+from sampan.api.cel.lexer import Token, tokens
+from sampan.api.cel.values import Uint
+
+MAX_CODE_POINTS = 100_000
+MAX_DEPTH = 250
+_INT_MIN_DIGITS = 1 << 63
+
+_BINARY = {
+    "||": (2, "||"), "&&": (3, "&&"),
+    "<": (4, "_<_"), "<=": (4, "_<=_"), ">": (4, "_>_"), ">=": (4, "_>=_"), "==": (4, "_==_"), "!=": (4, "_!=_"),
+    "in": (4, "@in"), "+": (5, "_+_"), "-": (5, "_-_"), "*": (6, "_*_"), "/": (6, "_/_"), "%": (6, "_%_"),
+}  # fmt: skip
+_TERNARY = 1
+_LITERALS = {"true": (True, types.Bool), "false": (False, types.Bool), "null": (None, types.Null)}
+_CONSTANTS = {
+    "int": types.Int, "uint": types.Uint, "float": types.Double, "string": types.String, "bytes": types.Bytes,
+}  # fmt: skip
+_RESERVED = frozenset(
+    ["as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+)
+_KEYWORDS = frozenset((*_LITERALS, "in"))
+_STARTS = frozenset(("[", "{", "(", ".", "-", "!", "float", "int", "uint", "string", "bytes", "ident"))
+_EXPECTED = (
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+)
+
+#: name and number of arguments: kind, number of variables, whether the last but one argument is a filter
+_FOLDS: dict[tuple[str, int], tuple[FoldKind, int, bool]] = {
+    ("all", 2): ("all", 1, False),
+    ("exists", 2): ("exists", 1, False),
+    ("exists_one", 2): ("exists_one", 1, False),
+    ("existsOne", 2): ("exists_one", 1, False),
+    ("map", 2): ("map", 1, False),
+    ("map", 3): ("map", 1, True),
+    ("filter", 2): ("filter", 1, False),
+    ("all", 3): ("all", 2, False),
+    ("exists", 3): ("exists", 2, False),
+    ("exists_one", 3): ("exists_one", 2, False),
+    ("existsOne", 3): ("exists_one", 2, False),
+    ("transformList", 3): ("map", 2, False),
+    ("transformList", 4): ("map", 2, True),
+    ("transformMap", 3): ("transformMap", 2, False),
+    ("transformMap", 4): ("transformMap", 2, True),
+    ("transformMapEntry", 3): ("transformMapEntry", 2, False),
+    ("transformMapEntry", 4): ("transformMapEntry", 2, True),
+}
+
+
+class _Stop(Exception):
+    """The issue is recorded; what follows cannot be read."""
+
+
+def parse(source: str) -> tuple[Node | None, list[Issue]]:
+    """The tree, or what is wrong."""
+    if len(source) > MAX_CODE_POINTS:
+        return None, [
+            Issue(0, f"expression code point size exceeds limit: size: {len(source)}, limit {MAX_CODE_POINTS}")
+        ]
+    issues: list[Issue] = []
+    parser = _Parser(tokens(source, issues), issues)
+    try:
+        tree = parser.expression(0)
+        parser.finish()
+    except _Stop:
+        return None, issues
+    return (None if issues else tree), issues
+
+
+class _Parser:
+    def __init__(self, found: list[Token], issues: list[Issue]) -> None:
+        self._tokens = found
+        self._place = 0
+        self._depth = 0
+        self._issues = issues
+
+    def finish(self) -> None:
+        token = self._tokens[self._place]
+        if token.kind != "end":
+            last = self._tokens[self._place + 1].kind == "end"
+            self._fail(
+                token, f"Syntax error: {'extraneous' if last else 'mismatched'} input '{token.text}' expecting <EOF>"
+            )
+
+    def expression(self, floor: int) -> Node:
+        """An expression of operators that bind more tightly than `floor`."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self._too_deep()
+        left = self._operand()
+        chain = 0
+        while True:
+            token = self._tokens[self._place]
+            operator = token.text if token.kind == "ident" else token.kind
+            if operator == "?" and floor < _TERNARY:
+                left = self._ternary(token, left)
+                break
+            binding, name = _BINARY.get(operator, (0, ""))
+            if binding <= floor or (operator == "in" and token.kind != "ident"):
+                break
+            self._place += 1
+            right = self.expression(binding)
+            if name in ("||", "&&"):
+                left = _logical(name, token.at, left, right)
+                continue
+            chain += 1
+            if chain > MAX_DEPTH:
+                self._too_deep()
+            left = Call(token.at, name, None, [left, right])
+        self._depth -= 1
+        return left
+
+    def _ternary(self, token: Token, condition: Node) -> Node:
+        self._place += 1
+        yes = self.expression(_TERNARY)
+        self._expect(":")
+        return Call(token.at, "_?_:_", None, [condition, yes, self.expression(0)])
+
+    def _operand(self) -> Node:
+        """Signs, then what they are before. Two minus signs, or two `!`, cancel out."""
+        token = self._tokens[self._place]
+        sign = token.kind
+        if sign not in ("!", "-"):
+            return self._members()
+        count = 0
+        while self._tokens[self._place].kind == sign:
+            self._place += 1
+            count += 1
+        number = self._tokens[self._place]
+        if sign == "-" and number.kind in ("int", "float"):
+            self._place += 1
+            if number.value == _INT_MIN_DIGITS and number.kind == "int" and count % 2 == 0:
+                self._issues.append(Issue(number.at, "invalid int literal"))
+            kind = _CONSTANTS[number.kind]
+            return self._members(Literal_(token.at, -number.value if count % 2 else number.value, kind))
+        inner = self._members()
+        if count % 2 == 0:
+            return inner
+        return Call(token.at, "!_" if sign == "!" else "-_", None, [inner])
+
+    def _members(self, start: Node | None = None) -> Node:
+        """A primary expression and the selections, calls and indexes after it."""
+        node = start or self._primary()
+        chain = 0
+        while True:
+            token = self._tokens[self._place]
+            if token.kind == ".":
+                node = self._member(token, node)
+            elif token.kind == "[":
+                self._place += 1
+                optional = self._optional_mark()
+                index = self.expression(0)
+                self._expect("]")
+                node = Call(token.at, "_[?_]" if optional else "_[_]", None, [node, index])
+            elif token.kind == "{" and (name := _qualified(node)):
+                node = self._struct(token, name)
+            else:
+                return node
+            chain += 1
+            if chain > MAX_DEPTH:
+                self._too_deep()
+
+    def _member(self, dot: Token, operand: Node) -> Node:
+        self._place += 1
+        optional = self._optional_mark()
+        name = self._tokens[self._place]
+        if name.kind == "escaped":
+            self._fail(name, "unsupported syntax '`'")
+        if name.kind != "ident" or name.text in _KEYWORDS:
+            self._fail(
+                name,
+                f"Syntax error: {'no viable alternative at' if name.kind == 'end' else 'mismatched'} input "
+                f"'{'.' if name.kind == 'end' else name.text}'"
+                + ("" if name.kind == "end" else " expecting IDENTIFIER"),
+            )
+        self._place += 1
+        opening = self._tokens[self._place]
+        if opening.kind != "(" or optional:
+            return Select(dot.at, operand, name.text, optional=optional)
+        self._place += 1
+        args = self._arguments(")")
+        return self._macro(opening.at, name.text, operand, args) or Call(opening.at, name.text, operand, args)
+
+    def _optional_mark(self) -> bool:
+        if self._tokens[self._place].kind != "?":
+            return False
+        self._place += 1
+        return True
+
+    def _primary(self) -> Node:
+        token = self._tokens[self._place]
+        kind = token.kind
+        if kind in _CONSTANTS:
+            self._place += 1
+            if token.value == _INT_MIN_DIGITS and kind == "int":
+                self._issues.append(Issue(token.at, "invalid int literal"))
+            return Literal_(token.at, Uint(token.value) if kind == "uint" else token.value, _CONSTANTS[kind])
+        if kind == "(":
+            self._place += 1
+            inner = self.expression(0)
+            self._expect(")")
+            return inner
+        if kind == "[":
+            self._place += 1
+            return self._list(token)
+        if kind == "{":
+            self._place += 1
+            return self._map(token)
+        if kind == ".":
+            self._place += 1
+            return self._name(self._tokens[self._place], absolute=True)
+        if kind == "ident" and token.text in _LITERALS:
+            self._place += 1
+            value, type_ = _LITERALS[token.text]
+            return Literal_(token.at, value, type_)
+        if kind == "ident" and token.text != "in":
+            return self._name(token, absolute=False)
+        following = self._tokens[min(self._place + 1, len(self._tokens) - 1)]
+        extra = kind != "end" and following.kind in _STARTS and kind not in (")", "]", "}")
+        self._fail(
+            token, f"Syntax error: {'extraneous' if extra else 'mismatched'} input '{token.text}' expecting {_EXPECTED}"
+        )
+
+    def _name(self, token: Token, absolute: bool) -> Node:
+        if token.kind != "ident" or token.text in _KEYWORDS:
+            self._fail(token, f"Syntax error: mismatched input '{token.text}' expecting IDENTIFIER")
+        if token.text in _RESERVED:
+            self._issues.append(Issue(token.at, f"reserved identifier: {token.text}"))
+        self._place += 1
+        opening = self._tokens[self._place]
+        if opening.kind != "(":
+            return Ident(token.at, token.text, absolute)
+        self._place += 1
+        args = self._arguments(")")
+        if token.text == "has" and len(args) == 1:
+            field = args[0]
+            if isinstance(field, Select) and not field.optional:
+                return Select(opening.at, field.operand, field.field, test=True)
+            self._issues.append(Issue(field.at, "invalid argument to has() macro"))
+        return Call(opening.at, token.text, None, args)
+
+    def _arguments(self, closing: str) -> list[Node]:
+        out: list[Node] = []
+        while self._tokens[self._place].kind != closing or out:
+            out.append(self.expression(0))
+            if self._tokens[self._place].kind != ",":
+                break
+            self._place += 1
+        self._expect(closing)
+        return out
+
+    def _list(self, opening: Token) -> Node:
+        items: list[Node] = []
+        optional: set[int] = set()
+        while self._tokens[self._place].kind != "]":
+            if self._optional_mark():
+                optional.add(len(items))
+            items.append(self.expression(0))
+            if self._tokens[self._place].kind != ",":
+                break
+            self._place += 1
+        self._expect("]")
+        return ListNode(opening.at, items, frozenset(optional))
+
+    def _map(self, opening: Token) -> Node:
+        entries: list[tuple[int, Node, Node, bool]] = []
+        while self._tokens[self._place].kind != "}":
+            optional = self._optional_mark()
+            key = self.expression(0)
+            colon = self._expect(":")
+            entries.append((colon.at, key, self.expression(0), optional))
+            if self._tokens[self._place].kind != ",":
+                break
+            self._place += 1
+        self._expect("}")
+        return MapNode(opening.at, entries)
+
+    def _struct(self, opening: Token, name: str) -> Node:
+        self._place += 1
+        entries: list[tuple[int, str, Node, bool]] = []
+        while self._tokens[self._place].kind != "}":
+            optional = self._optional_mark()
+            field = self._tokens[self._place]
+            if field.kind not in ("ident", "escaped"):
+                self._fail(field, f"Syntax error: mismatched input '{field.text}' expecting {{'}}', IDENTIFIER}}")
+            self._place += 1
+            colon = self._expect(":")
+            entries.append((colon.at, field.value, self.expression(0), optional))
+            if self._tokens[self._place].kind != ",":
+                break
+            self._place += 1
+        self._expect("}")
+        return StructNode(opening.at, name, entries)
+
+    def _macro(self, at: int, name: str, target: Node, args: list[Node]) -> Node | None:
+        if name in ("optMap", "optFlatMap") and len(args) == 2:
+            variable = self._variable(args[0], "variable name must be a simple identifier")
+            return Bind(at, target, variable, args[1], flat=name == "optFlatMap")
+        found = _FOLDS.get((name, len(args)))
+        if found is None:
+            return None
+        kind, variables, filtered = found
+        simple = (
+            "argument must be a simple name"
+            if kind not in ("map", "filter") or variables == 2
+            else "argument is not an identifier"
+        )
+        first = self._variable(args[0], simple)
+        second = self._variable(args[1], simple) if variables == 2 else ""
+        if variables == 2 and first == second:
+            self._issues.append(Issue(args[1].at, f"duplicate variable name: {second}"))
+        if kind == "filter":
+            return Fold(at, kind, target, first, second, args[1], args[0])
+        return Fold(at, kind, target, first, second, args[-2] if filtered else None, args[-1])
+
+    def _variable(self, node: Node, otherwise: str) -> str:
+        if not isinstance(node, Ident) or node.absolute:
+            self._issues.append(Issue(node.at, otherwise))
+            return "_"
+        if node.name in ("__result__", "@result"):
+            self._issues.append(Issue(node.at, "iteration variable overwrites accumulator variable"))
+        return node.name
+
+    def _expect(self, kind: str) -> Token:
+        token = self._tokens[self._place]
+        if token.kind != kind:
+            self._fail(token, f"Syntax error: mismatched input '{token.text}' expecting '{kind}'")
+        self._place += 1
+        return token
+
+    def _fail(self, token: Token, message: str) -> NoReturn:
+        self._issues.append(Issue(token.at, message))
+        raise _Stop
+
+    def _too_deep(self) -> NoReturn:
+        self._issues[:] = [Issue(0, f"expression recursion limit exceeded: {MAX_DEPTH}")]
+        raise _Stop
+
+
+def _logical(op: str, at: int, left: Node, right: Node) -> Node:
+    kind = "&&" if op == "&&" else "||"
+    if isinstance(left, Logical) and left.op == kind:
+        left.args.append(right)
+        left.ats.append(at)
+        return left
+    return Logical(at, "&&" if op == "&&" else "||", [left, right], [at])
+
+
+def _qualified(node: Node) -> str:
+    """`a.b.c`, when that is all there is."""
+    names: list[str] = []
+    while isinstance(node, Select) and not node.test and not node.optional:
+        names.append(node.field)
+        node = node.operand
+    if not isinstance(node, Ident):
+        return ""
+    return ".".join((node.name, *reversed(names)))
