@@ -29,6 +29,7 @@ class Webhook:
     answer: Callable[[Review], Answer | Awaitable[Answer]] = lambda request: {"allowed": True}
     seen: list[Review] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    context: ssl.SSLContext | None = None
 
     async def __call__(self, request: Request) -> Response:
         body = json.loads(request.body)
@@ -90,6 +91,7 @@ async def serving(pki: Pki) -> AsyncIterator[Webhook]:
     server = Server(webhook, ssl_context=context, hosts=["127.0.0.1"], port=0)
     await server.start()
     webhook.port = server.port
+    webhook.context = context
     try:
         yield webhook
     finally:
