@@ -1,0 +1,393 @@
+"""A mirror of one resource: list, then watch, for ever; whoever asks reads the cache or is told of changes.
+
+    pods = informers.get("pods", indexers={OWNER: by_owner})
+    pods.add_handler(add=queue_it, update=lambda old, new: queue_it(new), delete=queue_it)
+    await informers.wait_synced()
+    pods.cache.list("default", selector)
+
+Starts with a WatchList (one stream, each object on its own line), or pages of a list where the server has none. Resumes
+from the last revision seen; lists again when that is too old (410). Errors are waited out, each time longer (0.8 s
+doubling to 30 s, with jitter), and forgotten after two quiet minutes.
+
+Promises: handlers are called in the order of changes, in the loop, once the cache holds the change; one that raises is
+logged and harms nobody else. A handler added late hears of all that is there. Objects given to handlers are the
+cache's own: never change them.
+
+Source: client-go/tools/cache/{reflector,shared_informer}.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from sampan.api.errors import StatusError
+from sampan.client.backoff import Backoff
+from sampan.client.cache import Cache, Indexer, Obj, Record, trim
+from sampan.client.client import PAGE, Client
+from sampan.client.errors import is_gone, retry_after
+from sampan.client.resources import Resource, resource
+from sampan.client.watch import Watch
+from sampan.http import HttpError
+
+log = logging.getLogger("sampan.client")
+MIN_WATCH_SECONDS = 300
+#: between two turns of the loop while many objects are taken in at once
+BATCH = 200
+END_OF_INITIAL = "k8s.io/initial-events-end"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What to call; each may be None. The object of a deletion is the last state known."""
+
+    add: Callable[[Obj], None] | None = None
+    update: Callable[[Obj, Obj], None] | None = None
+    delete: Callable[[Obj], None] | None = None
+
+
+class Informer:
+    """`run` does the work, until it is cancelled; `Informers` runs it for you. `resync`: seconds between calls of all
+    `update` handlers for every object, 0 for never."""
+
+    def __init__(
+        self,
+        client: Client,
+        what: Resource | str,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        indexers: Mapping[str, Indexer] | None = None,
+        transform: Callable[[Obj], Obj] = trim,
+        resync: float = 0.0,
+        rng: random.Random | None = None,
+        detect_mutation: bool | None = None,
+    ) -> None:
+        self.client = client
+        self.resource = resource(what) if isinstance(what, str) else what
+        self.namespace = namespace
+        self.label_selector = label_selector
+        self.field_selector = field_selector
+        self.cache = Cache(indexers=indexers, transform=transform, detect_mutation=detect_mutation)
+        self.resync = resync
+        self.rng = rng or random.Random()
+        self._handlers: list[Handler] = []
+        self._synced = asyncio.Event()
+        self._version = ""
+        self._streams = True
+        self._backoff = Backoff(0.8, 30.0, reset=120.0, rng=self.rng)
+
+    @property
+    def has_synced(self) -> bool:
+        """The cache holds all there was when it was filled, and the handlers have heard of it."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        await self._synced.wait()
+
+    @property
+    def version(self) -> str:
+        """The last revision seen."""
+        return self._version
+
+    def add_handler(
+        self,
+        add: Callable[[Obj], None] | None = None,
+        update: Callable[[Obj, Obj], None] | None = None,
+        delete: Callable[[Obj], None] | None = None,
+    ) -> Handler:
+        handler = Handler(add, update, delete)
+        self._handlers.append(handler)
+        if add is not None:
+            for record in self.cache.records():
+                self._call(add, self.cache.decode(record))
+        return handler
+
+    def remove_handler(self, handler: Handler) -> None:
+        self._handlers.remove(handler)
+
+    def add_indexers(self, indexers: Mapping[str, Indexer]) -> None:
+        """Before it runs. Raises ValueError."""
+        self.cache.add_indexers(indexers)
+
+    async def run(self) -> None:
+        """Raises CacheMutated where that is looked for; else only ends by cancellation."""
+        resyncing = asyncio.create_task(self._resync()) if self.resync > 0 else None
+        try:
+            while True:
+                await self._round()
+        finally:
+            if resyncing is not None:
+                resyncing.cancel()
+                await asyncio.gather(resyncing, return_exceptions=True)
+            self.cache.check()
+
+    async def _round(self) -> None:
+        """One watch, with what must come before it; errors are waited out."""
+        started = asyncio.get_running_loop().time()
+        try:
+            await self._follow()
+        except (StatusError, HttpError, orjson.JSONDecodeError) as error:
+            if is_gone(error):
+                log.debug("watch of %s closed with: %s", self.resource.qualified, error)
+                self._version = ""
+            else:
+                log.warning("failed to list and watch %s: %s", self.resource.qualified, error)
+            if isinstance(error, StatusError) and error.code == 504:
+                self._version = ""  # a revision from the future: the store was put back
+            await asyncio.sleep(max(self._backoff.next(), retry_after(error) or 0.0))
+            return
+        # the server ended it in good order: resume, but not in a tight loop
+        if asyncio.get_running_loop().time() - started < 1.0:
+            await asyncio.sleep(self._backoff.next())
+
+    # -- list and watch ------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        if self._version:
+            watch = await self._open(self._version)
+        else:
+            watch = await self._fill()
+        try:
+            # against a peer that is gone without a word; the server should have ended the watch long before
+            async with asyncio.timeout(3 * MIN_WATCH_SECONDS):
+                while batch := await watch.batch():
+                    for event in batch:
+                        self._take(event.type, event.raw)
+        except TimeoutError:
+            log.warning("watch of %s is silent: connecting anew", self.resource.qualified)
+        finally:
+            await watch.aclose()
+
+    async def _open(self, version: str, initial: bool = False) -> Watch:
+        return await self.client.watch(
+            self.resource,
+            self.namespace,
+            resource_version=version,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+            initial=initial,
+            timeout_seconds=int(MIN_WATCH_SECONDS * (1 + self.rng.random())),
+        )
+
+    async def _fill(self) -> Watch:
+        """The cache as the server has it, and the watch that goes on from there."""
+        if self._streams:
+            try:
+                watch = await self._open("", initial=True)
+            except StatusError as error:
+                if error.code not in (400, 422):
+                    raise
+                log.debug("no WatchList of %s: %s", self.resource.qualified, error)
+                self._streams = False
+            else:
+                try:
+                    await self._initial(watch)
+                except BaseException:
+                    await watch.aclose()
+                    raise
+                return watch
+        await self._list()
+        return await self._open(self._version)
+
+    async def _initial(self, watch: Watch) -> None:
+        fresh: dict[str, Record] = {}
+        while batch := await watch.batch():
+            for position, event in enumerate(batch):
+                if event.type != "BOOKMARK":
+                    record = self.cache.make(event.raw)
+                    record.obj = None
+                    if event.type == "DELETED":
+                        fresh.pop(record.key, None)
+                    else:
+                        fresh[record.key] = record
+                    continue
+                meta = event.object["metadata"]
+                if END_OF_INITIAL in (meta.get("annotations") or {}):
+                    await self._replace(fresh, meta["resourceVersion"])
+                    for later in batch[position + 1 :]:
+                        self._take(later.type, later.raw)
+                    return
+        raise HttpError("the watch ended before the initial state was complete")
+
+    async def _list(self) -> None:
+        fresh: dict[str, Record] = {}
+        version = ""
+        head = {"kind": self.resource.kind, "apiVersion": self.resource.api_version}
+        async for page in self.client.pages(
+            self.resource,
+            self.namespace,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+            limit=PAGE,
+        ):
+            version = page["metadata"].get("resourceVersion", "")
+            for item in page["items"]:
+                record = self.cache.make(b"", {**head, **item})
+                record.obj = None
+                fresh[record.key] = record
+        await self._replace(fresh, version)
+
+    async def _replace(self, fresh: dict[str, Record], version: str) -> None:
+        """Make the cache what `fresh` says and tell of every difference."""
+        for count, key in enumerate(self.cache.keys()):
+            if key not in fresh:
+                self._remove(key, None)
+            if count % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
+        for count, record in enumerate(fresh.values()):
+            known = self.cache.record(record.key)
+            if known is None or known.version != record.version or known.uid != record.uid:
+                self._put(record)
+            if count % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
+        self._version = version
+        self._synced.set()
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def _take(self, kind: str, raw: bytes) -> None:
+        if kind == "BOOKMARK":
+            self._version = orjson.loads(raw)["metadata"]["resourceVersion"]
+            return
+        record = self.cache.make(raw)
+        if kind == "DELETED":
+            self._remove(record.key, record)
+        else:
+            self._put(record)
+        self._version = record.version
+
+    def _put(self, record: Record) -> None:
+        old = self.cache.put(record)
+        if old is not None and old.uid != record.uid:
+            # deleted and made anew, and we saw only the outcome
+            self._tell_delete(old)
+            old = None
+        for handler in tuple(self._handlers):
+            if old is None and handler.add is not None:
+                self._call(handler.add, self.cache.decode(record))
+            elif old is not None and handler.update is not None:
+                self._call(handler.update, self.cache.decode(old), self.cache.decode(record))
+
+    def _remove(self, key: str, last: Record | None) -> None:
+        old = self.cache.remove(key)
+        if old is not None:
+            self._tell_delete(last or old)
+
+    def _tell_delete(self, record: Record) -> None:
+        for handler in tuple(self._handlers):
+            if handler.delete is not None:
+                self._call(handler.delete, self.cache.decode(record))
+
+    def _call(self, handler: Callable[..., None], *objects: Obj) -> None:
+        try:
+            handler(*objects)
+        except Exception:
+            log.exception("a handler of %s failed", self.resource.qualified)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self.resync)
+            for count, record in enumerate(self.cache.records()):
+                if count % BATCH == BATCH - 1:
+                    await asyncio.sleep(0)
+                if self.cache.record(record.key) is not record:
+                    continue
+                obj = self.cache.decode(record)
+                for handler in tuple(self._handlers):
+                    if handler.update is not None:
+                        self._call(handler.update, obj, obj)
+
+
+class Informers:
+    """One informer per resource (and selector), shared by all who ask; started together.
+
+    async with Informers(client) as informers:
+        pods = informers.get("pods")
+        ...
+        informers.start()       # and every `get` after that starts at once
+        await informers.wait_synced()
+    """
+
+    def __init__(
+        self, client: Client, *, rng: random.Random | None = None, detect_mutation: bool | None = None
+    ) -> None:
+        self.client = client
+        self.rng = rng or random.Random()
+        self.detect_mutation = detect_mutation
+        self._informers: dict[Any, Informer] = {}
+        self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._running = False
+
+    async def __aenter__(self) -> Informers:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def get(
+        self,
+        what: Resource | str,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        indexers: Mapping[str, Indexer] | None = None,
+    ) -> Informer:
+        """Indexers of several callers add up; those of one that already holds objects cannot be added to."""
+        found = resource(what) if isinstance(what, str) else what
+        key = (found, namespace, label_selector, field_selector)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = self._informers[key] = Informer(
+                self.client,
+                found,
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                rng=self.rng,
+                detect_mutation=self.detect_mutation,
+            )
+            if self._running:
+                self._tasks[key] = asyncio.create_task(informer.run(), name=f"informer {found.qualified}")
+        if indexers:
+            informer.add_indexers(indexers)
+        return informer
+
+    def start(self) -> None:
+        self._running = True
+        for key, informer in self._informers.items():
+            if key not in self._tasks:
+                name = f"informer {informer.resource.qualified}"
+                self._tasks[key] = asyncio.create_task(informer.run(), name=name)
+
+    async def wait_synced(self) -> None:
+        """All that were asked for. Raises what ended one of them."""
+        for key, informer in tuple(self._informers.items()):
+            waiting = asyncio.ensure_future(informer.wait_synced())
+            task = self._tasks[key]
+            try:
+                await asyncio.wait((waiting, task), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if task.done():
+                task.result()
+
+    async def aclose(self) -> None:
+        """Stop all. Raises CacheMutated where that was looked for and found."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._running = False
+        for result in results:
+            if isinstance(result, Exception):
+                raise result

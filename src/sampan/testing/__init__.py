@@ -1,0 +1,1 @@
+"""What users' tests import, and what puts a whole cluster into one event loop."""

@@ -1,0 +1,230 @@
+"""A client and an API server in one process: the handler is called, and no socket is between.
+
+    transport = InProcessTransport(server.handler, User("system:kube-scheduler", ("system:authenticated",)))
+    client = Client(transport, user_agent="kube-scheduler")
+
+Whoever makes a transport says who asks through it; authorization and admission then apply as to everyone. Bytes go in
+and out as the handler has them: no chunks, no compression, no copies. A watch's writer counts what was not yet taken,
+so that the server drops a slow reader here as it does elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from sampan.apiserver.authentication.user import User
+from sampan.apiserver.http.messages import App, Request, Response
+from sampan.client.transport import Headers
+from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
+
+HIGH_WATER = 256 * 1024
+MAX_RETRIES = 10
+
+
+@dataclass
+class Connection:
+    """What stands in for the socket of all requests of one transport."""
+
+    remote: str = "127.0.0.1"
+
+
+class InProcessTransport:
+    """`app` is an API server's handler."""
+
+    def __init__(self, app: App, user: User) -> None:
+        self.app = app
+        self.user = user
+        self._connection = Connection()
+        self._streams: set[InProcessStream] = set()
+        self._closed = False
+
+    async def request(
+        self, method: str, path: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
+    ) -> Reply:
+        try:
+            async with asyncio.timeout(timeout):
+                for _ in range(MAX_RETRIES):
+                    reply = await self._once(method, path, headers, body)
+                    after = reply.headers.get("retry-after", "")
+                    if not after.isdigit() or (reply.code != 429 and reply.code < 500):
+                        return reply
+                    await asyncio.sleep(float(after))
+                return await self._once(method, path, headers, body)
+        except TimeoutError:
+            raise TimedOut() from None
+
+    async def stream(self, path: str, *, headers: Headers = (), timeout: float | None = None) -> InProcessStream:
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._ask("GET", path, headers, b"")
+        except TimeoutError:
+            raise TimedOut() from None
+        stream = InProcessStream(response, self._streams.discard)
+        self._streams.add(stream)
+        return stream
+
+    async def upgrade(self, method: str, path: str, *, headers: Headers, timeout: float | None = None) -> Upgraded:
+        raise ProtocolError("a call in process has no connection to upgrade: use HTTPS")
+
+    async def aclose(self) -> None:
+        self._closed = True
+        for stream in tuple(self._streams):
+            await stream.aclose()
+
+    async def _once(self, method: str, path: str, headers: Headers, body: bytes) -> Reply:
+        response = await self._ask(method, path, headers, body)
+        if response.stream is not None:
+            stream = InProcessStream(response, lambda _: None)
+            try:
+                return Reply(response.code, stream.headers, await stream.read(1 << 30))
+            finally:
+                await stream.aclose()
+        return Reply(response.code, _lower(response.headers), _joined(response.body))
+
+    async def _ask(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
+        if self._closed:
+            raise ConnectFailed("http: client is closed")
+        # others get their turn, as they would while a request is on its way
+        await asyncio.sleep(0)
+        listed = [(name.lower(), value) for name, value in headers]
+        raw_path, _, query = path.partition("?")
+        request = Request(
+            method, raw_path, query, dict(reversed(listed)), listed, body, self._connection, None,
+            self._connection.remote, {"user": self.user},
+        )  # fmt: skip
+        result = self.app(request)
+        return result if isinstance(result, Response) else await result
+
+
+class InProcessStream:
+    """A streamed reply: what the handler writes, as it wrote it. It is its own `Writer`."""
+
+    def __init__(self, response: Response, forget: Callable[[InProcessStream], None]) -> None:
+        self.code = response.code
+        self.headers = _lower(response.headers)
+        self._forget = forget
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._gone = False
+        self._error: HttpError | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._reader: asyncio.Future[None] | None = None
+        self._drained: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        if response.stream is None:
+            self._chunks, self._ended = [_joined(response.body)], True
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._run(response.stream(self)))
+
+    async def _run(self, body: Awaitable[None]) -> None:
+        try:
+            await body
+        except ConnectionError:
+            self._error = None if self._gone else ConnectionLost("EOF", started=True)
+        finally:
+            self._ended = True
+            self._wake()
+
+    # -- the handler's side (Writer) -----------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if data and not self.closed:
+            self._chunks.append(data)
+            self._size += len(data)
+            self._wake()
+
+    def pending(self) -> int:
+        return self._size
+
+    async def drain(self) -> None:
+        if self._size > HIGH_WATER and not self.closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._drained.append(waiter)
+            await waiter
+        if self.closed:
+            raise ConnectionResetError("the peer is gone")
+
+    @property
+    def closed(self) -> bool:
+        return self._ended or self._gone
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        if self.closed:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def abort(self) -> None:
+        self._error = ConnectionLost("unexpected EOF", started=True)
+        self._ended = True
+        self._wake()
+
+    # -- the client's side ---------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> InProcessStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._ended or self._gone:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks, self._size = [], 0
+        for waiter in self._drained:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._drained.clear()
+        return data
+
+    async def read(self, max_body: int = 1 << 20) -> bytes:
+        out, size = [], 0
+        async for chunk in self:
+            size += len(chunk)
+            if size > max_body:
+                raise TooLarge(max_body)
+            out.append(chunk)
+        return b"".join(out)
+
+    async def aclose(self) -> None:
+        self._forget(self)
+        if self._gone:
+            return
+        self._gone = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+        for waiter in self._drained:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._wake()
+        if self._task is not None and not self._task.done():
+            # the handler was told; it ends by itself, as after a lost connection
+            await asyncio.sleep(0)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+def _lower(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        out[key] = f"{out[key]}, {value}" if key in out else value
+    return out
+
+
+def _joined(body: bytes | Sequence[bytes]) -> bytes:
+    return body if isinstance(body, bytes) else b"".join(body)
