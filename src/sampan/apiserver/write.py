@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import orjson
+
 from sampan.api import errors
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Kind, Obj
@@ -22,10 +24,12 @@ from sampan.api.schema.nodes import Struct
 from sampan.api.validation.meta import validate_object_meta, validate_object_meta_update
 from sampan.apiserver.admission.chain import Attributes, Operation
 from sampan.apiserver.allocators import Reservation
+from sampan.apiserver.authorization.escalation import refuse_escalation
 from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import DeleteOptions, WriteOptions
 from sampan.apiserver.patch.managed import update_managed_fields
+from sampan.apiserver.views import body_as
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
 
 NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
@@ -51,6 +55,20 @@ class Written:
 
 
 Produce = Callable[[Obj | None], Produced]
+#: what a subresource takes of a new object, given the old one, and what is wrong with it
+Finish = Callable[[Obj, Obj], tuple[Obj, ErrorList]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Another form of the stored object that a subresource speaks in, and admission is asked about: a Scale.
+
+    `show` makes it; `take` puts it back into the object it was made of.
+    """
+
+    gvk: tuple[str, str, str]
+    show: Callable[[Obj], Obj]
+    take: Callable[[Obj, Obj], Obj]
 
 
 def attributes(
@@ -71,6 +89,21 @@ def attributes(
     return Attributes(
         call, operation, gvk, info.subresource, info.namespace, shown, obj, old, options.wire, options.dry_run
     )
+
+
+async def admit(
+    call: Call, obj: Obj, options: WriteOptions, gvk: tuple[str, str, str], *, at: tuple[str, str, str] | None = None
+) -> Obj:
+    """Ask about the creation of something that is not stored itself (a Binding, an Eviction). What plugins made of it.
+
+    `at`: the resource it is created at, where that is not the call's.
+    """
+    asked = attributes(call, "CREATE", obj, None, options)
+    asked.kind, asked.at = gvk, at
+    await call.api.admission.mutate(asked)
+    await call.api.admission.validate(asked)
+    assert asked.obj is not None
+    return asked.obj
 
 
 # -- create ----------------------------------------------------------------------------------------------------------
@@ -100,20 +133,21 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     if meta.pop("resourceVersion", ""):
         # DEVIATION: upstream answers 500 with the same words
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    if not meta.get("name") and meta.get("generateName"):
-        suffix = "".join(random.choices(NAME_CHARS, k=5))
-        meta["name"] = meta["generateName"][:MAX_GENERATED] + suffix
-    # without a name it is refused below, with everything else that is wrong
-    meta.setdefault("name", "")
     if produced.managed is not None:
         meta["managedFields"] = produced.managed
     else:
         _own_fields(call, None, obj, options, "")
     asked = attributes(call, "CREATE", obj, None, options, name=produced.obj["metadata"].get("name", ""))
     await api.admission.mutate(asked)
+    refuse_escalation(asked)
     assert asked.obj is not None
     obj, meta = asked.obj, asked.obj["metadata"]
     _match_namespace(call, meta)  # admission may have changed it
+    if not meta.get("name") and meta.get("generateName"):
+        suffix = "".join(random.choices(NAME_CHARS, k=5))
+        meta["name"] = meta["generateName"][:MAX_GENERATED] + suffix
+    # without a name it is refused below, with everything else that is wrong
+    meta.setdefault("name", "")
     _fill_system_fields(call, obj)
     if kind.has_status:
         obj.pop("status", None)
@@ -134,6 +168,9 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
         await api.admission.validate(asked)
         key = f"{meta['namespace']}/{meta['name']}" if kind.names.namespaced else meta["name"]
         return await _insert(call, key, obj, options, reserved)
+    except errors.StatusError:
+        await asked.take_back()
+        raise
     finally:
         if reserved is not None:
             reserved.undo()
@@ -142,7 +179,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
 async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserved: Reservation | None) -> Written:
     resource, names = call.resource, call.kind.names
     taken = errors.already_exists(names.group, names.resource, obj["metadata"]["name"])
-    value = encode(call.kind.to_storage(obj))
+    value = encode(await stored_form(call.kind, obj))
     if options.dry_run:
         if resource.cache.get(key) is not None:
             raise taken
@@ -202,10 +239,13 @@ async def change(
     subresource: str = "",
     create_missing: bool = False,
     kind: Kind | None = None,
-    admit: bool = True,
+    ask: bool = True,
+    view: View | None = None,
+    finish: Finish | None = None,
 ) -> Written:
-    """Replace the object under `key` by what `produce` makes of it. `admit` False: the caller has asked admission, of
-    another object than this one (a Scale, a Binding). Raises 404, 409, 422."""
+    """Replace the object under `key` by what `produce` makes of it. `ask` False: the caller has asked admission about
+    what is done (a Binding). `view`: admission is asked about that form of it. `finish`: the rules of a subresource, kept
+    also where admission has changed the object. Raises 404, 409, 422."""
     kind = kind or call.kind
     names = kind.names
     while True:
@@ -220,11 +260,9 @@ async def change(
                 if error.reason != "AlreadyExists":
                     raise
                 continue
-        old = record.obj()
-        if call.resource.kind is not kind:
-            old = kind.from_storage(old)
+        old = await served(kind, record)
         produced = produce(old)
-        written = await _swap(call, kind, record, old, produced, options, subresource, admit)
+        written = await _swap(call, kind, record, old, produced, options, subresource, ask, view, finish)
         if written is not None:
             return written
 
@@ -237,7 +275,9 @@ async def _swap(
     produced: Produced,
     options: WriteOptions,
     subresource: str,
-    admit: bool,
+    ask: bool,
+    view: View | None,
+    finish: Finish | None,
 ) -> Written | None:
     """One attempt. None: somebody else was faster, and the client did not say what it builds on."""
     names, api = kind.names, call.api
@@ -256,10 +296,14 @@ async def _swap(
     else:
         _own_fields(call, old, obj, options, subresource, kind)
     question = attributes(call, "UPDATE", obj, old, options, kind=kind)
-    if admit:
+    if view is not None:
+        question.kind, question.obj, question.old = view.gvk, view.show(obj), view.show(old)
+    if ask:
         await api.admission.mutate(question)
+        refuse_escalation(question)
         assert question.obj is not None
-        obj, meta = question.obj, question.obj["metadata"]
+        obj = question.obj if view is None else view.take(obj, question.obj)
+        meta = obj["metadata"]
     context = call.context()
     if subresource == "":
         if kind.has_status:
@@ -269,24 +313,38 @@ async def _swap(
         for name in {*obj, *old} - {"metadata", "status", "kind", "apiVersion"}:
             _take(obj, old, name)
         kind.prepare_for_status_update(obj, old, context)
+    finished = ErrorList()
+    if finish is not None:
+        owners = meta.get("managedFields")
+        obj, finished = finish(obj, old)
+        meta = obj["metadata"]
+        if owners:
+            meta["managedFields"] = owners
     if kind.has_generation and subresource != "status" and _spec_changed(obj, old):
         meta["generation"] = old_meta.get("generation", 0) + 1
     reserved = api.allocators.allocate(call, obj, old)
     try:
         problems = validate_object_meta_update(meta, old_meta, METADATA)
+        problems.extend(finished)
         if subresource == "":
             problems.extend(kind.validate_update(obj, old))
         elif subresource == "status":
             problems.extend(kind.validate_status_update(obj, old))
         _raise_invalid(kind, obj, problems)
         call.warnings.extend(text for text in kind.warnings(obj, old) if text not in call.warnings)
-        if admit:
-            question.obj = obj
+        if ask:
+            question.obj = obj if view is None else view.show(obj)
             await api.admission.validate(question)
-        return await _replace(call, kind, record, obj, options, asked, reserved)
+        written = await _replace(call, kind, record, obj, options, asked, reserved)
+    except errors.StatusError:
+        await question.take_back()
+        raise
     finally:
         if reserved is not None:
             reserved.undo()
+    if written is None:
+        await question.take_back()
+    return written
 
 
 async def _replace(
@@ -300,7 +358,7 @@ async def _replace(
 ) -> Written | None:
     resource = call.resource
     store_key = resource.store_key(record.key)
-    value = encode(kind.to_storage(obj))
+    value = encode(await stored_form(kind, obj))
     if value == record.value:
         return Written(record)
     meta = obj["metadata"]
@@ -308,7 +366,7 @@ async def _replace(
         meta.get("deletionTimestamp")
         and not meta.get("finalizers")
         and not meta.get("deletionGracePeriodSeconds")
-        and not (kind.names.resource == "namespaces" and obj.get("spec", {}).get("finalizers"))
+        and not (kind.names.resource == "namespaces" and not kind.names.group and obj.get("spec", {}).get("finalizers"))
     )
     if options.dry_run:
         return Written(_preview(call, record.key, value), deleted=bool(finished))
@@ -326,6 +384,20 @@ async def _replace(
         await call.api.cache.reach(result.revision)
         return Written(record_of(call, record.key, value, result.revision), deleted=True)
     return Written(await stored(call, record.key, value, result.revision))
+
+
+async def served(kind: Kind, record: Record) -> Obj:
+    """The object as `kind` serves it: the caller's own to change."""
+    if not kind.converts:
+        return record.obj()
+    if kind.remote:
+        await kind.fetch([record])
+    out: Obj = orjson.loads(body_as(kind, record))
+    return out
+
+
+async def stored_form(kind: Kind, obj: Obj) -> Obj:
+    return await kind.store(obj) if kind.remote else kind.to_storage(obj)
 
 
 def _carry_system_fields(call: Call, kind: Kind, obj: Obj, old: Obj) -> None:

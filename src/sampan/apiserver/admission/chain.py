@@ -8,10 +8,11 @@ Source: k8s.io/apiserver/pkg/admission/{interfaces,chain}.go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
 
@@ -49,6 +50,10 @@ class Attributes:
     remembered: dict[str, Any] = field(default_factory=dict)
     #: for the audit log
     annotations: dict[str, str] = field(default_factory=dict)
+    #: (group, version, resource) that is asked of, where it is not the call's own (`bindings`)
+    at: tuple[str, str, str] | None = None
+    #: what a plugin did outside of the object, to be taken back when the write is not made after all
+    undo: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     @property
     def api(self) -> Api:
@@ -60,15 +65,28 @@ class Attributes:
 
     @property
     def group(self) -> str:
-        return self.call.kind.names.group
+        return self.at[0] if self.at else self.call.kind.names.group
 
     @property
     def version(self) -> str:
-        return self.call.kind.names.version
+        return self.at[1] if self.at else self.call.kind.names.version
 
     @property
     def resource(self) -> str:
-        return self.call.kind.names.resource
+        return self.at[2] if self.at else self.call.kind.names.resource
+
+    def forbidden(self, why: str) -> errors.StatusError:
+        """403 in the name of the object, as far as it has one."""
+        name = self.name
+        if not name:
+            meta = (self.obj or {}).get("metadata") or {}
+            name = meta.get("name") or meta.get("generateName") or "Unknown"
+        return errors.forbidden(self.group, self.resource, name, why)
+
+    async def take_back(self) -> None:
+        """The write was not made: whatever plugins did for it is undone."""
+        while self.undo:
+            await self.undo.pop()()
 
     def warn(self, text: str) -> None:
         """Add a `Warning` header to the reply, once."""

@@ -13,6 +13,8 @@ IMMORTAL = {"default", "kube-system", "kube-public"}
 
 class NamespaceLifecycle(Plugin):
     operations = frozenset({"CREATE", "DELETE"})
+    # an eviction or a token in a namespace that is going is something new, too
+    subresources = None
 
     async def mutate(self, attributes: Attributes) -> None:
         """Changes nothing; it checks before other plugins spend effort."""

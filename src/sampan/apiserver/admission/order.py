@@ -1,20 +1,62 @@
-"""The plugins that are on by default, in upstream's order.
+"""The plugins, in upstream's order; which are on is said by the flags `--enable-` and `--disable-admission-plugins`.
 
 Source: kubernetes/pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins, DefaultOffAdmissionPlugins)
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Collection
+
 from sampan.apiserver.admission.chain import Chain, Plugin
-from sampan.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
-from sampan.apiserver.webhooks.mutating import MutatingAdmissionWebhook
-from sampan.apiserver.webhooks.validating import ValidatingAdmissionWebhook
+
+_HERE = "sampan.apiserver.admission"
+
+#: name, module and whether it is on by default; the class is called as the plugin is
+PLUGINS: tuple[tuple[str, str, bool], ...] = (
+    ("AlwaysAdmit", f"{_HERE}.always", False),
+    ("NamespaceLifecycle", f"{_HERE}.namespace_lifecycle", True),
+    ("LimitRanger", f"{_HERE}.limit_ranger", True),
+    ("ServiceAccount", f"{_HERE}.service_account", True),
+    ("TaintNodesByCondition", f"{_HERE}.taint_nodes_by_condition", True),
+    ("AlwaysPullImages", f"{_HERE}.always_pull_images", False),
+    ("Priority", f"{_HERE}.priority", True),
+    ("DefaultTolerationSeconds", f"{_HERE}.default_toleration_seconds", True),
+    ("DefaultStorageClass", f"{_HERE}.default_classes", True),
+    ("StorageObjectInUseProtection", f"{_HERE}.storage_object_in_use_protection", True),
+    ("OwnerReferencesPermissionEnforcement", f"{_HERE}.owner_references", False),
+    ("PersistentVolumeClaimResize", f"{_HERE}.persistent_volume_claim_resize", True),
+    ("RuntimeClass", f"{_HERE}.runtime_class", True),
+    ("CertificateApproval", f"{_HERE}.certificates", True),
+    ("CertificateSigning", f"{_HERE}.certificates", True),
+    ("ClusterTrustBundleAttest", f"{_HERE}.certificates", True),
+    ("CertificateSubjectRestriction", f"{_HERE}.certificates", True),
+    ("DefaultIngressClass", f"{_HERE}.default_classes", True),
+    ("DenyServiceExternalIPs", f"{_HERE}.deny_service_external_ips", False),
+    ("PodTopologyLabels", f"{_HERE}.pod_topology_labels", True),
+    ("PodResizeValidator", f"{_HERE}.pod_resize_validator", True),
+    ("MutatingAdmissionWebhook", "sampan.apiserver.webhooks.mutating", True),
+    ("ValidatingAdmissionWebhook", "sampan.apiserver.webhooks.validating", True),
+    ("AlwaysDeny", f"{_HERE}.always", False),
+)
+
+
+def chain(enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
+    """Those on by default, with `enable` and without `disable`. Raises ValueError for a name that is no plugin's."""
+    known = {name for name, _, _ in PLUGINS}
+    for flag, names in (("enable-admission-plugins", enable), ("disable-admission-plugins", disable)):
+        for name in names:
+            if name not in known:
+                raise ValueError(f'{flag} plugin "{name}" is unknown')
+    both = sorted(set(enable) & set(disable))
+    if both:
+        raise ValueError(f"[{' '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
+    plugins: list[Plugin] = []
+    for name, module, default in PLUGINS:
+        if (default or name in enable) and name not in disable:
+            plugins.append(getattr(importlib.import_module(module), name)())
+    return Chain(plugins)
 
 
 def default_chain() -> Chain:
-    plugins: list[Plugin] = [
-        NamespaceLifecycle(),
-        MutatingAdmissionWebhook(),
-        ValidatingAdmissionWebhook(),
-    ]
-    return Chain(plugins)
+    return chain()

@@ -5,7 +5,7 @@ Source: kubernetes/pkg/registry/certificates/certificates/strategy.go (csrApprov
 
 from __future__ import annotations
 
-from sampan.api import errors
+from sampan.api.field import ErrorList
 from sampan.api.kind import Kind, Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
@@ -37,13 +37,16 @@ async def serve(call: Call) -> Response:
     def produce(old: Obj | None) -> Produced:
         assert old is not None
         made = patch(old) if patch else Produced(sent or {})
-        return Produced(decided(call, call.kind, made.obj, old), made.managed)
+        return Produced(finish(made.obj, old)[0], made.managed)
 
-    return written(call, await change(call, call.key, produce, options, subresource="approval"))
+    def finish(new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
+        return decided(call, call.kind, new, old)
+
+    return written(call, await change(call, call.key, produce, options, subresource="approval", finish=finish))
 
 
-def decided(call: Call, kind: Kind, new: Obj, old: Obj) -> Obj:
-    """The old request with the new one's conditions."""
+def decided(call: Call, kind: Kind, new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
+    """The old request with the new one's conditions, and why that cannot be."""
     conditions = [dict(item) for item in new.get("status", {}).get("conditions") or ()]
     before = {item["type"]: item for item in old.get("status", {}).get("conditions") or ()}
     now = call.context().now
@@ -59,7 +62,5 @@ def decided(call: Call, kind: Kind, new: Obj, old: Obj) -> Obj:
         del status["conditions"]
     out = {**old, "metadata": {**old["metadata"]}, "status": status}
     out["metadata"]["resourceVersion"] = new["metadata"].get("resourceVersion", "")
-    problems = kind.validate_approval_update(out, old) if hasattr(kind, "validate_approval_update") else []
-    if problems:
-        raise errors.invalid(kind.names.group, kind.names.kind, old["metadata"]["name"], problems)
-    return out
+    problems = kind.validate_approval_update(out, old) if hasattr(kind, "validate_approval_update") else ErrorList()
+    return out, problems

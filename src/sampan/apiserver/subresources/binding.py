@@ -17,7 +17,7 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.update import check_name
-from sampan.apiserver.write import Produced, change
+from sampan.apiserver.write import Produced, admit, change
 
 
 async def serve(call: Call) -> Response:
@@ -29,6 +29,9 @@ async def serve(call: Call) -> Response:
     if not call.info.name:
         call.info.name = binding["metadata"].get("name", "")
     check_name(call, binding)
+    # the older way is a resource of its own
+    at = None if call.info.subresource else ("", "v1", "bindings")
+    binding = await admit(call, binding, options, ("", "v1", "Binding"), at=at)
     target = binding.get("target") or {}
     problems = ErrorList()
     if target.get("kind") not in ("", None, "Node"):
@@ -42,7 +45,7 @@ async def serve(call: Call) -> Response:
         assert old is not None
         return Produced(_bound(call, old, binding))
 
-    await change(call, call.key, produce, options, subresource="binding")
+    await change(call, call.key, produce, options, subresource="binding", ask=False)
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
     return replies.reply(orjson.dumps(body), code=201, media=call.accept.media, warnings=call.warnings)
 
@@ -65,8 +68,11 @@ def _bound(call: Call, old: Obj, binding: Obj) -> Obj:
         raise refused(f"pod {name} has non-empty .spec.schedulingGates")
     meta = dict(old["metadata"])
     meta["annotations"] = {**(meta.get("annotations") or {}), **(binding["metadata"].get("annotations") or {})}
-    if not meta["annotations"]:
-        del meta["annotations"]
+    # a label of the pod's own stays
+    meta["labels"] = {**(binding["metadata"].get("labels") or {}), **(meta.get("labels") or {})}
+    for name in ("annotations", "labels"):
+        if not meta[name]:
+            del meta[name]
     meta["resourceVersion"] = ""
     status = dict(old.get("status", {}))
     now = format_time(call.api.clock())

@@ -5,7 +5,6 @@ Source: kubernetes/pkg/registry/core/pod/strategy.go (podEphemeralContainersStra
 
 from __future__ import annotations
 
-from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
@@ -41,12 +40,8 @@ async def part_of_pod(call: Call, subresource: str) -> Response:
     def produce(old: Obj | None) -> Produced:
         assert old is not None
         made = patch(old) if patch else Produced(sent or {})
-        if subresource == "resize":
-            new, problems = resized(made.obj, old)
-        else:
-            new, problems = with_ephemeral_containers(made.obj, old)
-        if problems:
-            raise errors.invalid("", "Pod", old["metadata"]["name"], problems)
-        return Produced(new, made.managed)
+        # what is wrong with it is told by the second look, after admission
+        return Produced(finish(made.obj, old)[0], made.managed)
 
-    return written(call, await change(call, call.key, produce, options, subresource=subresource))
+    finish = resized if subresource == "resize" else with_ephemeral_containers
+    return written(call, await change(call, call.key, produce, options, subresource=subresource, finish=finish))

@@ -19,6 +19,7 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import delete_options, write_options
 from sampan.apiserver.verbs.delete import remove
+from sampan.apiserver.write import admit
 from sampan.store.contract import Compare, Put
 
 CANNOT = "Cannot evict pod as it would violate the pod's disruption budget."
@@ -30,7 +31,9 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "CreateOptions")
     eviction = _read(call)
     deletion = delete_options({}, eviction.get("deleteOptions"))
-    deletion.dry_run = deletion.dry_run or options.dry_run
+    # either of both says so
+    options.dry_run = deletion.dry_run = deletion.dry_run or options.dry_run
+    await admit(call, eviction, options, ("policy", "v1", "Eviction"))
     await call.api.fresh()
     record = call.resource.cache.get(call.key)
     if record is None:
@@ -38,7 +41,7 @@ async def serve(call: Call) -> Response:
     pod = record.obj()
     if not _needs_no_budget(pod):
         await _spend(call, record, pod, deletion.dry_run)
-    await remove(call, call.key, deletion)
+    await remove(call, call.key, deletion, ask=False)
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
     return replies.reply(orjson.dumps(body), code=201, media=call.accept.media, warnings=call.warnings)
 

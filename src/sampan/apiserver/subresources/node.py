@@ -8,12 +8,16 @@ Source: kubernetes/pkg/registry/core/pod/strategy.go (LogLocation, streamLocatio
 from __future__ import annotations
 
 from sampan.api import errors
+from sampan.api.kind import Obj
+from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 
 
 async def serve(call: Call) -> Response:
     """Raises 404 for what is not there, 400 for a pod without a node, 503 where the node cannot be asked."""
+    if call.info.subresource != "log":
+        await _ask(call)
     await call.api.fresh()
     names = call.kind.names
     name = call.info.name.rpartition(":")[0] or call.info.name if names.resource == "services" else call.info.name
@@ -31,3 +35,35 @@ async def serve(call: Call) -> Response:
     raise errors.unavailable(
         f"node {node} of pod {name} cannot be reached: this control plane has no way to its nodes yet"
     )
+
+
+async def _ask(call: Call) -> None:
+    """Admission's word on a connection; it is shown the query as the options object that it is upstream."""
+    info = call.info
+    found = next(sub for sub in call.kind.names.subresources if sub.name == info.subresource)
+    gvk = (found.group, found.version, found.kind)
+    group, version, kind = gvk
+    obj: Obj = {"kind": kind, "apiVersion": f"{group}/{version}" if group else version, **_options(call)}
+    asked = Attributes(call, "CONNECT", gvk, info.subresource, info.namespace, info.name, obj, None, {}, False)
+    await call.api.admission.mutate(asked)
+    await call.api.admission.validate(asked)
+
+
+def _options(call: Call) -> Obj:
+    from urllib.parse import parse_qs
+
+    from sampan.apiserver.options import boolean
+
+    out: Obj = {}
+    for name in ("stdin", "stdout", "stderr", "tty"):
+        if name in call.query:
+            out[name] = boolean(call.query, name)
+    many = parse_qs(call.request.query)
+    for name in ("container", "path"):
+        if call.query.get(name):
+            out[name] = call.query[name]
+    if many.get("command"):
+        out["command"] = many["command"]
+    if many.get("ports"):
+        out["ports"] = [int(part) for item in many["ports"] for part in item.split(",") if part.isdigit()]
+    return out

@@ -22,8 +22,9 @@ from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.views import TableView
-from sampan.apiserver.write import Produced, change
+from sampan.apiserver.write import Produced, View, change
 
+GVK = ("autoscaling", "v1", "Scale")
 NAMES = Names("autoscaling", "v1", "scales", "scale", "Scale", True, ("get", "patch", "update"))
 
 
@@ -60,25 +61,25 @@ async def serve(call: Call) -> Response:
         assert old is not None
         scale = sent if patch is None else patch(scale_of(old)).obj
         assert scale is not None
-        _check(scale)
-        new = {**old, "metadata": dict(old["metadata"]), "spec": dict(old["spec"])}
+        new = {**old, "metadata": dict(old["metadata"])}
         new["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
         uid = scale["metadata"].get("uid")
         if uid:
             new["metadata"]["uid"] = uid
-        new["spec"]["replicas"] = scale.get("spec", {}).get("replicas", 0)
-        return Produced(new)
+        return Produced(scaled(new, scale))
 
-    result = await change(call, call.key, produce, options, subresource="scale")
+    result = await change(call, call.key, produce, options, subresource="scale", view=View(GVK, scale_of, scaled))
     return shown(call, kind, scale_of(result.record.obj()))
 
 
-def _check(scale: Obj) -> None:
+def scaled(obj: Obj, scale: Obj) -> Obj:
+    """The object with the replicas of its Scale. Raises 422."""
     replicas = scale.get("spec", {}).get("replicas", 0)
     if replicas < 0:
         problems = ErrorList()
         problems.invalid(Path("spec", "replicas"), replicas, "must be greater than or equal to 0")
         raise errors.invalid("autoscaling", "Scale", scale["metadata"].get("name", ""), problems)
+    return {**obj, "spec": {**obj["spec"], "replicas": replicas}}
 
 
 def scale_of(obj: Obj) -> Obj:
