@@ -95,12 +95,18 @@ class Kind:
     #: `metadata.generation` is set to 1, and counted up when anything but metadata and status changes
     has_generation: ClassVar[bool] = True
     #: the main resource ignores `status`, and `/status` everything but it (metadata partly)
-    has_status: ClassVar[bool] = False
-    columns: ClassVar[tuple[Column, ...]] = DEFAULT_COLUMNS
+    has_status: bool = False
+    columns: tuple[Column, ...] = DEFAULT_COLUMNS
     #: `spec.replicas`-like paths for `/scale`, as (spec replicas, status replicas, selector), dotted; empty: no scale
-    scale_paths: ClassVar[tuple[str, str, str] | None] = None
+    scale_paths: tuple[str, str, str] | None = None
     #: the wire version objects are stored as, where another version of the kind is served too (`autoscaling/v2`)
-    storage_version: ClassVar[tuple[str, str] | None] = None
+    storage_version: tuple[str, str] | None = None
+    #: clients may send strategic merge patches
+    strategic_merge: ClassVar[bool] = True
+    #: conversion asks somebody else: `fetch` and `store` are awaited
+    remote: bool = False
+    #: items of a list say their kind and apiVersion
+    whole_items: ClassVar[bool] = False
 
     def __init__(self, names: Names, schema: Struct) -> None:
         self.names = names
@@ -141,6 +147,10 @@ class Kind:
         """Texts for `Warning` headers of a create (`old` is None) or update."""
         return []
 
+    def prepare_for_delete(self, obj: Obj, ctx: Context) -> Obj:
+        """The object as it is when its deletion begins: what must happen before it may go is added here."""
+        return obj
+
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
         """Dotted fields that a write to this (sub)resource does not own, for server-side apply."""
         if not self.has_status:
@@ -162,7 +172,28 @@ class Kind:
         """The keys of `selectable_fields`."""
         return tuple(self.selectable_fields({"metadata": {}}))
 
+    @property
+    def list_kind(self) -> str:
+        return self.names.kind + "List"
+
     # -- other versions ----------------------------------------------------------------------------------------------
+
+    @property
+    def converts(self) -> bool:
+        """Stored objects are not, or not all, what this version serves."""
+        return self.storage_version is not None and self.storage_version != (self.names.group, self.names.version)
+
+    def current(self, revision: int) -> bool:
+        """Although this kind `converts`: an object stored at `revision` is what this version serves."""
+        return False
+
+    async def fetch(self, records: Sequence[Any]) -> None:
+        """Have `records` (of the watch cache) ready in this version, where the kind is `remote`."""
+        raise NotImplementedError
+
+    async def store(self, obj: Obj) -> Obj:
+        """`to_storage`, where the kind is `remote`."""
+        raise NotImplementedError
 
     def to_storage(self, obj: Obj) -> Obj:
         """This version's canonical object in the storage version's form (`storage_version`)."""

@@ -120,7 +120,8 @@ class Registry:
             struct = facts.struct(package_of(group, version), kind)
         except (KeyError, FileNotFoundError):
             return None
-        return struct if struct.gvk else None
+        # two groups may share a package's name: `apps` and `apps.example.com`
+        return struct if struct.gvk is not None and struct.gvk == (group, version, kind) else None
 
     def groups(self) -> list[tuple[str, list[str]]]:
         """Groups in upstream's order, each with its versions, the preferred one first."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,15 @@ from sampan.api.kind import Kind
 from sampan.api.registry import Registry
 from sampan.apiserver.admission.chain import Chain
 from sampan.apiserver.allocators import PORTS_PREFIX, Allocators
-from sampan.apiserver.authorization.chain import Authorizer
-from sampan.apiserver.cache import Cache, ResourceCache
+from sampan.apiserver.authorization.chain import Authorization
+from sampan.apiserver.cache import Cache, Entry, EventType, ResourceCache, Watcher
 from sampan.apiserver.leases import EventLeases
 from sampan.apiserver.metrics import Metrics
 from sampan.apiserver.resource import Resource, storage_prefix
 from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
 
 if TYPE_CHECKING:
+    from sampan.apiserver.customresources.serving import CustomResources
     from sampan.apiserver.authentication.identity import Identity
     from sampan.apiserver.dialer import Dialer
     from sampan.apiserver.webhooks.client import WebhookClients
@@ -50,7 +52,7 @@ class Api:
         node_ports: tuple[int, int],
         event_ttl: int,
         admission: Chain,
-        authorizer: Authorizer,
+        authorization: Callable[[Api], Authorization],
     ) -> None:
         self.registry = registry
         self.store = store
@@ -58,7 +60,6 @@ class Api:
         self.cache = Cache()
         self.metrics = Metrics()
         self.admission = admission
-        self.authorizer = authorizer
         #: issues and reviews tokens; set by whoever put the server together
         self.identity: Identity | None = None
         self.allocators = Allocators(service_cidr, node_ports)
@@ -77,6 +78,9 @@ class Api:
                         self._add(registry.get(group, version, names.resource))
         self.namespaces = self.cached("", "namespaces")
         self.ip_addresses = self.cached("networking.k8s.io", "ipaddresses")
+        self.definitions = self.cached("apiextensions.k8s.io", "customresourcedefinitions")
+        self.definitions.watchers.add(Watcher("", "", None, self._defined))
+        self.authorizer = authorization(self)
 
     def _add(self, kind: Kind | None) -> None:
         assert kind is not None
@@ -88,6 +92,50 @@ class Api:
             prefix = storage_prefix(group, kind.names.resource)
             self._resources[key] = Resource(stored, self.cache.add(prefix, stored))
         self._resources[kind.names.group, kind.names.resource] = self._resources[key]
+
+    # -- resources that come and go --------------------------------------------------------------------------------------
+
+    def serve(self, stored: Kind, kinds: Sequence[Kind]) -> None:
+        """Serve `kinds`, the versions of one resource that is stored as `stored` says, instead of what was served."""
+        group, name = stored.names.group, stored.names.resource
+        present = self._resources.get((group, name))
+        if present is None:
+            cache = self.cache.add(storage_prefix(group, name), stored)
+            cache.horizon = cache.last = self.cache.revision
+        else:
+            cache = present.cache
+            cache.rekind(stored)
+            self._unregister(group, name)
+            self._end_watches(cache)
+        self._resources[group, name] = Resource(stored, cache)
+        for kind in kinds:
+            self.registry.add(kind)
+
+    def withdraw(self, group: str, name: str) -> None:
+        """Serve a resource no longer: its watches end, its cache goes."""
+        gone = self._resources.pop((group, name))
+        self._unregister(group, name)
+        self.cache.remove(gone.cache.prefix)
+        self._end_watches(gone.cache)
+
+    def _unregister(self, group: str, name: str) -> None:
+        for version in dict(self.registry.groups()).get(group, ()):
+            if any(names.resource == name for names in self.registry.names(group, version)):
+                self.registry.remove(group, version, name)
+
+    def _end_watches(self, cache: ResourceCache) -> None:
+        for session in tuple(self.sessions):
+            if session.cache is cache:
+                session.done.set()
+
+    @functools.cached_property
+    def custom_resources(self) -> CustomResources:
+        from sampan.apiserver.customresources.serving import CustomResources
+
+        return CustomResources(self)
+
+    def _defined(self, entry: Entry, kind: EventType) -> None:
+        self.custom_resources.changed(entry.record.name, None if kind == "DELETED" else entry.record)
 
     def resource(self, kind: Kind) -> Resource:
         return self._resources[kind.names.group, kind.names.resource]
@@ -124,6 +172,8 @@ class Api:
         """End every watch cleanly and stop following. The store stays open."""
         for session in tuple(self.sessions):
             session.done.set()
+        if "custom_resources" in self.__dict__:
+            self._tasks.extend(self.custom_resources.tasks)
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -136,6 +186,9 @@ class Api:
 
     async def _load(self) -> int:
         found = await self.store.range(ROOT, prefix_end(ROOT))
+        definitions = [kv for kv in found.kvs if kv.key.startswith(self.definitions.prefix.encode())]
+        if definitions or "custom_resources" in self.__dict__:
+            self.custom_resources.load(self.definitions.prefix, definitions)
         by_cache: dict[ResourceCache, list[Any]] = {cache: [] for cache in self.cache.resources.values()}
         self.allocators.taken_ports.clear()
         for kv in found.kvs:

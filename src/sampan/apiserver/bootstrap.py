@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.kind import Obj
+from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
 from sampan.apiserver.allocators import Allocators
 from sampan.apiserver.api import Api
+from sampan.apiserver.authorization.bootstrap import ensure_roles
 from sampan.apiserver.cache import Entry, EventType, Watcher, encode
 from sampan.store.contract import Compare, Op, Put
 
@@ -38,6 +40,7 @@ class Bootstrap:
         """Make what is missing, in as few transactions as can be. Raises StoreError."""
         for name in NAMESPACES:
             await self.ensure("", "namespaces", "", name, self.namespace(name))
+        await ensure_roles(self.api)
         await self.system_objects()
         for key in list(self.api.namespaces.records):
             await self.furnish(key)
@@ -186,7 +189,8 @@ class Bootstrap:
         yield from self.api_services()
 
     def api_services(self) -> Iterator[tuple[str, str, str, str, Obj]]:
-        for index, (group, versions) in enumerate(self.api.registry.groups()):
+        builtin = [item for item in self.api.registry.groups() if item[0] in GROUPS]
+        for index, (group, versions) in enumerate(builtin):
             for order, version in enumerate(versions):
                 name = f"{version}.{group}"
                 yield (

@@ -65,7 +65,8 @@ class Record:
         self.labels: dict[str, str] | None = None
         self.fields: dict[str, str] | None = None
         self.cells: Any = None
-        self.other: dict[str, bytes] | None = None
+        #: by kind: the object as that version shows it (empty: as it is stored)
+        self.other: dict[Kind, bytes] | None = None
         self.index(kind)
 
     def index(self, kind: Kind) -> None:
@@ -160,6 +161,15 @@ class ResourceCache:
         self.keys = sorted(self.records)
         self.horizon = self.last = revision
 
+    def rekind(self, kind: Kind) -> None:
+        """The kind was defined anew: what was derived from objects by the old one is forgotten."""
+        again = kind.field_labels() != self.kind.field_labels()
+        self.kind = kind
+        for record in self.records.values():
+            record.cells = record.other = None
+            if again:
+                record.index(kind)
+
     def get(self, key: str) -> Record | None:
         return self.records.get(key)
 
@@ -235,6 +245,9 @@ class Cache:
     def add(self, prefix: str, kind: Kind) -> ResourceCache:
         cache = self.resources[prefix] = ResourceCache(prefix, kind)
         return cache
+
+    def remove(self, prefix: str) -> None:
+        del self.resources[prefix]
 
     def find(self, key: bytes) -> ResourceCache | None:
         """`/registry/GROUP/RESOURCE/...` belongs to the cache of its first three segments."""

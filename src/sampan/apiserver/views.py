@@ -37,32 +37,40 @@ def chunked(head: bytes, items: list[bytes], tail: bytes, size: int = 240_000) -
     return out
 
 
+def body_as(kind: Kind, record: Record) -> bytes:
+    """The object as a kind that `converts` shows it; made once for each kind and record."""
+    if kind.current(record.revision):
+        return record.body
+    if record.other is None:
+        record.other = {}
+    found = record.other.get(kind)
+    if found is None:
+        body = record.body
+        made = orjson.dumps(kind.from_storage(record.obj()))
+        # what needed no conversion is not kept twice
+        found = record.other[kind] = b"" if made == body else made
+    return found or record.body
+
+
 class View:
     """The objects themselves, in the version of `kind`."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         names = kind.names
-        self.list_kind = names.kind + "List"
+        self.list_kind = kind.list_kind
         self.list_version = names.api_version
-        self.convert = kind.storage_version is not None and kind.storage_version != (names.group, names.version)
+        self.convert = kind.converts
         self.key: tuple[Any, ...] = ("plain", names.version if self.convert else "")
 
     def object(self, record: Record) -> bytes:
         """One object, complete."""
-        if not self.convert:
-            return record.body
-        version = self.kind.names.api_version
-        if record.other is None:
-            record.other = {}
-        if version not in record.other:
-            record.other[version] = orjson.dumps(self.kind.from_storage(record.obj()))
-        return record.other[version]
+        return body_as(self.kind, record) if self.convert else record.body
 
     def item(self, record: Record) -> bytes:
         """One list item: as upstream prints them, without kind and apiVersion."""
         body = self.object(record)
-        return b"{" + body[body.index(MARK) :]
+        return body if self.kind.whole_items else b"{" + body[body.index(MARK) :]
 
     def event(self, entry: Entry, kind: EventType, first: bool) -> bytes:
         """A watch event, newline included; rendered once for all watchers with this view."""
@@ -151,8 +159,7 @@ class TableView(View):
         if cached is not None and cached[0] == self.key and 0 <= now - cached[1] < ROW_SECONDS:
             out: bytes = cached[2]
             return out
-        obj = self.kind.from_storage(record.obj()) if self.convert else record.obj()
-        out = self.render(obj, now)
+        out = self.render(orjson.loads(self.object(record)), now)
         record.cells = (self.key, now, out)
         return out
 

@@ -10,7 +10,6 @@ from sampan.api.kind import NAME, Cell, Column, Context, Kind, Obj
 
 
 class CustomResourceDefinition(Kind):
-    not_enforced = True
     has_status = True
     columns = (NAME, Column("Created At", "date"))
 

@@ -56,6 +56,8 @@ _readers: dict[int, tuple[Struct, Reader]] = {}
 
 def reader(struct: Struct) -> Reader:
     """The compiled reader of one struct."""
+    if struct.reader is not None:
+        return struct.reader
     found = _readers.get(id(struct))
     if found is None:
         found = _readers[id(struct)] = (struct, _special(struct) or _compile(struct))
@@ -104,6 +106,8 @@ def _wrong(struct: str, path: str, name: str, value: Any, node: Node, shown: str
 def zero(node: Node) -> Any:
     """What Go prints for a field that was never set."""
     if isinstance(node, Struct):
+        if node.reader is not None:
+            return {}
         return reader(node)({}, "", None) if _special(node) is None else None
     if isinstance(node, Scalar):
         return {"s": "", "i": 0, "l": 0, "b": False, "d": 0, "q": "0", "x": 0}.get(node.code)
@@ -383,7 +387,7 @@ _fillers: dict[int, tuple[Struct, Filler | None]] = {}
 
 def apply_declared_defaults(struct: Struct, obj: dict[str, Any]) -> None:
     """Fill in what a `+default` marker declares, in place; only paths that lead to one are walked."""
-    fill = _filler(struct, ())
+    fill = _filler(struct, ()) if struct.reader is None else None
     if fill is not None:
         fill(obj)
 

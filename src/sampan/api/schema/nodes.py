@@ -7,6 +7,7 @@ come from the facts files (`facts.py`); a CRD's schema becomes the same nodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,6 +46,10 @@ class Struct:
     atomic: bool = False
     gvk: tuple[str, str, str] | None = None
     unions: tuple[dict[str, Any], ...] = ()
+    #: fields that are not named (a CRD's `x-kubernetes-preserve-unknown-fields`)
+    rest: Node | None = None
+    #: reads (value, path, strict) where objects are not read by the fields: custom resources
+    reader: Callable[[Any, str, list[str] | None], Any] | None = None
 
 
 Node = Scalar | ListOf | MapOf | Struct
@@ -72,3 +77,25 @@ class Field:
     default: Any = None
     enum: tuple[str, ...] = ()
     atomic: bool = False
+
+
+class Deduced(MapOf):
+    """What has no schema: objects are owned field by field, everything else as a whole."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "value", self)
+        object.__setattr__(self, "atomic", False)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return "DEDUCED"
+
+
+DEDUCED = Deduced()

@@ -142,7 +142,7 @@ def child(node: Node | None, field: Field | None, key: str) -> tuple[Node | None
     """The node below `key` of a struct or map."""
     if isinstance(node, Struct):
         found = node.fields.get(key)
-        return (found.node, found) if found else (None, None)
+        return (found.node, found) if found else (node.rest, None)
     if isinstance(node, MapOf):
         return node.value, None
     return None, None
@@ -157,6 +157,11 @@ def is_atomic(node: Node | None, field: Field | None) -> bool:
     if isinstance(node, MapOf):
         return node.atomic
     return node.atomic if isinstance(node, Struct) else True
+
+
+def is_leaf(value: Any, node: Node | None) -> bool:
+    """A list where the schema knows of none is owned as a whole."""
+    return isinstance(value, list) and not isinstance(node, ListOf)
 
 
 def element_key(node: ListOf, item: Any) -> str:
@@ -201,7 +206,7 @@ def _of(value: Any, node: Node | None, field: Field | None) -> FieldSet | None:
 
 def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
     """All fields of a value that was not there before, containers included."""
-    if is_atomic(node, field) or not value or not isinstance(value, (dict, list)):
+    if is_atomic(node, field) or not value or not isinstance(value, (dict, list)) or is_leaf(value, node):
         return {}
     out: FieldSet = {".": {}}
     if isinstance(node, ListOf):
@@ -231,7 +236,7 @@ class Changes:
 def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tuple[FieldSet | None, FieldSet | None]:
     if old == new:
         return None, None
-    if is_atomic(node, field) or (not old and not new):
+    if is_atomic(node, field) or (not old and not new) or not isinstance(new, (dict, list)) or is_leaf(new, node):
         return None, {}
     if isinstance(node, ListOf):
         before = {element_key(node, item): item for item in old} if isinstance(old, list) else {}

@@ -36,7 +36,7 @@ async def delete(call: Call) -> Response:
     record, gone = await remove(call, call.key, options)
     names = call.kind.names
     pretty = replies.wants_pretty(call.request, call.query)
-    if gone and names.resource not in RETURNS_OBJECT:
+    if gone and (names.group or names.resource not in RETURNS_OBJECT):
         details: dict[str, Any] = {"name": record.name}
         if names.group:
             details["group"] = names.group
@@ -67,8 +67,10 @@ def read_options(call: Call) -> dict[str, Any] | None:
     return decode(struct, raw, strict=None)
 
 
-async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, bool]:
-    """Delete, or mark as being deleted. The record's last state, and whether it is gone. Raises 404, 409."""
+async def remove(call: Call, key: str, options: DeleteOptions, *, ask: bool = True) -> tuple[Record, bool]:
+    """Delete, or mark as being deleted. The record's last state, and whether it is gone. Raises 404, 409.
+
+    `ask` False: admission was asked about what leads to it (an eviction)."""
     names, resource = call.kind.names, call.resource
     while True:
         record = resource.cache.get(key)
@@ -77,8 +79,9 @@ async def remove(call: Call, key: str, options: DeleteOptions) -> tuple[Record, 
         old = record.obj()
         _check_preconditions(call, old, options)
         asked = attributes(call, "DELETE", None, old, options, name=record.name)
-        await call.api.admission.mutate(asked)
-        await call.api.admission.validate(asked)
+        if ask:
+            await call.api.admission.mutate(asked)
+            await call.api.admission.validate(asked)
         new = marked(call, old, options)
         store_key = resource.store_key(key)
         unchanged = [Compare(store_key, "mod", "=", record.revision)]
@@ -112,12 +115,13 @@ def _check_preconditions(call: Call, old: Obj, options: DeleteOptions) -> None:
 
 def marked(call: Call, old: Obj, options: DeleteOptions) -> Obj | None:
     """The object with its deletion under way, or None when nothing keeps it."""
-    meta = dict(old["metadata"])
+    going = old if old["metadata"].get("deletionTimestamp") else call.kind.prepare_for_delete(old, call.context())
+    meta = dict(going["metadata"])
     meta.pop("resourceVersion", None)
     finalizers = _finalizers(meta.get("finalizers") or [], options)
     grace = _grace(call, old, options)
     keeps = bool(finalizers) or grace > 0
-    if call.kind.names.resource == "namespaces":
+    if _is_namespace(call):
         keeps = keeps or bool(old.get("spec", {}).get("finalizers"))
     if not keeps:
         return None
@@ -135,12 +139,16 @@ def marked(call: Call, old: Obj, options: DeleteOptions) -> Obj | None:
         begun = parse_time(meta["deletionTimestamp"]) - meta["deletionGracePeriodSeconds"]
         meta["deletionTimestamp"] = format_time(max(begun + grace, now) if grace else now)
         meta["deletionGracePeriodSeconds"] = grace
-    new = {**old, "metadata": meta}
-    if call.kind.names.resource == "namespaces":
+    new = {**going, "metadata": meta}
+    if _is_namespace(call):
         new["status"] = {**old.get("status", {}), "phase": "Terminating"}
     if {**new, "metadata": {**meta, "resourceVersion": old["metadata"]["resourceVersion"]}} == old:
         return old
     return new
+
+
+def _is_namespace(call: Call) -> bool:
+    return call.kind.names.resource == "namespaces" and not call.kind.names.group
 
 
 def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
@@ -159,7 +167,7 @@ def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
 
 def _grace(call: Call, old: Obj, options: DeleteOptions) -> int:
     """Seconds until a pod may be gone; 0 for other kinds, and for pods that run nowhere."""
-    if call.kind.names.resource != "pods":
+    if call.kind.names.resource != "pods" or call.kind.names.group:
         return 0
     spec, status = old.get("spec", {}), old.get("status", {})
     if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):

@@ -48,8 +48,9 @@ async def patch(call: Call) -> Response:
 
 def patch_type(call: Call) -> str:
     media = call.request.headers.get("content-type", "").split(";")[0].strip()
-    if media not in TYPES:
-        raise errors.unsupported_media_type(TYPES)
+    types = TYPES if call.kind.strategic_merge else (JSON_PATCH, MERGE_PATCH, APPLY)
+    if media not in types:
+        raise errors.unsupported_media_type(types)
     return media
 
 
