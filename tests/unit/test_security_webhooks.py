@@ -202,7 +202,6 @@ async def test_a_validating_one_cannot_patch_and_nobody_can_patch_a_deletion(api
     )
 
 
-@pytest.mark.slow
 async def test_one_that_answers_a_gigabyte(api: Local, webhook: Webhook) -> None:
     """Chunk after chunk: cut at the limit, in the first hundredth."""
     sent = 0

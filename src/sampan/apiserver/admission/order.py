@@ -35,8 +35,9 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
     ("DenyServiceExternalIPs", f"{_HERE}.deny_service_external_ips", False),
     ("PodTopologyLabels", f"{_HERE}.pod_topology_labels", True),
     ("PodResizeValidator", f"{_HERE}.pod_resize_validator", True),
-    ("MutatingAdmissionWebhook", "sampan.apiserver.webhooks.mutating", True),
-    ("ValidatingAdmissionWebhook", "sampan.apiserver.webhooks.validating", True),
+    ("MutatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),
+    ("ValidatingAdmissionPolicy", "sampan.apiserver.policies.plugin", True),
+    ("ValidatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),
     ("AlwaysDeny", f"{_HERE}.always", False),
 )
 

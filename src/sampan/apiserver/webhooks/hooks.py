@@ -8,8 +8,9 @@ Source: k8s.io/apiserver/pkg/admission/configuration/{mutating,validating}_webho
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,6 +22,9 @@ from sampan.apiserver.api import Api
 from sampan.apiserver.webhooks.client import CallError, WebhookClients
 from sampan.apiserver.webhooks.match import GROUP, Matched, Matcher, converted, rule_from
 from sampan.apiserver.webhooks.review import Answer, Lie, no_dry_run, review, verify
+
+if TYPE_CHECKING:
+    from sampan.apiserver.policies.variables import Expression
 
 log = logging.getLogger("sampan.apiserver.webhooks")
 KNOWN_VERSIONS = ("v1", "v1beta1")
@@ -43,21 +47,26 @@ class Hook:
     name: str
     config: Obj
     matcher: Matcher
-    conditions: Any
+    conditions: tuple[Expression, ...]
     ignores_failure: bool
     timeout: int
     side_effects: str
     review: str
     reinvocable: bool
 
-    async def concerns(self, attributes: Attributes) -> Matched | None:
+    def concerns(self, attributes: Attributes) -> Matched | None:
         """How it wants to see the write, or None. Raises 403 when a match condition cannot be evaluated."""
         found = self.matcher.matches(attributes)
-        if found is None or self.conditions is None:
+        if found is None or not self.conditions:
             return found
-        if await self.conditions.hold(attributes, found, self.ignores_failure):
-            return found
-        return None
+        from sampan.apiserver.policies import conditions
+        from sampan.apiserver.policies.variables import activation
+
+        values = activation(attributes, found, with_namespace=False)
+        try:
+            return found if conditions.hold(self.conditions, values, self.ignores_failure) else None
+        except conditions.ConditionsFailed as error:
+            raise errors.forbidden(attributes.group, attributes.resource, attributes.name, str(error)) from None
 
     async def ask(
         self, clients: WebhookClients, attributes: Attributes, matched: Matched, obj: Obj | None, *, mutating: bool
@@ -132,10 +141,18 @@ def _hook(configuration: str, uid: str, raw: Obj) -> Hook:
         raw["name"],
         raw.get("clientConfig") or {},
         matcher,
-        None,
+        _conditions(raw.get("matchConditions") or ()),
         raw.get("failurePolicy") == "Ignore",
         raw.get("timeoutSeconds") or 10,
         raw.get("sideEffects") or "",
         next((version for version in versions if version in KNOWN_VERSIONS), ""),
         raw.get("reinvocationPolicy") == "IfNeeded",
     )
+
+
+def _conditions(raw: Sequence[Obj]) -> tuple[Expression, ...]:
+    if not raw:
+        return ()
+    from sampan.apiserver.policies.conditions import compile_conditions
+
+    return compile_conditions(raw)

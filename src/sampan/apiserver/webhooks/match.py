@@ -94,12 +94,18 @@ class Matcher:
     equivalent: bool
     namespaces: LabelSelector
     objects: LabelSelector
+    #: no rules mean everything, where otherwise they mean nothing
+    any_resource: bool = False
 
     def matches(self, attributes: Attributes) -> Matched | None:
         """Raises 404 when the namespace that a selector asks about is not there."""
         if not self._object(attributes):
             return None
-        found = matching(self.rules, attributes, self.equivalent)
+        if self.any_resource:
+            asked = (attributes.group, attributes.version, attributes.resource)
+            found: Matched | None = Matched(asked, attributes.kind)
+        else:
+            found = matching(self.rules, attributes, self.equivalent)
         if found is None or matching(self.exclude, attributes, self.equivalent) is not None:
             return None
         return found if self._namespace(attributes) else None

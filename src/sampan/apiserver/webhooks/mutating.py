@@ -1,4 +1,4 @@
-"""MutatingAdmissionWebhook: one after the other, each seeing what those before it have changed.
+"""Mutating webhooks: one after the other, each seeing what those before it have changed.
 
 A change makes the chain run its mutating plugins once more; in that second round only those webhooks are asked again
 that were asked before the last change and have `reinvocationPolicy: IfNeeded`. A patched object is read as a client's
@@ -11,6 +11,7 @@ k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager/admission.go
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +19,11 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.kind import Obj
-from sampan.apiserver.admission.chain import Attributes, Plugin
+from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.body import finish
 from sampan.apiserver.patch import json_patch, managed
-from sampan.apiserver.webhooks.hooks import CallFailed, Hook, Hooks
-from sampan.apiserver.webhooks.match import Gvk, Matched, converted, is_exempt
+from sampan.apiserver.webhooks.hooks import CallFailed, Hook
+from sampan.apiserver.webhooks.match import Gvk, Matched, converted
 from sampan.apiserver.webhooks.review import Answer, denied
 
 MANAGED_WARNING = (
@@ -44,60 +45,49 @@ class Rounds:
         self.asked = set()
 
 
-class MutatingAdmissionWebhook(Plugin):
-    subresources = None
-
-    def __init__(self) -> None:
-        self._hooks = Hooks("mutatingwebhookconfigurations")
-
-    def concerns(self, attributes: Attributes) -> bool:
-        return not is_exempt(attributes)
-
-    async def mutate(self, attributes: Attributes) -> None:
-        hooks = self._hooks.current(attributes.api)
-        if not hooks:
-            return
-        rounds: Rounds = attributes.remembered.setdefault("webhooks", Rounds())
-        if attributes.round and rounds.output != attributes.obj:
+async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
+    """Raises StatusError."""
+    rounds: Rounds = attributes.remembered.setdefault("webhooks", Rounds())
+    if attributes.round and rounds.output != attributes.obj:
+        rounds.changed()
+    before = (attributes.obj or {}).get("metadata", {}).get("managedFields")
+    for hook in hooks:
+        matched = hook.concerns(attributes)
+        if matched is None or (attributes.round and hook.uid not in rounds.again):
+            continue
+        if await _ask(attributes, hook, matched):
             rounds.changed()
-        before = (attributes.obj or {}).get("metadata", {}).get("managedFields")
-        for hook in hooks:
-            matched = await hook.concerns(attributes)
-            if matched is None or (attributes.round and hook.uid not in rounds.again):
-                continue
-            if await self._ask(attributes, hook, matched):
-                rounds.changed()
-                attributes.again = True
-            if hook.reinvocable:
-                rounds.asked.add(hook.uid)
-        rounds.output = copy.deepcopy(attributes.obj) if attributes.again and not attributes.round else None
-        _keep_managed(attributes, before)
+            attributes.again = True
+        if hook.reinvocable:
+            rounds.asked.add(hook.uid)
+    rounds.output = copy.deepcopy(attributes.obj) if attributes.again and not attributes.round else None
+    _keep_managed(attributes, before)
 
-    @staticmethod
-    async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
-        """Whether it changed the object."""
-        api = attributes.api
-        obj = converted(api, attributes.obj, attributes.kind, matched.kind)
-        try:
-            answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
-            if not answer.allowed:
-                raise denied(hook.name, answer.status)
-            patch = _operations(hook, answer)
-        except CallFailed as error:
-            refused = hook.failed(error)
-            if refused is not None:
-                raise refused from None
-            return False
-        if not patch:
-            return False
-        if obj is None:
-            why = "attempted to modify the object, which is not supported for this operation"
-            raise errors.internal(f'admission webhook "{hook.name}" {why}')
-        new = _patched(attributes, obj, patch, matched.kind)
-        if new == obj:
-            return False
-        attributes.obj = converted(api, new, matched.kind, attributes.kind)
-        return True
+
+async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
+    """Whether it changed the object."""
+    api = attributes.api
+    obj = converted(api, attributes.obj, attributes.kind, matched.kind)
+    try:
+        answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
+        if not answer.allowed:
+            raise denied(hook.name, answer.status)
+        patch = _operations(hook, answer)
+    except CallFailed as error:
+        refused = hook.failed(error)
+        if refused is not None:
+            raise refused from None
+        return False
+    if not patch:
+        return False
+    if obj is None:
+        why = "attempted to modify the object, which is not supported for this operation"
+        raise errors.internal(f'admission webhook "{hook.name}" {why}')
+    new = _patched(attributes, obj, patch, matched.kind)
+    if new == obj:
+        return False
+    attributes.obj = converted(api, new, matched.kind, attributes.kind)
+    return True
 
 
 def _operations(hook: Hook, answer: Answer) -> list[Any]:

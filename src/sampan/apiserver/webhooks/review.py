@@ -42,8 +42,14 @@ def review(
     """The uid of a new review, and the review. `resource`, `kind` and the objects are in the version asked for by the
     webhook, which may be another than the request's."""
     uid = str(uuid.uuid4())
+    request = {"uid": uid, **request_of(attributes, resource, kind), "object": obj, "oldObject": old}
+    return uid, {"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request}
+
+
+def request_of(attributes: Attributes, resource: Gvr, kind: Gvk) -> Obj:
+    """An AdmissionRequest without uid and objects: what expressions see as `request`."""
     asked_resource = (attributes.group, attributes.version, attributes.resource)
-    request: Obj = {"uid": uid, "kind": gvk(kind), "resource": gvr(resource)}
+    request: Obj = {"kind": gvk(kind), "resource": gvr(resource)}
     if attributes.subresource:
         request["subResource"] = attributes.subresource
     request["requestKind"] = gvk(attributes.kind)
@@ -57,12 +63,10 @@ def review(
     request.update(
         operation=attributes.operation,
         userInfo=attributes.user.info,
-        object=obj,
-        oldObject=old,
         dryRun=attributes.dry_run,
         options=attributes.options,
     )
-    return uid, {"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request}
+    return request
 
 
 def namespace_of(attributes: Attributes) -> str:

@@ -1,0 +1,102 @@
+"""Every policy that has a binding and concerns the write is evaluated, and the first refusal is the answer.
+
+Source: k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sampan.api.kind import Kind
+from sampan.apiserver.admission.chain import Attributes
+from sampan.apiserver.policies import params
+from sampan.apiserver.policies.compiled import Binding, Policies, Policy
+from sampan.apiserver.policies.decisions import Denied, Failure
+from sampan.apiserver.policies.evaluate import Verdict, evaluate
+from sampan.apiserver.policies.variables import activation
+
+MAX_ANNOTATION = 10 * 1024
+FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
+
+
+class Enforcer:
+    def __init__(self) -> None:
+        self._policies = Policies()
+
+    def validate(self, attributes: Attributes) -> None:
+        """Raises StatusError."""
+        denied: list[Denied] = []
+        for policy in self._policies.current(attributes.api):
+            _ask(policy, attributes, denied)
+        if denied:
+            raise denied[0].error(attributes)
+
+
+def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> None:
+    matched = policy.matcher.matches(attributes)
+    if matched is None:
+        return
+    kind: Kind | None = None
+    try:
+        if policy.param_kind is not None:
+            kind = params.find_kind(attributes.api, policy.param_kind)
+    except params.Misconfigured as error:
+        if not policy.ignores_failure:
+            denied.append(Denied(policy.name, "", Failure(f"failed to configure policy: {error}")))
+        return
+    values: dict[str, Any] | None = None
+    notes: dict[str, list[str]] = {}
+    for binding in policy.bindings:
+        if binding.matcher is not None and binding.matcher.matches(attributes) is None:
+            continue
+        try:
+            found = params.find(attributes.api, kind, binding.param_ref, attributes.namespace)
+        except params.Misconfigured as error:
+            if not policy.ignores_failure:
+                denied.append(Denied(policy.name, binding.name, Failure(f"failed to configure binding: {error}")))
+            continue
+        for param in found:
+            if values is None:
+                values = activation(attributes, matched, with_namespace=True)
+            given = {**values, "params": param} if kind is not None else values
+            _act(policy, binding, evaluate(policy, given), attributes, denied, notes)
+    for key, texts in notes.items():
+        attributes.annotate(f"{policy.name}/{key}", ", ".join(texts))
+
+
+def _act(
+    policy: Policy,
+    binding: Binding,
+    verdict: Verdict,
+    attributes: Attributes,
+    denied: list[Denied],
+    notes: dict[str, list[str]],
+) -> None:
+    """What the binding says is to be done about the failures."""
+    for failure in verdict.failures:
+        for action in binding.actions:
+            if action == "Deny":
+                denied.append(Denied(policy.name, binding.name, failure))
+            elif action == "Warn":
+                by = f"ValidatingAdmissionPolicy '{policy.name}' with binding '{binding.name}'"
+                attributes.warn(f"Validation failed for {by}: {failure.message}")
+            elif action == "Audit":
+                _note_failure(policy, binding, failure, attributes)
+    denied.extend(Denied(policy.name, binding.name, failure) for failure in verdict.broken)
+    for key, text in verdict.annotations:
+        texts = notes.setdefault(key, [])
+        if text[:MAX_ANNOTATION] not in texts:
+            texts.append(text[:MAX_ANNOTATION])
+
+
+def _note_failure(policy: Policy, binding: Binding, failure: Failure, attributes: Attributes) -> None:
+    value = {
+        "message": failure.message,
+        "policy": policy.name,
+        "binding": binding.name,
+        "expressionIndex": failure.index,
+        "validationActions": list(binding.actions),
+    }
+    attributes.annotate(FAILURE_KEY, orjson.dumps([value]).decode())
