@@ -134,3 +134,10 @@ def add(a: str | int | float, b: str | int | float) -> str:
     left, style = _parsed(_text(a))
     right, other = _parsed(_text(b))
     return _format(_bounded(left + right), other if left == 0 else style)
+
+
+def sub(a: str | int | float, b: str | int | float) -> str:
+    """The difference, written as `a` is (as `b`, when `a` is zero)."""
+    left, style = _parsed(_text(a))
+    right, other = _parsed(_text(b))
+    return _format(_bounded(left - right), other if left == 0 else style)

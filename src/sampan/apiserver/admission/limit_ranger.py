@@ -96,10 +96,11 @@ def check_pod(pod: Obj, limits: list[Obj]) -> Iterator[str]:
 
 def check_claim(claim: Obj, limits: list[Obj]) -> Iterator[str]:
     requests = (claim["spec"].get("resources") or {}).get("requests") or {}
+    kind = "PersistentVolumeClaim"
     for item in limits:
-        if item.get("type") == "PersistentVolumeClaim":
-            yield from _each(item, "min", lambda name, bound: _minimum(item["type"], name, bound, requests, {}))
-            yield from _each(item, "max", lambda name, bound: _maximum_request(item["type"], name, bound, requests))
+        if item.get("type") == kind:
+            yield from _each(item, "min", lambda name, bound: _minimum(kind, name, bound, requests, {}))
+            yield from _each(item, "max", lambda name, bound: _maximum_request(kind, name, bound, requests))
 
 
 def _check(item: Obj, requests: Amounts, limits: Amounts) -> Iterator[str]:

@@ -38,6 +38,7 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
     ("MutatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),
     ("ValidatingAdmissionPolicy", "sampan.apiserver.policies.plugin", True),
     ("ValidatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),
+    ("ResourceQuota", f"{_HERE}.resource_quota", True),
     ("AlwaysDeny", f"{_HERE}.always", False),
 )
 
