@@ -1,29 +1,103 @@
 """ValidatingAdmissionPolicy.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printValidatingAdmissionPolicy)
+Source: kubernetes/pkg/apis/admissionregistration/{v1/defaults,validation/validation}.go; printValidatingAdmissionPolicy
 """
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+from sampan.api import names
+from sampan.api.admissionregistration_v1.policies import (
+    default_match_resources,
+    validate_match_resources,
+    validate_param_kind,
+)
+from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, validate_conditions
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import UNSET, age
 
+if TYPE_CHECKING:
+    from sampan.api import cel
+
+SPEC = Path("spec")
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
+MAX_ANNOTATIONS, MAX_VALUE_EXPRESSION = 20, 5 * 1024
+ONE_OF = "validations or auditAnnotations must contain at least one item"
+IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+RESERVED = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+
 
 class ValidatingAdmissionPolicy(Kind):
-    not_enforced = True
     has_status = True
     columns = (NAME, Column("Validations", "integer"), Column("ParamKind"), AGE)
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
         spec.setdefault("failurePolicy", "Fail")
-        match = spec.get("matchConstraints")
-        if match is not None:
-            match.setdefault("matchPolicy", "Equivalent")
-            match.setdefault("namespaceSelector", {})
-            match.setdefault("objectSelector", {})
-            for rule in match.get("resourceRules") or ():
-                rule.setdefault("scope", "*")
+        default_match_resources(spec.get("matchConstraints"))
+
+    def validate(self, obj: Obj) -> ErrorList:
+        return self._check(obj, None)
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return self._check(obj, old)
+
+    def _check(self, obj: Obj, old: Obj | None) -> ErrorList:
+        out = ErrorList()
+        spec = obj.get("spec") or {}
+        policy, match = spec.get("failurePolicy"), spec.get("matchConstraints")
+        if policy is None:
+            out.required(SPEC / "failurePolicy", "")
+        elif policy not in FAILURE_POLICIES:
+            out.not_supported(SPEC / "failurePolicy", policy, FAILURE_POLICIES)
+        if spec.get("paramKind") is not None:
+            validate_param_kind(spec["paramKind"], SPEC / "paramKind", out)
+        if match is None:
+            out.required(SPEC / "matchConstraints", "")
+        else:
+            validate_match_resources(match, SPEC / "matchConstraints", out)
+            if not match.get("resourceRules"):
+                out.required(SPEC / "matchConstraints" / "resourceRules", "")
+        _expressions(obj, (old or {}).get("spec"), out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        path = Path("status", "typeChecking", "expressionWarnings")
+        checking = (obj.get("status") or {}).get("typeChecking") or {}
+        for index, warning in enumerate(checking.get("expressionWarnings") or ()):
+            if not warning.get("warning"):
+                out.required(path @ index / "warning", "")
+            if not warning.get("fieldRef", "").strip():
+                out.required(path @ index / "fieldRef", "")
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]
@@ -32,3 +106,101 @@ class ValidatingAdmissionPolicy(Kind):
         kind = spec.get("paramKind")
         shown = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else UNSET
         return [meta["name"], len(spec.get("validations") or ()), shown, old]
+
+
+def _expressions(obj: Obj, old: Obj | None, out: ErrorList) -> None:
+    """Everything in CEL. It is imported here: most servers never see a policy."""
+    from sampan.api.admissionregistration_v1 import expressions
+
+    spec = obj.get("spec") or {}
+    params = spec.get("paramKind") is not None
+
+    def condition(expression: str, path: Path, out: ErrorList) -> None:
+        expressions.check_condition(expression, path, out, params=params)
+
+    # conditions that were let in before stay, as long as nothing changes what they mean
+    if old is None or any(spec.get(name) != old.get(name) for name in ("paramKind", "matchConditions")):
+        validate_conditions(spec.get("matchConditions") or (), SPEC / "matchConditions", condition, out)
+    plain = expressions.environment(params=params)
+    silent = expressions.environment(params=params, authorizer=False)
+    found: dict[str, cel.types.Type] = {}
+    for index, variable in enumerate(spec.get("variables") or ()):
+        within = expressions.with_variables(plain, found)
+        _variable(variable, within, found, SPEC / "variables" @ index, out)
+    if spec.get("variables"):
+        plain, silent = expressions.with_variables(plain, found), expressions.with_variables(silent, found)
+    validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
+    if not validations and not annotations:
+        out.required(SPEC / "validations", ONE_OF)
+        out.required(SPEC / "auditAnnotations", ONE_OF)
+    for index, validation in enumerate(validations):
+        _validation(validation, plain, silent, SPEC / "validations" @ index, out)
+    _annotations(obj["metadata"].get("name", ""), annotations, plain, out)
+
+
+def _variable(
+    variable: Obj, within: cel.Environment, found: dict[str, cel.types.Type], path: Path, out: ErrorList
+) -> None:
+    from sampan.api import cel
+    from sampan.api.admissionregistration_v1.expressions import check
+
+    name, expression = variable.get("name", ""), variable.get("expression", "")
+    if not name.strip():
+        out.required(path / "name", "name is not specified")
+    elif not IDENTIFIER.fullmatch(name) or name in RESERVED:
+        out.invalid(path / "name", name, "name is not a valid CEL identifier")
+    if not expression.strip():
+        out.required(path / "expression", "expression is not specified")
+        return
+    program = check(within, expression, None, path / "expression", out)
+    found[name] = cel.types.Dyn if program is None else program.type
+
+
+def _validation(validation: Obj, plain: cel.Environment, silent: cel.Environment, path: Path, out: ErrorList) -> None:
+    from sampan.api import cel
+    from sampan.api.admissionregistration_v1.expressions import check
+
+    expression, said = validation.get("expression", ""), validation.get("messageExpression", "")
+    if not expression.strip():
+        out.required(path / "expression", "expression is not specified")
+    else:
+        check(plain, expression, cel.types.Bool, path / "expression", out)
+    if said and not said.strip():
+        out.invalid(path / "messageExpression", said, "must be non-empty if specified")
+    elif said:
+        check(silent, said, cel.types.String, path / "messageExpression", out)
+    message = validation.get("message", "")
+    if message and not message.strip():
+        out.invalid(path / "message", message, "message must be non-empty if specified")
+    elif re.search(r"[\n\r]", message.strip()):
+        out.invalid(path / "message", message, "message must not contain line breaks")
+    reason = validation.get("reason")
+    if reason is not None and reason not in REASONS:
+        out.not_supported(path / "reason", reason, REASONS)
+
+
+def _annotations(policy: str, annotations: list[Obj], plain: cel.Environment, out: ErrorList) -> None:
+    from sampan.api import cel
+    from sampan.api.admissionregistration_v1.expressions import check
+
+    path = SPEC / "auditAnnotations"
+    if len(annotations) > MAX_ANNOTATIONS:
+        out.invalid(path, annotations, f"must not have more than {MAX_ANNOTATIONS} auditAnnotations")
+    seen: set[str] = set()
+    for index, annotation in enumerate(annotations):
+        here, key, value = path @ index, annotation.get("key", ""), annotation.get("valueExpression", "")
+        if not policy:
+            out.invalid(here / "key", key, "requires metadata.name be non-empty")
+        else:
+            for problem in names.is_qualified_name(f"{policy}/{key}"):
+                out.invalid(here / "key", f"{policy}/{key}", problem)
+        if not value.strip():
+            out.required(here / "valueExpression", "valueExpression is not specified")
+        elif len(value.strip().encode()) > MAX_VALUE_EXPRESSION:
+            out.required(here / "valueExpression", f"must not exceed {MAX_VALUE_EXPRESSION} bytes in length")
+        else:
+            text = (cel.types.String, cel.types.Null)
+            check(plain, value.strip(), text, here / "valueExpression", out)
+        if key in seen:
+            out.duplicate(here / "key", key)
+        seen.add(key)

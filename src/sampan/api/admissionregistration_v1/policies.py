@@ -1,0 +1,94 @@
+"""What policies and their bindings have in common: which writes they are about, and parameters.
+
+Source: kubernetes/pkg/apis/admissionregistration/{v1/defaults,validation/validation}.go
+"""
+
+from __future__ import annotations
+
+from sampan.api import names
+from sampan.api.admissionregistration_v1.rules import MATCH_POLICIES, default_rules, validate_rule
+from sampan.api.field import ErrorList, Path
+from sampan.api.kind import Obj
+from sampan.api.validation.meta import validate_label_selector
+
+NOT_FOUND_ACTIONS = ("Deny", "Allow")
+
+
+def default_match_resources(match: Obj | None) -> None:
+    if match is None:
+        return
+    match.setdefault("matchPolicy", "Equivalent")
+    match.setdefault("namespaceSelector", {})
+    match.setdefault("objectSelector", {})
+    default_rules(match.get("resourceRules"))
+    default_rules(match.get("excludeResourceRules"))
+
+
+def validate_match_resources(match: Obj, path: Path, out: ErrorList) -> None:
+    policy = match.get("matchPolicy")
+    if policy is None:
+        out.required(path / "matchPolicy", "")
+    elif policy not in MATCH_POLICIES:
+        out.not_supported(path / "matchPolicy", policy, MATCH_POLICIES)
+    for name in ("namespaceSelector", "objectSelector"):
+        if match.get(name) is None:
+            out.required(path / name, "")
+        else:
+            out.extend(validate_label_selector(match[name], path / name))
+    for name in ("resourceRules", "excludeResourceRules"):
+        for index, rule in enumerate(match.get(name) or ()):
+            _named_rule(rule, path / name @ index, out)
+
+
+def _named_rule(rule: Obj, path: Path, out: ErrorList) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(rule.get("resourceNames") or ()):
+        here = path / "resourceNames" @ index
+        for problem in names.path_segment_name(name):
+            out.invalid(here, name, problem)
+        if name in seen:
+            out.duplicate(here, name)
+        seen.add(name)
+    validate_rule(rule, path, out)
+
+
+def validate_param_kind(kind: Obj, path: Path, out: ErrorList) -> None:
+    api_version, name = kind.get("apiVersion", ""), kind.get("kind", "")
+    here = path / "apiVersion"
+    if not api_version:
+        out.required(here, "")
+    elif api_version.count("/") > 1:
+        out.invalid(here, api_version, f"unexpected GroupVersion string: {api_version}")
+    else:
+        group, _, version = api_version.rpartition("/")
+        if group and (problems := names.is_dns1123_subdomain(group)):
+            out.invalid(here, group, ",".join(problems))
+        if not version:
+            out.invalid(here, api_version, "version must be specified")
+        elif problems := names.is_dns1035_label(version):
+            out.invalid(here, version, ",".join(problems))
+    if not name:
+        out.required(path / "kind", "")
+    elif problems := names.is_dns1035_label(name.lower()):
+        detail = "may have mixed case, but should otherwise match: " + ",".join(problems)
+        out.invalid(path / "kind", name, detail)
+
+
+def validate_param_ref(ref: Obj, path: Path, out: ErrorList) -> None:
+    name, selector, action = ref.get("name", ""), ref.get("selector"), ref.get("parameterNotFoundAction")
+    both = "name and selector are mutually exclusive"
+    if name:
+        for problem in names.path_segment_name(name):
+            out.invalid(path / "name", name, problem)
+        if selector is not None:
+            out.forbidden(path / "name", both)
+    if selector is not None:
+        out.extend(validate_label_selector(selector, path / "selector"))
+        if name:
+            out.forbidden(path / "selector", both)
+    if not name and selector is None:
+        out.required(path, "one of name or selector must be specified")
+    if not action:
+        out.required(path / "parameterNotFoundAction", "")
+    elif action not in NOT_FOUND_ACTIONS:
+        out.not_supported(path / "parameterNotFoundAction", action, NOT_FOUND_ACTIONS)
