@@ -16,6 +16,7 @@ from sampan.api.cel.errors import BudgetExceeded, CompileError, EvaluationError
 from sampan.api.cel.escaping import escape
 from sampan.api.cel.estimate import CostEstimate
 from sampan.api.cel.functions import Library
+from sampan.api.cel.library.authorization import Authorizer
 from sampan.api.cel.meter import MATCH_CONDITIONS_BUDGET, PER_CALL_LIMIT, RUNTIME_BUDGET, Budget
 from sampan.api.cel.values import to_json
 
@@ -23,6 +24,7 @@ __all__ = [
     "MATCH_CONDITIONS_BUDGET",
     "PER_CALL_LIMIT",
     "RUNTIME_BUDGET",
+    "Authorizer",
     "Budget",
     "BudgetExceeded",
     "CompileError",

@@ -15,7 +15,7 @@ from sampan.api.cel import types
 if TYPE_CHECKING:
     from sampan.api.cel.functions import Overload
 
-FoldKind = Literal["all", "exists", "exists_one", "map", "filter", "transformMap", "transformMapEntry"]
+FoldKind = Literal["all", "exists", "exists_one", "map", "filter", "transformMap", "transformMapEntry", "sortBy"]
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +25,7 @@ class Node:
 
 
 @dataclass(slots=True, eq=False)
-class Literal_(Node):
+class Constant(Node):
     value: Any
     kind: types.Type
 
@@ -95,7 +95,8 @@ class StructNode(Node):
 
 @dataclass(slots=True, eq=False)
 class Fold(Node):
-    """A comprehension. `second` is empty unless it has two variables; `body` of `filter` is its variable."""
+    """A comprehension. `second` is empty unless it has two variables; `body` of `filter` is its variable, of
+    `sortBy` the key to sort by."""
 
     kind: FoldKind
     over: Node

@@ -15,10 +15,10 @@ from sampan.api.cel import types
 from sampan.api.cel.ast import (
     Bind,
     Call,
+    Constant,
     Fold,
     Ident,
     ListNode,
-    Literal_,
     Logical,
     MapNode,
     Node,
@@ -34,6 +34,8 @@ from sampan.api.cel.values import TypeValue
 Bindings = dict[str, Type]
 #: what can be null besides null itself
 _NULLABLE = frozenset(("object", "timestamp", "duration"))
+#: what can be sorted
+_ORDERED = frozenset(("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"))
 _OPEN = frozenset(("dyn", "error"))
 
 #: the names of types as expressions write them
@@ -82,7 +84,7 @@ class Checker:
 
     # --- names and fields ---------------------------------------------------------------------------------------------
 
-    def _literal(self, node: Literal_) -> Type:
+    def _literal(self, node: Constant) -> Type:
         return node.kind
 
     def _lookup(self, name: str) -> Type | None:
@@ -265,6 +267,8 @@ class Checker:
         if node.kind in ("all", "exists", "exists_one"):
             self._expect_bool(node.body)
         self._scopes.pop()
+        if node.kind == "sortBy":
+            return self._sort_by(node, over, body)
         if node.kind == "transformMap":
             return types.MapType(first, body)
         if node.kind == "transformMapEntry":
@@ -273,6 +277,14 @@ class Checker:
                 self._issue(node, f"found no matching overload for 'cel.@mapInsert' applied to '{shown}'")
             return types.MapType(body.key, body.element) if body.kind == "map" else types.MapType(types.Dyn, types.Dyn)
         return types.Bool if node.kind in ("all", "exists", "exists_one") else types.ListType(body)
+
+    def _sort_by(self, node: Fold, over: Type, key: Type) -> Type:
+        if over.kind == "list" and key.kind in _ORDERED:
+            return over
+        if over.kind in _OPEN or key.kind in _OPEN:
+            return types.ListType(types.Dyn)
+        shown = f"{self._shown(over)}.(list({self._shown(key)}))"
+        return self._issue(node, f"found no matching overload for '@sortByAssociatedKeys' applied to '{shown}'")
 
     def _expect_bool(self, node: Node) -> None:
         found = self._check(node)
@@ -346,7 +358,7 @@ class Checker:
             if not isinstance(node, Call) or not node.args:
                 continue
             arg = node.args[-1]
-            if not isinstance(arg, Literal_) or not isinstance(arg.value, str):
+            if not isinstance(arg, Constant) or not isinstance(arg.value, str):
                 continue
             if node.name == "duration" and not _readable(Duration.parse, arg.value):
                 self._issue(arg, "invalid duration argument")
@@ -439,7 +451,7 @@ def _absent(param: Type, within: Type) -> bool:
 
 
 _CHECKS: dict[type[Node], Callable[[Checker, Any], Type]] = {
-    Literal_: Checker._literal,
+    Constant: Checker._literal,
     Ident: Checker._ident,
     Select: Checker._select,
     Call: Checker._call,

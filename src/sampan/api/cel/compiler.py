@@ -21,10 +21,10 @@ from sampan.api.cel import folds
 from sampan.api.cel.ast import (
     Bind,
     Call,
+    Constant,
     Fold,
     Ident,
     ListNode,
-    Literal_,
     Logical,
     MapNode,
     Node,
@@ -86,7 +86,7 @@ class Compiler:
 
     # --- names and fields ---------------------------------------------------------------------------------------------
 
-    def _literal(self, node: Literal_) -> Code:
+    def _literal(self, node: Constant) -> Code:
         return _constant(node.value)
 
     def _ident(self, node: Ident) -> Code:
@@ -342,6 +342,9 @@ class Compiler:
         if node.kind == "exists_one":
             return Code(folds.exactly_one(loop), base + 1)
         filter_cost = condition.cost if condition else 0
+        if node.kind == "sortBy":
+            # the list is bound to a name (an empty loop), and that is read twice
+            return Code(folds.sort_by(loop), over.cost + 3)
         if node.kind in ("map", "filter"):
             return Code(folds.build_list(loop, filter_cost), base)
         return Code(folds.build_map(loop, filter_cost, whole_entries=node.kind == "transformMapEntry"), base)
@@ -592,7 +595,7 @@ def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
 
 
 _COMPILES: dict[type[Node], Callable[[Compiler, Any], Code]] = {
-    Literal_: Compiler._literal,
+    Constant: Compiler._literal,
     Ident: Compiler._ident,
     Select: Compiler._select,
     Call: Compiler._call,

@@ -16,10 +16,10 @@ from typing import Any
 from sampan.api.cel.ast import (
     Bind,
     Call,
+    Constant,
     Fold,
     Ident,
     ListNode,
-    Literal_,
     Logical,
     MapNode,
     Node,
@@ -113,7 +113,7 @@ class Estimator:
 
     # --- nodes --------------------------------------------------------------------------------------------------------
 
-    def _literal(self, node: Literal_) -> CostEstimate:
+    def _literal(self, node: Constant) -> CostEstimate:
         return ZERO
 
     def _ident(self, node: Ident) -> CostEstimate:
@@ -215,6 +215,9 @@ class Estimator:
             self._sizes[id(node)] = ONE
             return over + count * (body + CostEstimate(1, 2)) + exactly(2)
         self._sizes[id(node)] = count
+        if node.kind == "sortBy":
+            loop = exactly(LIST_COST) + count * (body + exactly(LIST_COST + 2)) + ONE
+            return over + exactly(LIST_COST + 2) + loop + _self_compare(count, node.body.type)
         if node.kind in ("map", "filter"):
             self._inner[id(node)] = Size(0, item.max)
             step, start = body + exactly(LIST_COST + 2), LIST_COST
@@ -282,6 +285,9 @@ class Estimator:
             return text * self._size(last).times(REGEX_FACTOR) + args, None
         if which == "contains_string":
             return self._size(first).times(STRING_FACTOR) * self._size(last).times(STRING_FACTOR) + args, None
+        extension = self._list_extension(node, which)
+        if extension is not None:
+            return extension[0] + args, extension[1]
         if name == "_?_:_":
             yes, no = node.args[1:]
             self._join_inner(node, yes, no)
@@ -290,10 +296,33 @@ class Estimator:
             size = self._size(first) + self._size(last)
             self._join_inner(node, first, last)
             return (ONE if which == "add_list" else size.times(STRING_FACTOR)) + args, size
-        if name in ("_==_", "_!=_") or (which.endswith(("_string", "_bytes")) and name in ("_<_", "_<=_", "_>_", "_>=_")):
+        if name in ("_==_", "_!=_") or (
+            which.endswith(("_string", "_bytes")) and name in ("_<_", "_<=_", "_>_", "_>=_")
+        ):
             most = min(self._size(first).max, self._size(last).max)
             return CostEstimate(min(1, most), most).times(STRING_FACTOR) + args, None
         return ONE + args, None
+
+    def _list_extension(self, node: Call, which: str) -> tuple[CostEstimate, Size | None] | None:
+        if which.startswith("list_sets_"):
+            pairs = self._size(node.args[0]) * self._size(node.args[1])
+            return (pairs + pairs if which == "list_sets_equivalent_list" else pairs) + ONE, None
+        if which == "lists_range":
+            size = exactly(_literal_int(node.args[0], MAX))
+            return _allocating(1, size), size
+        if node.target is None:
+            return None
+        size = self._size(node.target)
+        if which == "list_slice":
+            size = exactly(max(_literal_int(node.args[1], size.max) - _literal_int(node.args[0], 0), 0))
+            return _allocating(1, size), size
+        if which == "list_reverse":
+            return _allocating(1, size), size
+        if which in ("list_flatten", "list_flatten_int"):
+            return _allocating(_literal_int(node.args[0], MAX) if node.args else 1, size), size
+        if which == "list_distinct" or node.name == "sort":
+            return _self_compare(size, node.target.type.element), size * size
+        return None
 
     def _kubernetes(self, node: Call, overload: Overload) -> tuple[CostEstimate, Size | None] | None:
         """What Kubernetes says of its own functions and of some of the extensions'."""
@@ -325,7 +354,7 @@ class Estimator:
             return size.times(2 * STRING_FACTOR), _replaced(size, self._size(args[0]), self._size(args[1]))
         if name == "split":
             most = size.max
-            if len(args) > 1 and isinstance(args[1], Literal_) and type(args[1].value) is int:
+            if len(args) > 1 and isinstance(args[1], Constant) and type(args[1].value) is int:
                 most = args[1].value if args[1].value >= 0 else MAX
             return size.times(2 * STRING_FACTOR), Size(0, most)
         if name == "join":
@@ -355,12 +384,27 @@ _UNIT_EQUALITY = frozenset(
 )  # fmt: skip
 
 
+def _literal_int(node: Node, otherwise: int) -> int:
+    if isinstance(node, Constant) and type(node.value) is int:
+        return max(node.value, 0)
+    return otherwise
+
+
+def _allocating(factor: float, size: Size) -> CostEstimate:
+    return size.times(factor) + exactly(1 + LIST_COST)
+
+
+def _self_compare(size: Size, element: Type) -> CostEstimate:
+    factor = 2 + (STRING_FACTOR if element.kind in ("string", "bytes") else 0)
+    return _allocating(factor, size * size)
+
+
 def _is_scalar(type: Type) -> bool:
     return type.kind in _SCALARS or (is_optional(type) and _is_scalar(type.element))
 
 
 def _literal_size(node: Node) -> Size | None:
-    if isinstance(node, Literal_):
+    if isinstance(node, Constant):
         return exactly(len(node.value)) if isinstance(node.value, str | bytes) else ONE
     if isinstance(node, ListNode):
         return exactly(len(node.items))
@@ -386,7 +430,7 @@ def _replaced(size: Size, old: Size, new: Size) -> Size:
 
 
 _COSTS: dict[type[Node], Callable[[Estimator, Any], CostEstimate]] = {
-    Literal_: Estimator._literal,
+    Constant: Estimator._literal,
     Ident: Estimator._ident,
     Select: Estimator._select,
     Call: Estimator._call,

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sampan.api.cel.cost import LIST_COST
+from sampan.api.cel.cost import LIST_COST, self_compare_cost
 from sampan.api.cel.errors import BudgetExceeded, EvaluationError
+from sampan.api.cel.library.lists import sorted_by
 from sampan.api.cel.values import entries, from_key, map_key
 
 Frame = list[Any]
@@ -128,6 +129,25 @@ def build_list(loop: Loop, filter_cost: int) -> Run:
             if meter.cost > meter.limit:
                 meter.stop()
         return out
+
+    return run
+
+
+def sort_by(loop: Loop) -> Run:
+    """`@sortByAssociatedKeys` of the list and what `map` makes of it."""
+    over = loop.over
+    keys_of = build_list(loop, 0)
+
+    def run(frame: Frame) -> list[Any]:
+        items = over(frame)
+        if not isinstance(items, list):
+            raise EvaluationError("no such overload")
+        keys = keys_of(frame)
+        meter = frame[0]
+        meter.cost += self_compare_cost(keys)
+        if meter.cost > meter.limit:
+            meter.stop()
+        return sorted_by(items, keys)
 
     return run
 

@@ -14,11 +14,11 @@ from sampan.api.cel import types
 from sampan.api.cel.ast import (
     Bind,
     Call,
+    Constant,
     Fold,
     FoldKind,
     Ident,
     ListNode,
-    Literal_,
     Logical,
     MapNode,
     Node,
@@ -44,7 +44,25 @@ _CONSTANTS = {
     "int": types.Int, "uint": types.Uint, "float": types.Double, "string": types.String, "bytes": types.Bytes,
 }  # fmt: skip
 _RESERVED = frozenset(
-    ["as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _KEYWORDS = frozenset((*_LITERALS, "in"))
 _STARTS = frozenset(("[", "{", "(", ".", "-", "!", "float", "int", "uint", "string", "bytes", "ident"))
@@ -61,6 +79,7 @@ _FOLDS: dict[tuple[str, int], tuple[FoldKind, int, bool]] = {
     ("map", 2): ("map", 1, False),
     ("map", 3): ("map", 1, True),
     ("filter", 2): ("filter", 1, False),
+    ("sortBy", 2): ("sortBy", 1, False),
     ("all", 3): ("all", 2, False),
     ("exists", 3): ("exists", 2, False),
     ("exists_one", 3): ("exists_one", 2, False),
@@ -159,7 +178,7 @@ class _Parser:
             if number.value == _INT_MIN_DIGITS and number.kind == "int" and count % 2 == 0:
                 self._issues.append(Issue(number.at, "invalid int literal"))
             kind = _CONSTANTS[number.kind]
-            return self._members(Literal_(token.at, -number.value if count % 2 else number.value, kind))
+            return self._members(Constant(token.at, -number.value if count % 2 else number.value, kind))
         inner = self._members()
         if count % 2 == 0:
             return inner
@@ -221,7 +240,7 @@ class _Parser:
             self._place += 1
             if token.value == _INT_MIN_DIGITS and kind == "int":
                 self._issues.append(Issue(token.at, "invalid int literal"))
-            return Literal_(token.at, Uint(token.value) if kind == "uint" else token.value, _CONSTANTS[kind])
+            return Constant(token.at, Uint(token.value) if kind == "uint" else token.value, _CONSTANTS[kind])
         if kind == "(":
             self._place += 1
             inner = self.expression(0)
@@ -239,7 +258,7 @@ class _Parser:
         if kind == "ident" and token.text in _LITERALS:
             self._place += 1
             value, type_ = _LITERALS[token.text]
-            return Literal_(token.at, value, type_)
+            return Constant(token.at, value, type_)
         if kind == "ident" and token.text != "in":
             return self._name(token, absolute=False)
         following = self._tokens[min(self._place + 1, len(self._tokens) - 1)]
@@ -329,7 +348,7 @@ class _Parser:
         kind, variables, filtered = found
         simple = (
             "argument must be a simple name"
-            if kind not in ("map", "filter") or variables == 2
+            if kind not in ("map", "filter", "sortBy") or variables == 2
             else "argument is not an identifier"
         )
         first = self._variable(args[0], simple)

@@ -20,6 +20,10 @@ from sampan.api.cel.times import Duration, Timestamp
 
 INT_MIN, INT_MAX, UINT_MAX = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
+#: Lists with more items, and strings with ten times as many characters, cannot be walked over within the limit of one
+#: call; they are not even made.
+MAX_SIZE = 1_000_000
+
 
 class Uint(int):
     """An unsigned int. Arithmetic on it gives plain ints, which the operators wrap again."""

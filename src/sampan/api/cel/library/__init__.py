@@ -11,9 +11,19 @@ from sampan.api.cel.types import Type
 @functools.cache
 def kubernetes() -> dict[str, tuple[Overload, ...]]:
     """Every function of Kubernetes 1.37, by name."""
+    from sampan.api.cel.library.authorization import authorization
+    from sampan.api.cel.library.formats import formats
+    from sampan.api.cel.library.lists import lists
+    from sampan.api.cel.library.network import network
+    from sampan.api.cel.library.optionals import optionals
+    from sampan.api.cel.library.quantities import quantities
+    from sampan.api.cel.library.regex import regex
+    from sampan.api.cel.library.semvers import semvers
     from sampan.api.cel.library.standard import standard
+    from sampan.api.cel.library.strings import strings
+    from sampan.api.cel.library.urls import urls
 
-    return merge(standard)
+    return merge(standard, optionals, strings, lists, regex, urls, quantities, network, formats, semvers, authorization)
 
 
 @functools.cache

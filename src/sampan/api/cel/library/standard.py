@@ -5,6 +5,8 @@ Source: cel-go common/stdlib/standard.go, common/types
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 import operator
 import re
@@ -12,12 +14,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sampan.api.cel.errors import EvaluationError
+from sampan.api.cel.errors import BudgetExceeded, EvaluationError
 from sampan.api.cel.functions import Library
 from sampan.api.cel.times import Duration, Timestamp
 from sampan.api.cel.values import (
     INT_MAX,
     INT_MIN,
+    MAX_SIZE,
     NONE,
     UINT_MAX,
     Optional,
@@ -31,6 +34,24 @@ from sampan.api.cel.values import (
 standard = Library()
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def add_ints(a: int, b: int) -> int:
+    return _int(a + b)
+
+
+def add_uints(a: int, b: int) -> int:
+    return _uint(a + b)
+
+
+def add_durations(a: Duration, b: Duration) -> Duration:
+    return Duration.checked(a.ns + b.ns)
+
+
+def add_lists(a: list[Any], b: list[Any]) -> list[Any]:
+    if len(a) + len(b) > MAX_SIZE:
+        raise BudgetExceeded(False)
+    return [*a, *b]
 
 
 def _int(value: int) -> int:
@@ -79,12 +100,12 @@ def _float(call: Callable[[float, float], float]) -> Callable[[float, float], fl
     return checked
 
 
-standard.function("_+_", "add_int64", "int, int -> int", lambda a, b: _int(a + b))
-standard.function("_+_", "add_uint64", "uint, uint -> uint", lambda a, b: _uint(a + b))
+standard.function("_+_", "add_int64", "int, int -> int", add_ints)
+standard.function("_+_", "add_uint64", "uint, uint -> uint", add_uints)
 standard.function("_+_", "add_double", "double, double -> double", operator.add)
 standard.function("_+_", "add_string", "string, string -> string", operator.add)
 standard.function("_+_", "add_bytes", "bytes, bytes -> bytes", operator.add)
-standard.function("_+_", "add_list", "list(A), list(A) -> list(A)", lambda a, b: [*a, *b])
+standard.function("_+_", "add_list", "list(A), list(A) -> list(A)", add_lists)
 standard.function(
     "_+_",
     "add_timestamp_duration",
@@ -97,9 +118,7 @@ standard.function(
     "duration, timestamp -> timestamp",
     lambda a, b: Timestamp.checked(a.ns + b.ns, b.offset),
 )
-standard.function(
-    "_+_", "add_duration_duration", "duration, duration -> duration", lambda a, b: Duration.checked(a.ns + b.ns)
-)
+standard.function("_+_", "add_duration_duration", "duration, duration -> duration", add_durations)
 standard.function("_-_", "subtract_int64", "int, int -> int", lambda a, b: _int(a - b))
 standard.function("_-_", "subtract_uint64", "uint, uint -> uint", lambda a, b: _uint(a - b))
 standard.function("_-_", "subtract_double", "double, double -> double", operator.sub)
@@ -232,25 +251,18 @@ def matches(text: str, pattern: str) -> bool:
     return pattern_of(pattern).search(text) is not None
 
 
+@functools.lru_cache(maxsize=512)
 def pattern_of(pattern: str) -> Any:
-    """Compiled by RE2 (which keeps a cache), imported late: it takes a while."""
-    import re2
-
-    try:
-        return re2.compile(pattern, _options())
-    except re2.error as error:
-        reason = error.args[0]
-        raise EvaluationError(
-            f"error parsing regexp: {reason.decode() if isinstance(reason, bytes) else reason}"
-        ) from None
-
-
-def _options() -> Any:
-    import re2
-
+    """Compiled by RE2, imported late: it takes a while. Raises EvaluationError."""
+    re2: Any = importlib.import_module("re2")
     options = re2.Options()
     options.log_errors = False
-    return options
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        shown = reason.decode() if isinstance(reason, bytes) else reason
+        raise EvaluationError(f"error parsing regexp: {shown}") from None
 
 
 standard.member("contains", "contains_string", "string, string -> bool", operator.contains)
@@ -263,7 +275,9 @@ standard.function("matches", "matches", "string, string -> bool", matches)
 
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?|nan", re.ASCII | re.IGNORECASE)
-_BOOLS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)
+_BOOLS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
+    ("0", "f", "F", "false", "FALSE", "False"), False
+)
 
 
 def _unconvertible(source: str, target: str) -> EvaluationError:
