@@ -37,6 +37,11 @@ class Identity:
 
 def build(api: Api, config: ApiServerConfig) -> Identity:
     """Raises OSError, ValueError for files that cannot be read."""
+
+    def clock() -> float:
+        """The API's, also where that is changed later."""
+        return api.clock()
+
     issuers = config.service_account_issuers
     audiences = config.api_audiences or issuers
     keys = ring(config.service_account_signing_key_file, config.service_account_key_files)
@@ -53,9 +58,9 @@ def build(api: Api, config: ApiServerConfig) -> Identity:
         # after ServiceAccounts: an unknown token may make it fetch keys
         from sampan.apiserver.authentication.oidc import Oidc
 
-        oidc = Oidc(config.oidc, api.clock)
+        oidc = Oidc(config.oidc, clock)
         authenticators.append(oidc)
-    tokens = BearerTokens(authenticators, audiences, api.clock)
+    tokens = BearerTokens(authenticators, audiences, clock)
     issuer = Issuer(
         keys,
         issuers[0],
@@ -63,5 +68,5 @@ def build(api: Api, config: ApiServerConfig) -> Identity:
         max_seconds=config.service_account_max_token_expiration,
         extend=config.service_account_extend_token_expiration,
     )
-    chain = Authentication([Certificates(api.clock), tokens], anonymous=config.anonymous_auth)
+    chain = Authentication([Certificates(clock), tokens], anonymous=config.anonymous_auth)
     return Identity(chain, tokens, issuer, keys, oidc)

@@ -135,5 +135,6 @@ def _jwk(public: PublicKey) -> dict[str, Any]:
 
     kind = RSAAlgorithm if public.algorithm == "RS256" else ECAlgorithm
     numbers: dict[str, Any] = {**kind.to_jwk(public.key, as_dict=True)}
-    shown = {name: numbers[name] for name in ("crv", "x", "y", "n", "e") if name in numbers}
+    wanted = ("crv", "x", "y", "n", "e")
+    shown: dict[str, Any] = {name: value for name, value in numbers.items() if name in wanted}
     return {"use": "sig", "kty": numbers["kty"], "kid": public.id, "alg": public.algorithm, **shown}
