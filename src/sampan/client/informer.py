@@ -47,9 +47,9 @@ END_OF_INITIAL = "k8s.io/initial-events-end"
 class Handler:
     """What to call; each may be None. The object of a deletion is the last state known."""
 
-    add: Callable[[Obj], None] | None = None
-    update: Callable[[Obj, Obj], None] | None = None
-    delete: Callable[[Obj], None] | None = None
+    add: Callable[[Obj], object] | None = None
+    update: Callable[[Obj, Obj], object] | None = None
+    delete: Callable[[Obj], object] | None = None
 
 
 class Informer:
@@ -99,9 +99,9 @@ class Informer:
 
     def add_handler(
         self,
-        add: Callable[[Obj], None] | None = None,
-        update: Callable[[Obj, Obj], None] | None = None,
-        delete: Callable[[Obj], None] | None = None,
+        add: Callable[[Obj], object] | None = None,
+        update: Callable[[Obj, Obj], object] | None = None,
+        delete: Callable[[Obj], object] | None = None,
     ) -> Handler:
         handler = Handler(add, update, delete)
         self._handlers.append(handler)
@@ -286,7 +286,7 @@ class Informer:
             if handler.delete is not None:
                 self._call(handler.delete, self.cache.decode(record))
 
-    def _call(self, handler: Callable[..., None], *objects: Obj) -> None:
+    def _call(self, handler: Callable[..., object], *objects: Obj) -> None:
         try:
             handler(*objects)
         except Exception:
