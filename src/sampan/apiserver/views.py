@@ -159,7 +159,8 @@ class TableView(View):
         if cached is not None and cached[0] == self.key and 0 <= now - cached[1] < ROW_SECONDS:
             out: bytes = cached[2]
             return out
-        out = self.render(orjson.loads(self.object(record)), now)
+        obj = orjson.loads(body_as(self.kind, record)) if self.convert else record.obj()
+        out = self.render(obj, now)
         record.cells = (self.key, now, out)
         return out
 
