@@ -41,13 +41,13 @@ class Ident(Node):
 
 @dataclass(slots=True, eq=False)
 class Select(Node):
-    """`operand.field`, `operand.?field` (optional) or `has(operand.field)` (test).
+    """`operand.name`, `operand.?name` (optional) or `has(operand.name)` (test).
 
     `constant`: the whole chain names a type (`net.IP`).
     """
 
     operand: Node
-    field: str
+    name: str
     test: bool = False
     optional: bool = False
     constant: Any = field(default=None, init=False)

@@ -116,7 +116,7 @@ class Checker:
             return types.TypeType(self._names[qualified])
         operand = self._resolve(self._check(node.operand))
         of = operand.element if is_optional(operand) else operand
-        result = self._field(node, of, node.field)
+        result = self._field(node, of, node.name)
         if node.test:
             return types.Bool
         return types.OptionalType(result) if is_optional(operand) or node.optional else result
@@ -398,7 +398,7 @@ def qualified_name(node: Node) -> str:
     """`a.b.c` when the node is that, otherwise nothing."""
     names: list[str] = []
     while isinstance(node, Select) and not node.test and not node.optional:
-        names.append(node.field)
+        names.append(node.name)
         node = node.operand
     return ".".join((node.name, *reversed(names))) if isinstance(node, Ident) else ""
 

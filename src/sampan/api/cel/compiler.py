@@ -73,7 +73,7 @@ class Compiler:
         self.slots = len(variables) + 1
 
     def compile(self, node: Node) -> Code:
-        return _COMPILES[type(node)](self, node)  # type: ignore[no-any-return]  # the table has one entry per node
+        return _COMPILES[type(node)](self, node)
 
     def bind(self, name: str) -> int:
         """A new place in the frame for a loop's variable; `unbind` ends its scope."""
@@ -113,10 +113,10 @@ class Compiler:
         operand = self.compile(node.operand)
         run = operand.run
         inside = of.element if is_optional(of) else of
-        name, convert, typed = node.field, None, False
+        name, convert, typed = node.name, None, False
         if inside.kind == "object":
-            field = (inside.fields or {})[node.field]
-            name, typed = field.wire, True
+            field = (inside.fields or {})[node.name]
+            name, typed = field.wire, not field.nulls
             convert = converter(field.type)
         if node.test:
             return Code(_presence(run, name, typed), operand.cost)
@@ -138,7 +138,7 @@ class Compiler:
     def _call(self, node: Call) -> Code:
         special = _SPECIAL.get(node.name)
         if special is not None:
-            return special(self, node)  # type: ignore[no-any-return]  # the table's methods return Code
+            return special(self, node)
         args = [self.compile(arg) for arg in ((node.target, *node.args) if node.target else node.args)]
         if len(args) == 1 and args[0].known and node.name in _CONVERSIONS:
             try:
@@ -154,9 +154,13 @@ class Compiler:
         function = _function(node)
 
         def priced(frame: Frame) -> Any:
-            values = [run(frame) for run in runs]
-            result = function(*values)
             meter = frame[0]
+            try:
+                values = [run(frame) for run in runs]
+                result = function(*values)
+            except EvaluationError:
+                meter.cost += 1
+                raise
             meter.cost += price(values, result)
             if meter.cost > meter.limit:
                 meter.stop()
@@ -196,7 +200,11 @@ class Compiler:
         if kind.kind == other.kind == "string":
 
             def strings(frame: Frame) -> bool:
-                x, y = a(frame), b(frame)
+                try:
+                    x, y = a(frame), b(frame)
+                except EvaluationError:
+                    frame[0].cost += 1
+                    raise
                 frame[0].cost += price(x, y)
                 return (x == y) is wanted
 
@@ -204,7 +212,11 @@ class Compiler:
         same = comparison(kind if kind.kind != "dyn" else other)
 
         def equality(frame: Frame) -> bool:
-            x, y = a(frame), b(frame)
+            try:
+                x, y = a(frame), b(frame)
+            except EvaluationError:
+                frame[0].cost += 1
+                raise
             frame[0].cost += price(x, y)
             if type(x) is type(y):
                 return same(x, y) is wanted
@@ -543,7 +555,7 @@ def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
         try:
             value = left(frame)
             if value is decides:
-                return decides
+                return bool(decides)
             if value is not (not decides):
                 failed = EvaluationError("no such overload")
         except BudgetExceeded:
@@ -558,7 +570,7 @@ def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
             raise EvaluationError("no such overload")
         try:
             if right(frame) is decides:
-                return decides
+                return bool(decides)
         except BudgetExceeded:
             raise
         except EvaluationError:
@@ -580,7 +592,7 @@ def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
             try:
                 value = run(frame)
                 if value is decides:
-                    return decides
+                    return bool(decides)
                 if value is not (not decides) and failed is None:
                     failed = EvaluationError("no such overload")
             except BudgetExceeded:

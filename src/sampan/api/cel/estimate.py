@@ -136,7 +136,7 @@ class Estimator:
         if path is not None and not node.optional:
             if is_optional(path):
                 path = path.element
-            field = (path.fields or {}).get(node.field)
+            field = (path.fields or {}).get(node.name)
             if field is not None:
                 self._paths[id(node)] = field.type
         of = node.operand.type

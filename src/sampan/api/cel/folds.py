@@ -78,7 +78,7 @@ def quantifier(loop: Loop, exists: bool) -> Run:
                 if value is decides:
                     if next(items, _END) is not _END:
                         meter.cost += test
-                    return decides
+                    return exists
                 if value is not (not decides) and failed is None:
                     failed = EvaluationError("no such overload")
             except BudgetExceeded:
@@ -87,7 +87,7 @@ def quantifier(loop: Loop, exists: bool) -> Run:
                 failed = failed or error
         if failed is not None:
             raise failed
-        return not decides
+        return not exists
 
     return run
 

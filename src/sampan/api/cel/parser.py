@@ -281,7 +281,7 @@ class _Parser:
         if token.text == "has" and len(args) == 1:
             field = args[0]
             if isinstance(field, Select) and not field.optional:
-                return Select(opening.at, field.operand, field.field, test=True)
+                return Select(opening.at, field.operand, field.name, test=True)
             self._issues.append(Issue(field.at, "invalid argument to has() macro"))
         return Call(opening.at, token.text, None, args)
 
@@ -396,7 +396,7 @@ def _qualified(node: Node) -> str:
     """`a.b.c`, when that is all there is."""
     names: list[str] = []
     while isinstance(node, Select) and not node.test and not node.optional:
-        names.append(node.field)
+        names.append(node.name)
         node = node.operand
     if not isinstance(node, Ident):
         return ""

@@ -41,7 +41,7 @@ class _Instant:
         self.ns = ns
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.ns == self.ns  # type: ignore[attr-defined]  # same type as self
+        return type(other) is type(self) and other.ns == self.ns
 
     def __lt__(self, other: _Instant) -> bool:
         return self.ns < other.ns

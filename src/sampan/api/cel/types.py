@@ -59,6 +59,8 @@ class DeclField:
     json: str = ""
     required: bool = False
     default: Any = None
+    #: null is a value of it, not its absence (the variables of a policy)
+    nulls: bool = False
 
     @property
     def wire(self) -> str:

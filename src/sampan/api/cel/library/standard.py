@@ -382,7 +382,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-for _name, _id, _from, _call in (
+_CONVERSIONS: tuple[tuple[str, str, str, Callable[..., Any]], ...] = (
     ("int", "int64_to_int64", "int", _same),
     ("int", "uint64_to_int64", "uint", lambda a: _int(int(a))),
     ("int", "double_to_int64", "double", _int_of_double),
@@ -415,8 +415,9 @@ for _name, _id, _from, _call in (
     ("duration", "duration_to_duration", "duration", _same),
     ("duration", "string_to_duration", "string", _duration_of_string),
     ("duration", "int64_to_duration", "int", Duration),
-):
-    standard.function(_name, _id, f"{_from} -> {_name}", _call)
+)
+for _name, _id, _from, _convert in _CONVERSIONS:
+    standard.function(_name, _id, f"{_from} -> {_name}", _convert)
 standard.function("dyn", "to_dyn", "A -> dyn", _same)
 standard.function("type", "type", "A -> type(A)", lambda value: TypeValue(type_name(value)))
 
