@@ -20,6 +20,7 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
     ("ServiceAccount", f"{_HERE}.service_account", True),
     ("TaintNodesByCondition", f"{_HERE}.taint_nodes_by_condition", True),
     ("AlwaysPullImages", f"{_HERE}.always_pull_images", False),
+    ("PodSecurity", f"{_HERE}.pod_security", True),
     ("Priority", f"{_HERE}.priority", True),
     ("DefaultTolerationSeconds", f"{_HERE}.default_toleration_seconds", True),
     ("DefaultStorageClass", f"{_HERE}.default_classes", True),
