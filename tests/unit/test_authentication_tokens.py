@@ -415,3 +415,13 @@ async def test_no_token_in_the_log(api: Local, account: Any, caplog: pytest.LogC
     assert await knock(api, token) == 401
     assert "service account token has expired" in caplog.text
     assert all(part not in caplog.text for part in token.split("."))
+
+
+async def test_a_shared_store_is_asked_before_a_token_is_refused(api: Local, account: Any) -> None:
+    """Another API server may have made its objects just now."""
+    api.server.api.local = False
+    good = issuer(api).bound(account, now=time.time(), seconds=600, audiences=[ISSUER])
+    gone = {**account, "metadata": {**account["metadata"], "name": "gone"}}
+    bad = issuer(api).bound(gone, now=time.time(), seconds=600, audiences=[ISSUER])
+    assert await knock(api, good) == 403
+    await refused(api, bad, '[invalid bearer token, serviceaccounts "gone" not found]')

@@ -6,7 +6,6 @@ Source: RFC 7515; kubernetes/pkg/serviceaccount/jwt.go
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Any
 
@@ -29,7 +28,7 @@ def peek(token: str) -> tuple[Claims, Claims] | None:
         return None
     try:
         header, claims = (orjson.loads(base64.urlsafe_b64decode(part + "==")) for part in match.groups()[:2])
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
     if not isinstance(header, dict) or not isinstance(claims, dict) or not isinstance(header.get("alg"), str):
         return None
@@ -42,7 +41,7 @@ def verify(token: str, key: Any, algorithm: str) -> Claims:
 
     try:
         claims = orjson.loads(jwt.PyJWS().decode(token, key, algorithms=[algorithm]))
-    except (jwt.PyJWTError, TypeError, ValueError):
+    except (jwt.PyJWTError, TypeError, ValueError, RecursionError):
         raise BadToken(BAD_SIGNATURE) from None
     if not isinstance(claims, dict):
         raise BadToken(BAD_SIGNATURE)

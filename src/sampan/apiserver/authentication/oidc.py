@@ -107,7 +107,7 @@ class Oidc:
             try:
                 public = jwt.PyJWK(key, header["alg"]).key
                 return jws.verify(token, public, header["alg"])
-            except (BadToken, jwt.PyJWTError, TypeError, ValueError):
+            except (BadToken, jwt.PyJWTError, TypeError, ValueError, RecursionError):
                 continue
         return None
 
@@ -207,4 +207,8 @@ def _shown(names: tuple[str, ...]) -> str:
 def _time(epoch: float) -> str:
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    try:
+        return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    except (ValueError, OverflowError, OSError):
+        # no calendar goes so far
+        return str(epoch)
