@@ -49,6 +49,8 @@ class Issue:
          | self .x
          | .....^
         """
+        if not source:
+            return f"ERROR: <input>:1:1: {self.message}"
         start = source.rfind("\n", 0, self.at) + 1
         line = source.count("\n", 0, self.at) + 1
         end = source.find("\n", start)

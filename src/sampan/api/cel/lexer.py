@@ -16,29 +16,34 @@ from sampan.api.cel.errors import Issue
 _INT_MAX = (1 << 63) - 1
 _UINT_MAX = (1 << 64) - 1
 
+_CODED = r"\\(?:[abfnrtv\"'\\?`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})"
+_STRING = rf"""(?:"{{3}}(?:[^\\]|{_CODED})*?"{{3}}|'{{3}}(?:[^\\]|{_CODED})*?'{{3}}
+    |"(?:[^\\"\n\r]|{_CODED})*"|'(?:[^\\'\n\r]|{_CODED})*')"""
+#: raw strings have no escapes, so a backslash does not hide the quote; bytes may be raw too, in either order
+_RAW = r"""(?:"{3}.*?"{3}|'{3}.*?'{3}|"[^"\n\r]*"|'[^'\n\r]*')"""
 _TOKEN = re.compile(
-    r"""
+    rf"""
     (?P<space>[ \t\r\n\f]+|//[^\n]*)
-  | (?P<string>[rR]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3})
-      | [rR]?(?:"(?:[^\\"\n\r]|\\.)*"|'(?:[^\\'\n\r]|\\.)*'))
+  | (?P<raw>(?:[rR][bB]?|[bB][rR]){_RAW})
+  | (?P<string>[bB]?{_STRING})
   | (?P<float>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)
   | (?P<uint>(?:0x[0-9a-fA-F]+|\d+)[uU])
   | (?P<int>0x[0-9a-fA-F]+|\d+)
   | (?P<ident>[A-Za-z_][A-Za-z0-9_]*)
-  | (?P<escaped>`[A-Za-z0-9_.\-/ ]+`)
-  | (?P<op>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,(){}\[\]=])
+  | (?P<escaped>`[A-Za-z0-9_.\-/\ ]+`)
+  | (?P<op>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,(){{}}\[\]])
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-#: raw strings have no escapes, so a backslash does not hide the quote; bytes may be raw too, in either order
-_RAW = re.compile(
-    r"""(?:[rR][bB]?|[bB][rR])(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n\r]*"|'[^'\n\r]*')""", re.VERBOSE | re.DOTALL
-)
-_BYTES = re.compile(
-    r"""[bB](?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^\\"\n\r]|\\.)*"|'(?:[^\\'\n\r]|\\.)*')""",
+#: what is no token ends with the first character that cannot go on: half an operator, a string left open
+_UNKNOWN = re.compile(
+    r"""
+    (["'])(?:(?!\1)[^\\\n\r]|CODED)*(?:\\(?:[xX][0-9a-fA-F]?|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|[0-3][0-7]?)?)?.?
+  | ([|&=])(?!\2).?
+  | .
+    """.replace("CODED", _CODED),
     re.VERBOSE | re.DOTALL,
 )
-_UNKNOWN = re.compile(r"""["'].*|[|&](?![|&])\s?|.""", re.DOTALL)
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-fA-F]{2})|X([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL
 )
@@ -61,11 +66,6 @@ def tokens(source: str, issues: list[Issue]) -> list[Token]:
     out: list[Token] = []
     at = 0
     while at < len(source):
-        prefixed = _RAW.match(source, at) or _BYTES.match(source, at)
-        if prefixed is not None:
-            out.append(_quoted(prefixed.group(), at, issues))
-            at = prefixed.end()
-            continue
         match = _TOKEN.match(source, at)
         if match is None:
             unknown = _UNKNOWN.match(source, at)
@@ -75,7 +75,7 @@ def tokens(source: str, issues: list[Issue]) -> list[Token]:
             at += len(text)
             continue
         kind, text = match.lastgroup or "", match.group()
-        if kind == "string":
+        if kind in ("string", "raw"):
             out.append(_quoted(text, at, issues))
         elif kind == "op":
             out.append(Token(text, text, at))

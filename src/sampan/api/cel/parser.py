@@ -66,9 +66,11 @@ _RESERVED = frozenset(
 )
 _KEYWORDS = frozenset((*_LITERALS, "in"))
 _STARTS = frozenset(("[", "{", "(", ".", "-", "!", "float", "int", "uint", "string", "bytes", "ident"))
-_EXPECTED = (
-    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
-)
+_TERMINALS = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+_EXPECTED = f"{{'[', '{{', '(', '.', '-', '!', {_TERMINALS}"
+_OR_CLOSED = f"{{'[', '{{', '(', ')', '.', '-', '!', {_TERMINALS}"
+_OR_OPTIONAL = f"{{'[', '{{', '(', '.', '-', '!', '\\u003F', {_TERMINALS}"
+_FIELDS = "{'}', ',', '\\u003F', IDENTIFIER, ESC_IDENTIFIER}"
 
 #: name and number of arguments: kind, number of variables, whether the last but one argument is a filter
 _FOLDS: dict[tuple[str, int], tuple[FoldKind, int, bool]] = {
@@ -118,6 +120,8 @@ class _Parser:
         self._tokens = found
         self._place = 0
         self._depth = 0
+        #: brackets that are open
+        self._open = 0
         self._issues = issues
 
     def finish(self) -> None:
@@ -128,8 +132,10 @@ class _Parser:
                 token, f"Syntax error: {'extraneous' if last else 'mismatched'} input '{token.text}' expecting <EOF>"
             )
 
-    def expression(self, floor: int) -> Node:
-        """An expression of operators that bind more tightly than `floor`."""
+    def expression(self, floor: int, expected: str = "") -> Node:
+        """An expression of operators that bind more tightly than `floor`. `expected`: what else may stand here."""
+        if expected and self._tokens[self._place].kind not in _STARTS:
+            self._no_start(self._tokens[self._place], expected)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             self._too_deep()
@@ -193,10 +199,10 @@ class _Parser:
             if token.kind == ".":
                 node = self._member(token, node)
             elif token.kind == "[":
-                self._place += 1
+                self._enter()
                 optional = self._optional_mark()
-                index = self.expression(0)
-                self._expect("]")
+                index = self.expression(0, _OR_OPTIONAL)
+                self._leave("]")
                 node = Call(token.at, "_[?_]" if optional else "_[_]", None, [node, index])
             elif token.kind == "{" and (name := _qualified(node)):
                 node = self._struct(token, name)
@@ -211,20 +217,15 @@ class _Parser:
         optional = self._optional_mark()
         name = self._tokens[self._place]
         if name.kind == "escaped":
-            self._fail(name, "unsupported syntax '`'")
+            self._fail(name, "unsupported syntax: '`'")
         if name.kind != "ident" or name.text in _KEYWORDS:
-            self._fail(
-                name,
-                f"Syntax error: {'no viable alternative at' if name.kind == 'end' else 'mismatched'} input "
-                f"'{'.' if name.kind == 'end' else name.text}'"
-                + ("" if name.kind == "end" else " expecting IDENTIFIER"),
-            )
+            shown = "" if name.kind == "end" else name.text
+            self._fail(name, f"Syntax error: no viable alternative at input '.{shown}'")
         self._place += 1
         opening = self._tokens[self._place]
         if opening.kind != "(" or optional:
             return Select(dot.at, operand, name.text, optional=optional)
-        self._place += 1
-        args = self._arguments(")")
+        args = self._arguments()
         return self._macro(opening.at, name.text, operand, args) or Call(opening.at, name.text, operand, args)
 
     def _optional_mark(self) -> bool:
@@ -242,15 +243,13 @@ class _Parser:
                 self._issues.append(Issue(token.at, "invalid int literal"))
             return Constant(token.at, Uint(token.value) if kind == "uint" else token.value, _CONSTANTS[kind])
         if kind == "(":
-            self._place += 1
+            self._enter()
             inner = self.expression(0)
-            self._expect(")")
+            self._leave(")")
             return inner
         if kind == "[":
-            self._place += 1
             return self._list(token)
         if kind == "{":
-            self._place += 1
             return self._map(token)
         if kind == ".":
             self._place += 1
@@ -261,11 +260,15 @@ class _Parser:
             return Constant(token.at, value, type_)
         if kind == "ident" and token.text != "in":
             return self._name(token, absolute=False)
-        following = self._tokens[min(self._place + 1, len(self._tokens) - 1)]
-        extra = kind != "end" and following.kind in _STARTS and kind not in (")", "]", "}")
-        self._fail(
-            token, f"Syntax error: {'extraneous' if extra else 'mismatched'} input '{token.text}' expecting {_EXPECTED}"
-        )
+        self._no_start(token, _EXPECTED)
+
+    def _no_start(self, token: Token, expected: str) -> NoReturn:
+        """Nothing that an expression can start with."""
+        following = self._tokens[min(self._place + 1, len(self._tokens) - 1)].kind
+        extra = token.kind != "end" and following in _STARTS and token.kind not in (")", "]", "}")
+        extra = extra or (expected == _OR_CLOSED and following == ")")
+        kind = "extraneous" if extra else "mismatched"
+        self._fail(token, f"Syntax error: {kind} input '{token.text}' expecting {expected}")
 
     def _name(self, token: Token, absolute: bool) -> Node:
         if token.kind != "ident" or token.text in _KEYWORDS:
@@ -276,8 +279,7 @@ class _Parser:
         opening = self._tokens[self._place]
         if opening.kind != "(":
             return Ident(token.at, token.text, absolute)
-        self._place += 1
-        args = self._arguments(")")
+        args = self._arguments()
         if token.text == "has" and len(args) == 1:
             field = args[0]
             if isinstance(field, Select) and not field.optional:
@@ -285,57 +287,77 @@ class _Parser:
             self._issues.append(Issue(field.at, "invalid argument to has() macro"))
         return Call(opening.at, token.text, None, args)
 
-    def _arguments(self, closing: str) -> list[Node]:
+    def _enter(self) -> None:
+        self._place += 1
+        self._open += 1
+
+    def _leave(self, kind: str, among: str = "") -> None:
+        self._expect(kind, among)
+        self._open -= 1
+
+    def _more(self) -> bool:
+        """A comma, passed."""
+        if self._tokens[self._place].kind != ",":
+            return False
+        self._place += 1
+        return True
+
+    def _arguments(self) -> list[Node]:
         out: list[Node] = []
-        while self._tokens[self._place].kind != closing or out:
-            out.append(self.expression(0))
-            if self._tokens[self._place].kind != ",":
-                break
-            self._place += 1
-        self._expect(closing)
+        self._enter()
+        if self._tokens[self._place].kind != ")":
+            out.append(self.expression(0, _OR_CLOSED))
+            while self._more():
+                out.append(self.expression(0))
+        self._leave(")")
         return out
 
     def _list(self, opening: Token) -> Node:
         items: list[Node] = []
         optional: set[int] = set()
-        while self._tokens[self._place].kind != "]":
+        self._enter()
+        while self._tokens[self._place].kind not in ("]", ","):
             if self._optional_mark():
                 optional.add(len(items))
             items.append(self.expression(0))
-            if self._tokens[self._place].kind != ",":
+            if not self._more():
                 break
-            self._place += 1
-        self._expect("]")
+        if not items:
+            self._more()
+        self._leave("]", "{']', ','}" if items else "']'")
         return ListNode(opening.at, items, frozenset(optional))
 
     def _map(self, opening: Token) -> Node:
         entries: list[tuple[int, Node, Node, bool]] = []
-        while self._tokens[self._place].kind != "}":
+        self._enter()
+        while self._tokens[self._place].kind not in ("}", ","):
             optional = self._optional_mark()
             key = self.expression(0)
             colon = self._expect(":")
             entries.append((colon.at, key, self.expression(0), optional))
-            if self._tokens[self._place].kind != ",":
+            if not self._more():
                 break
-            self._place += 1
-        self._expect("}")
+        if not entries:
+            self._more()
+        self._leave("}", "{'}', ','}" if entries else "'}'")
         return MapNode(opening.at, entries)
 
     def _struct(self, opening: Token, name: str) -> Node:
-        self._place += 1
+        self._enter()
         entries: list[tuple[int, str, Node, bool]] = []
-        while self._tokens[self._place].kind != "}":
+        while self._tokens[self._place].kind not in ("}", ","):
             optional = self._optional_mark()
             field = self._tokens[self._place]
             if field.kind not in ("ident", "escaped"):
-                self._fail(field, f"Syntax error: mismatched input '{field.text}' expecting {{'}}', IDENTIFIER}}")
+                self._fail(field, f"Syntax error: mismatched input '{field.text}' expecting {_FIELDS}")
             self._place += 1
             colon = self._expect(":")
             entries.append((colon.at, field.value, self.expression(0), optional))
-            if self._tokens[self._place].kind != ",":
+            if not self._more():
                 break
-            self._place += 1
-        self._expect("}")
+        if not entries:
+            self._more()
+        self._leave("}", "{'}', ','}" if entries else "'}'")
         return StructNode(opening.at, name, entries)
 
     def _macro(self, at: int, name: str, target: Node, args: list[Node]) -> Node | None:
@@ -367,12 +389,19 @@ class _Parser:
             self._issues.append(Issue(node.at, "iteration variable overwrites accumulator variable"))
         return node.name
 
-    def _expect(self, kind: str) -> Token:
+    def _expect(self, kind: str, among: str = "") -> Token:
+        """The closing token, or ANTLR's words for its absence: too much, too little, or something else."""
         token = self._tokens[self._place]
-        if token.kind != kind:
-            self._fail(token, f"Syntax error: mismatched input '{token.text}' expecting '{kind}'")
-        self._place += 1
-        return token
+        if token.kind == kind:
+            self._place += 1
+            return token
+        following = self._tokens[min(self._place + 1, len(self._tokens) - 1)]
+        wanted = among or f"'{kind}'"
+        if following.kind == kind and token.kind != "end":
+            self._fail(token, f"Syntax error: extraneous input '{token.text}' expecting {wanted}")
+        if token.kind == "end" and self._open == 1 and not among and kind != ":":
+            self._fail(token, f"Syntax error: missing {wanted} at '<EOF>'")
+        self._fail(token, f"Syntax error: mismatched input '{token.text}' expecting {wanted}")
 
     def _fail(self, token: Token, message: str) -> NoReturn:
         self._issues.append(Issue(token.at, message))
