@@ -143,7 +143,7 @@ async def test_a_pod_gets_upstreams_defaults(api: Local) -> None:
             {"restartPolicy": "Perhaps"},
             "spec.restartPolicy",
             "FieldValueNotSupported",
-            'Unsupported value: "Perhaps": supported values: "Always", "Never", "OnFailure"',
+            'Unsupported value: "Perhaps": supported values: "Always", "OnFailure", "Never"',
         ),
         (
             {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 70000}]}]},

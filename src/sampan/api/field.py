@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+_new = object.__new__
+
 
 class Path:
     """A place in an object: `/` descends into a field, `@` into a list, `[...]` into a map.
@@ -29,34 +31,37 @@ class Path:
     def __init__(self, *names: str) -> None:
         parent: Path | None = None
         for name in names[:-1]:
-            parent = Path._make(parent, name)
-        self._parent = parent
-        self._step = names[-1] if names else ""
+            parent = Path(name) if parent is None else parent / name
+        self._parent: Path | None = parent
+        self._step: str | int = names[-1] if names else ""
 
-    @staticmethod
-    def _make(parent: Path | None, step: str) -> Path:
-        out = object.__new__(Path)
-        out._parent = parent
-        out._step = step
+    # a path is made for many fields and printed for few: these two stay short
+    def __truediv__(self, name: str) -> Path:
+        out = _new(Path)
+        out._parent = self
+        out._step = name
         return out
 
-    def __truediv__(self, name: str) -> Path:
-        return Path._make(self, name)
-
     def __matmul__(self, index: int | str) -> Path:
-        return Path._make(self, f"[{index}]")
+        out = _new(Path)
+        out._parent = self
+        out._step = index if index.__class__ is int else f"[{index}]"
+        return out
 
     def __str__(self) -> str:
         steps: list[str] = []
         here: Path | None = self
         while here is not None:
-            if here._step:
-                steps.append(here._step)
+            step = here._step
+            if step.__class__ is int:
+                steps.append(f"[{step}]")
+            elif step:
+                steps.append(str(step))
             here = here._parent
         steps.reverse()
         out = ""
-        for step in steps:
-            out += step if step.startswith("[") or not out else "." + step
+        for text in steps:
+            out += text if text.startswith("[") or not out else "." + text
         return out
 
     def __repr__(self) -> str:
@@ -77,6 +82,10 @@ _LABELS = {
 }
 
 
+#: as a value: do not print it
+OMIT: Any = object()
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One mistake. `type` is the cause's reason on the wire, `body` its message, `field` its path."""
@@ -89,8 +98,11 @@ class FieldError:
     @property
     def body(self) -> str:
         label = _LABELS[self.type]
-        bare = self.type in ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError")
-        out = label if bare else f"{label}: {go_value(self.value)}"
+        bare = self.value is OMIT or self.type in (
+            "FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"
+        )  # fmt: skip
+        # upstream prints a nil as the quoted word
+        out = label if bare else f"{label}: {go_value('null' if self.value is None else self.value)}"
         return f"{out}: {self.detail}" if self.detail else out
 
     def __str__(self) -> str:
@@ -125,8 +137,9 @@ class ErrorList(list[FieldError]):
         self.append(FieldError("FieldValueInvalid", str(path), value, detail))
 
     def not_supported(self, path: Path, value: Any, supported: Iterable[str]) -> None:
-        """`Unsupported value: "x": supported values: "A", "B"`; the values are sorted, as upstream sorts sets."""
-        shown = ", ".join(go_quote(item) for item in sorted(supported))
+        """`Unsupported value: "x": supported values: "A", "B"`, in the order given; sets are sorted, as upstream does."""
+        listed = sorted(supported) if isinstance(supported, (set, frozenset)) else supported
+        shown = ", ".join(go_quote(item) for item in listed)
         self.append(
             FieldError("FieldValueNotSupported", str(path), value, f"supported values: {shown}" if shown else "")
         )
@@ -134,11 +147,16 @@ class ErrorList(list[FieldError]):
     def forbidden(self, path: Path, detail: str) -> None:
         self.append(FieldError("FieldValueForbidden", str(path), "", detail))
 
-    def duplicate(self, path: Path, value: Any) -> None:
-        self.append(FieldError("FieldValueDuplicate", str(path), value, ""))
+    def duplicate(self, path: Path, value: Any, detail: str = "") -> None:
+        self.append(FieldError("FieldValueDuplicate", str(path), value, detail))
 
-    def not_found(self, path: Path, value: Any) -> None:
-        self.append(FieldError("FieldValueNotFound", str(path), value, ""))
+    def not_found(self, path: Path, value: Any, detail: str = "") -> None:
+        self.append(FieldError("FieldValueNotFound", str(path), value, detail))
+
+    def each(self, path: Path, value: Any, problems: Iterable[str]) -> None:
+        """An invalid value, once for each reason."""
+        for problem in problems:
+            self.invalid(path, value, problem)
 
     def too_long(self, path: Path, maximum: int) -> None:
         detail = f"may not be more than {maximum} bytes" if maximum >= 0 else "value is too long"

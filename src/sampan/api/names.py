@@ -7,8 +7,10 @@ Source: k8s.io/apimachinery/pkg/util/validation/validation.go
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
+from collections.abc import Callable
 
 LABEL_FMT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN_FMT = LABEL_FMT + r"(\." + LABEL_FMT + ")*"
@@ -45,6 +47,25 @@ LABEL_VALUE_MESSAGE = (
 )
 
 
+def _remembered(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    """The same few names come with every object; what was good is good. The empty answer is shared."""
+    good: set[str] = set()
+    nothing: list[str] = []
+
+    @functools.wraps(check)
+    def remembered(text: str) -> list[str]:
+        if text in good:
+            return nothing
+        problems = check(text)
+        if not problems and len(text) <= 316:
+            if len(good) >= 8192:
+                good.clear()
+            good.add(text)
+        return problems
+
+    return remembered
+
+
 def _regex(message: str, pattern: str, *examples: str) -> str:
     if not examples:
         return f"{message} (regex used for validation is '{pattern}')"
@@ -57,6 +78,7 @@ def _max(length: int) -> str:
     return f"must be no more than {length} bytes"
 
 
+@_remembered
 def is_dns1123_label(text: str) -> list[str]:
     out = [_max(63)] if len(text.encode()) > 63 else []
     if not _LABEL.fullmatch(text):
@@ -67,6 +89,7 @@ def is_dns1123_label(text: str) -> list[str]:
     return out
 
 
+@_remembered
 def is_dns1123_subdomain(text: str) -> list[str]:
     out = [_max(253)] if len(text.encode()) > 253 else []
     if not _SUBDOMAIN.fullmatch(text):
@@ -92,6 +115,7 @@ def is_wildcard_dns1123_subdomain(text: str) -> list[str]:
     return out
 
 
+@_remembered
 def is_qualified_name(text: str) -> list[str]:
     """A label or annotation key: `name` or `prefix/name`."""
     out: list[str] = []
@@ -114,6 +138,7 @@ def is_qualified_name(text: str) -> list[str]:
     return out
 
 
+@_remembered
 def is_valid_label_value(text: str) -> list[str]:
     out = [_max(63)] if len(text.encode()) > 63 else []
     if not _LABEL_VALUE.fullmatch(text):
@@ -134,7 +159,7 @@ def is_domain_prefixed_path(text: str) -> list[str]:
     domain, slash, path = text.partition("/")
     if not slash or not domain or not path:
         return ['must be a domain-prefixed path (such as "acme.io/foo")']
-    problems = is_dns1123_subdomain(domain)
+    problems = list(is_dns1123_subdomain(domain))
     if not re.fullmatch(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", path):
         problems.append(
             _regex("a valid path must consist of valid RFC 3986 path characters", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
@@ -150,6 +175,7 @@ def is_in_range(value: int, low: int, high: int) -> list[str]:
     return [] if low <= value <= high else [f"must be between {low} and {high}, inclusive"]
 
 
+@_remembered
 def is_valid_port_name(text: str) -> list[str]:
     out: list[str] = []
     if len(text) > 15:
@@ -165,6 +191,7 @@ def is_valid_port_name(text: str) -> list[str]:
     return out
 
 
+@_remembered
 def is_env_var_name(text: str) -> list[str]:
     """Relaxed since 1.34: any printable ASCII but `=`."""
     if not text or any(not " " <= char <= "~" or char == "=" for char in text):
@@ -179,6 +206,7 @@ def is_c_identifier(text: str) -> list[str]:
     return [_regex(message, "[A-Za-z_][A-Za-z0-9_]*", "my_name", "MY_NAME", "MyName")]
 
 
+@_remembered
 def is_config_map_key(text: str) -> list[str]:
     out = [_max(253)] if len(text.encode()) > 253 else []
     if not _KEY.fullmatch(text):

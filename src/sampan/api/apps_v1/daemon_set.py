@@ -9,15 +9,27 @@ from sampan.api.core_v1.pod_spec import default_pod_template
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age, containers_cells, labels_text, selector_text
+from sampan.api.validation import pod_warnings
+from sampan.api.validation.meta import validate_label_selector
+from sampan.api.validation.pods import pod_template
 from sampan.api.validation.workload import (
+    NO_MATCH,
     SPEC,
+    STATUS,
     int_or_percent,
     is_zero,
+    matches_template,
     nonnegative,
+    not_decremented,
     not_over_hundred,
-    selector_and_template,
+    runs_forever,
     selector_unchanged,
 )
+
+COUNTS = (
+    "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+    "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
+)  # fmt: skip
 
 
 class DaemonSet(Kind):
@@ -51,7 +63,17 @@ class DaemonSet(Kind):
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         spec = obj["spec"]
-        selector_and_template(spec, out)
+        template, selector = spec.get("template") or {}, spec.get("selector")
+        out.extend(validate_label_selector(selector, SPEC / "selector"))
+        matches_template(selector, template, SPEC / "template", out)
+        if selector is None:
+            # upstream takes none for one that matches nothing
+            labels = (template.get("metadata") or {}).get("labels") or {}
+            out.invalid(SPEC / "template" / "metadata" / "labels", labels, NO_MATCH)
+        elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            out.invalid(SPEC / "selector", selector, "empty selector is invalid for daemonset")
+        pod_template(template, SPEC / "template", out)
+        runs_forever(template, "DaemonSet", out)
         nonnegative(spec, out, "minReadySeconds", "revisionHistoryLimit")
         strategy = spec.get("updateStrategy") or {}
         here = SPEC / "updateStrategy"
@@ -71,13 +93,24 @@ class DaemonSet(Kind):
             elif is_zero(unavailable) and is_zero(surge):
                 out.required(at / "maxUnavailable", "cannot be 0 when maxSurge is 0")
         elif kind != "OnDelete":
-            out.not_supported(here / "type", kind or "", ("RollingUpdate", "OnDelete"))
+            out.not_supported(here, strategy, ("RollingUpdate", "OnDelete"))
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = self.validate(obj)
         selector_unchanged(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        nonnegative(obj.get("status") or {}, out, *COUNTS, path=STATUS)
+        not_decremented(obj, old, "collisionCount", out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        if old is not None and obj["spec"].get("template") == old["spec"].get("template"):
+            return []
+        return pod_warnings.template(obj["spec"].get("template"), SPEC / "template")
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

@@ -9,15 +9,23 @@ from sampan.api.core_v1.pod_spec import default_pod_template
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age, containers_cells, selector_text
+from sampan.api.validation import pod_warnings
 from sampan.api.validation.workload import (
     SPEC,
     int_or_percent,
     is_zero,
     nonnegative,
+    not_decremented,
     not_over_hundred,
     selector_and_template,
     selector_unchanged,
+    status_counts,
 )
+
+COUNTS = (
+    "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas",
+    "collisionCount",
+)  # fmt: skip
 
 
 class Deployment(Kind):
@@ -76,6 +84,18 @@ class Deployment(Kind):
         out = self.validate(obj)
         selector_unchanged(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        status_counts(obj.get("status") or {}, out, *COUNTS, within=COUNTS[2:5])
+        not_decremented(obj, old, "collisionCount", out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        # an unchanged template was told of before
+        if old is not None and obj["spec"].get("template") == old["spec"].get("template"):
+            return []
+        return pod_warnings.template(obj["spec"].get("template"), SPEC / "template")
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

@@ -9,7 +9,16 @@ from sampan.api.core_v1.pod_spec import default_pod_template
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age, containers_cells, selector_text
-from sampan.api.validation.workload import nonnegative, selector_and_template, selector_unchanged
+from sampan.api.validation import pod_warnings
+from sampan.api.validation.workload import (
+    SPEC,
+    nonnegative,
+    selector_and_template,
+    selector_unchanged,
+    status_counts,
+)
+
+COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
 
 
 class ReplicaSet(Kind):
@@ -41,6 +50,16 @@ class ReplicaSet(Kind):
         out = self.validate(obj)
         selector_unchanged(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        status_counts(obj.get("status") or {}, out, *COUNTS, within=COUNTS[1:4])
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        if old is not None and obj["spec"].get("template") == old["spec"].get("template"):
+            return []
+        return pod_warnings.template(obj["spec"].get("template"), SPEC / "template")
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"status.replicas": str((obj.get("status") or {}).get("replicas", 0))}

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import zoneinfo
 
-from sampan.api.batch_v1.job import default_job_spec, validate_job_spec
+from sampan.api.batch_v1.job import default_job_spec, job_warnings
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age, containers_cells, selector_text
+from sampan.api.validation import pod_warnings
+from sampan.api.validation.jobs import job_spec
+from sampan.api.validation.workload import SPEC, nonnegative
 
-SPEC = Path("spec")
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 _WORDS = {
     3: ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
     4: ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
 }
+#: no dots alone, no sign in front
+_ZONE_PART = re.compile(r"(?![-])(?!\.\.?$)[A-Za-z.\-_0-9+]{1,14}")
 _NAMED = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 
 
@@ -49,26 +53,27 @@ class CronJob(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
+        _spec(obj["spec"], None, out)
         if len(obj["metadata"].get("name", "")) > 52:
             out.invalid(Path("metadata", "name"), obj["metadata"]["name"], "must be no more than 52 characters")
-        schedule = spec.get("schedule", "")
-        if not schedule:
-            out.required(SPEC / "schedule", "")
-        else:
-            wrong = schedule_problem(schedule)
-            if wrong:
-                out.invalid(SPEC / "schedule", schedule, wrong)
-        zone = spec.get("timeZone")
-        if zone is not None and not _zone_exists(zone):
-            out.invalid(SPEC / "timeZone", zone, f"unknown time zone {zone}")
-        policy = spec.get("concurrencyPolicy")
-        if policy not in ("Allow", "Forbid", "Replace"):
-            out.not_supported(SPEC / "concurrencyPolicy", policy or "", ("Allow", "Forbid", "Replace"))
-        for field in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-            if (spec.get(field) or 0) < 0:
-                out.invalid(SPEC / field, spec[field], "must be greater than or equal to 0")
-        out.extend(validate_job_spec(spec["jobTemplate"]["spec"], SPEC / "jobTemplate" / "spec"))
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        _spec(obj["spec"], old["spec"], out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        spec, path = obj["spec"]["jobTemplate"].get("spec") or {}, SPEC / "jobTemplate" / "spec"
+        out = job_warnings(spec, path) if old is None else []
+        before = ((old or {}).get("spec") or {}).get("jobTemplate") or {}
+        if old is None or spec.get("template") != (before.get("spec") or {}).get("template"):
+            out += pod_warnings.template(spec.get("template"), path / "template")
+        if _has_zone(obj["spec"].get("schedule", "")):
+            out.append(
+                "CRON_TZ or TZ used in spec.schedule is not officially supported, see "
+                "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+            )
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
@@ -90,14 +95,68 @@ class CronJob(Kind):
         ]
 
 
-def _zone_exists(zone: str) -> bool:
-    if not zone or zone.lower() == "local":
-        return False
+def _spec(spec: Obj, old: Obj | None, out: ErrorList) -> None:
+    schedule, zone = spec.get("schedule", ""), spec.get("timeZone")
+    if not schedule:
+        out.required(SPEC / "schedule", "")
+    else:
+        _schedule(schedule, zone, old is not None and _has_zone(old.get("schedule", "")), out)
+    if zone is not None and (old is None or old.get("timeZone") != zone):
+        out.each(SPEC / "timeZone", zone, zone_problems(zone))
+    nonnegative(spec, out, "startingDeadlineSeconds")
+    policy, allowed = spec.get("concurrencyPolicy", ""), ("Allow", "Forbid", "Replace")
+    if not policy:
+        out.required(SPEC / "concurrencyPolicy", "")
+    elif policy not in allowed:
+        out.not_supported(SPEC / "concurrencyPolicy", policy, allowed)
+    nonnegative(spec, out, "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    job, path = spec["jobTemplate"].get("spec") or {}, SPEC / "jobTemplate" / "spec"
+    job_spec(job, path, out)
+    if job.get("selector") is not None:
+        out.invalid(path / "selector", job["selector"], "`selector` will be auto-generated")
+    if job.get("manualSelector"):
+        out.not_supported(path / "manualSelector", True, ("nil", "false"))
+
+
+def _has_zone(schedule: str) -> bool:
+    return "TZ" in schedule
+
+
+def _schedule(schedule: str, zone: str | None, had_zone: bool, out: ErrorList) -> None:
+    here = SPEC / "schedule"
+    bare = schedule
+    if _has_zone(schedule):
+        given, _, bare = schedule.partition(" ")
+        name = given.partition("=")[2]
+        if not given.startswith(("TZ=", "CRON_TZ=")):
+            bare = schedule
+        elif name != "Local" and zone_problems(name):
+            out.invalid(here, schedule, f"provided bad location {name}: unknown time zone {name}")
+            bare = ""
+    wrong = schedule_problem(bare.strip()) if bare else ""
+    if wrong:
+        out.invalid(here, schedule, wrong)
+    if not _has_zone(schedule):
+        return
+    if zone is not None:
+        out.invalid(here, schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule")
+    elif not had_zone:
+        out.invalid(here, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+
+
+def zone_problems(zone: str) -> list[str]:
+    """Why `zone` is no time zone of the IANA's."""
+    if not zone:
+        return ["timeZone must be nil or non-empty string"]
+    if any(not _ZONE_PART.fullmatch(part) for part in zone.split("/")):
+        return [f"unknown time zone {zone}"]
+    if zone.lower() == "local":
+        return ["timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"]
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        return [f"unknown time zone {zone}"]
+    return []
 
 
 def schedule_problem(text: str) -> str:

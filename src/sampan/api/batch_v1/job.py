@@ -8,16 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.core_v1.pod_spec import default_pod_template
-from sampan.api.core_v1.pod_validation import validate_pod_template
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age, containers_cells, human_duration, selector_text
 from sampan.api.times import parse_time
-from sampan.api.validation.meta import IMMUTABLE, validate_label_selector
+from sampan.api.validation import pod_warnings
+from sampan.api.validation.jobs import FEW, MANY, NAME_LABEL, OLD_NAME, OLD_UID, UID, job, job_status, job_update
 from sampan.api.validation.workload import SPEC
-
-UID, NAME_LABEL = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
-OLD_UID, OLD_NAME = "controller-uid", "job-name"
 
 
 def default_job_spec(spec: Obj) -> None:
@@ -39,36 +36,15 @@ def default_job_spec(spec: Obj) -> None:
                 pattern["status"] = "True"
 
 
-def validate_job_spec(spec: Obj, path: Path) -> ErrorList:
-    """Errors of a JobSpec, its selector excepted."""
-    out = ErrorList()
-    for field in (
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "maxFailedIndexes",
-    ):
-        value = spec.get(field)
-        if value is not None and value < 0:
-            out.invalid(path / field, value, "must be greater than or equal to 0")
-    mode = spec.get("completionMode")
-    if mode not in ("NonIndexed", "Indexed"):
-        out.not_supported(path / "completionMode", mode or "", ("Indexed", "NonIndexed"))
-    if mode == "Indexed" and spec.get("completions") is None:
-        out.required(path / "completions", "when completion mode is Indexed")
-    template = spec.get("template") or {}
-    out.extend(validate_pod_template(template, path / "template"))
-    restart = (template.get("spec") or {}).get("restartPolicy")
-    here = path / "template" / "spec" / "restartPolicy"
-    if restart == "Always" or not restart:
-        out.required(here, 'valid values: "OnFailure", "Never"')
-    elif restart not in ("OnFailure", "Never"):
-        out.not_supported(here, restart, ("Never", "OnFailure"))
-    elif spec.get("podFailurePolicy") and restart != "Never":
-        out.invalid(here, restart, 'only "Never" is supported when podFailurePolicy is specified')
-    return out
+def job_warnings(spec: Obj, path: Path) -> list[str]:
+    """Of more indexes than can be kept track of."""
+    many = (spec.get("completions") or 0) > MANY and (spec.get("parallelism") or 0) > FEW
+    if spec.get("completionMode") != "Indexed" or not many:
+        return []
+    return [
+        f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
+        "Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+    ]
 
 
 class Job(Kind):
@@ -105,30 +81,25 @@ class Job(Kind):
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), UID: uid}
 
     def validate(self, obj: Obj) -> ErrorList:
-        spec = obj["spec"]
-        out = validate_job_spec(spec, SPEC)
-        if spec.get("selector") is None:
-            out.required(SPEC / "selector", "")
-        out.extend(validate_label_selector(spec.get("selector"), SPEC / "selector"))
-        labels = (spec["template"].get("metadata") or {}).get("labels") or {}
-        wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-        if any(labels.get(key) != value for key, value in wanted.items()):
-            detail = "`selector` does not match template `labels`"
-            out.invalid(SPEC / "template" / "metadata" / "labels", labels, detail)
+        out = ErrorList()
+        job(obj, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = self.validate(obj)
-        new, was = obj["spec"], old["spec"]
-        fixed = ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
-        if not was.get("suspend") or (old.get("status") or {}).get("startTime"):
-            fixed.append("template")
-        indexed = new.get("completionMode") == "Indexed" and new.get("completions") == new.get("parallelism")
-        if not indexed:
-            fixed.append("completions")
-        for field in fixed:
-            if new.get(field) != was.get(field):
-                out.invalid(SPEC / field, new.get(field), IMMUTABLE)
+        out = ErrorList()
+        job_update(obj, old, out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        job_status(obj, out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        spec = obj["spec"]
+        out = job_warnings(spec, SPEC) if old is None else []
+        if old is None or spec.get("template") != old["spec"].get("template"):
+            out += pod_warnings.template(spec.get("template"), SPEC / "template")
         return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:

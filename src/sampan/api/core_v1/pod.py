@@ -6,22 +6,15 @@ pkg/printers/internalversion/printers.go (printPod)
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from sampan.api.core_v1 import pod_spec
-from sampan.api.core_v1.pod_validation import _container, validate_pod_spec
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, human_duration
 from sampan.api.times import parse_time
-
-SPEC = Path("spec")
-CHANGED = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
+from sampan.api.validation import pod_update, pod_warnings
+from sampan.api.validation.pods import new_pod
 
 
 class Pod(Kind):
@@ -51,45 +44,22 @@ class Pod(Kind):
         """Status is the old one already."""
 
     def validate(self, obj: Obj) -> ErrorList:
-        out = validate_pod_spec(obj["spec"], SPEC)
-        if obj["spec"].get("ephemeralContainers"):
-            out.forbidden(SPEC / "ephemeralContainers", "cannot be set on create")
-        if obj["spec"].get("nodeName") and obj["spec"].get("schedulingGates"):
-            out.forbidden(SPEC / "nodeName", "cannot be set until all schedulingGates have been cleared")
+        out = ErrorList()
+        new_pod(obj, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = validate_pod_spec(obj["spec"], SPEC)
-        new_spec, old_spec = copy.deepcopy(obj["spec"]), old["spec"]
-        for kind in ("containers", "initContainers"):
-            before, after = old_spec.get(kind) or [], new_spec.get(kind) or []
-            if len(before) != len(after):
-                out.forbidden(SPEC / kind, "pod updates may not add or remove containers")
-                return out
-            for was, now in zip(before, after, strict=True):
-                if "image" in was:
-                    now["image"] = was["image"]
-        _check_deadline(new_spec, old_spec, out)
-        have = new_spec.get("tolerations") or []
-        if all(item in have for item in old_spec.get("tolerations") or ()):
-            _same(new_spec, old_spec, "tolerations")
-        if old_spec.get("terminationGracePeriodSeconds", 0) < 0 and new_spec.get("terminationGracePeriodSeconds") == 1:
-            _same(new_spec, old_spec, "terminationGracePeriodSeconds")
-        gates = [gate["name"] for gate in old_spec.get("schedulingGates") or ()]
-        added = [gate for gate in new_spec.get("schedulingGates") or () if gate["name"] not in gates]
-        for gate in added:
-            detail = f"only deletion is allowed, but found new scheduling gate '{gate['name']}'"
-            out.forbidden(SPEC / "schedulingGates", detail)
-        _same(new_spec, old_spec, "schedulingGates")
-        if gates:
-            # a gated pod's placement may still be narrowed
-            _same(new_spec, old_spec, "nodeSelector")
-            _same(new_spec, old_spec, "affinity")
-        _same(new_spec, old_spec, "ephemeralContainers")
-        if new_spec != old_spec:
-            differing = sorted(k for k in {*new_spec, *old_spec} if new_spec.get(k) != old_spec.get(k))
-            out.forbidden(SPEC, f"{CHANGED}\n{_diff(old_spec, new_spec, differing)}")
+        out = ErrorList()
+        pod_update.pod_update(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        pod_update.pod_status_update(obj, old, out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return pod_warnings.pod(obj)
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -126,36 +96,6 @@ class Pod(Kind):
             status.get("nominatedNodeName") or NONE,
             f"{passed}/{len(gates)}" if gates else NONE,
         ]
-
-
-def _same(new: Obj, old: Obj, name: str) -> None:
-    if name in old:
-        new[name] = old[name]
-    else:
-        new.pop(name, None)
-
-
-def _check_deadline(new: Obj, old: Obj, out: ErrorList) -> None:
-    was, now = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
-    if was == now:
-        return
-    if now is not None and was is not None and now > was:
-        detail = "must be less than or equal to previous value"
-        out.invalid(SPEC / "activeDeadlineSeconds", now, detail)
-    elif now is None:
-        out.invalid(SPEC / "activeDeadlineSeconds", None, "must not update from a positive integer to nil value")
-    _same(new, old, "activeDeadlineSeconds")
-
-
-def _diff(old: Obj, new: Obj, fields: list[str]) -> str:
-    """What changed, a line each. DEVIATION: upstream prints Go's own structs."""
-    import json
-
-    lines = []
-    for name in fields:
-        lines.append(f"- {name}: {json.dumps(old.get(name), sort_keys=True)}")
-        lines.append(f"+ {name}: {json.dumps(new.get(name), sort_keys=True)}")
-    return "\n".join(lines)
 
 
 def _sidecar(container: Obj) -> bool:
@@ -257,24 +197,12 @@ def _ended(terminated: Obj, init: bool = False) -> str:
 def with_ephemeral_containers(new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
     """The old pod with the new one's ephemeral containers, which may only grow."""
     out = ErrorList()
-    before, after = old["spec"].get("ephemeralContainers") or [], new["spec"].get("ephemeralContainers") or []
-    path = SPEC / "ephemeralContainers"
-    by_name = {item.get("name"): item for item in after}
-    for item in before:
-        found = by_name.get(item["name"])
-        if found is None:
-            out.forbidden(path, f"existing ephemeral containers {json_quote(item['name'])} may not be removed\n")
-        elif found != item:
-            out.forbidden(path, f"existing ephemeral containers {json_quote(item['name'])} may not be changed\n")
-    spec = {**old["spec"], "ephemeralContainers": after}
-    if not after:
+    spec = {**old["spec"], "ephemeralContainers": new["spec"].get("ephemeralContainers") or []}
+    if not spec["ephemeralContainers"]:
         spec.pop("ephemeralContainers")
-    out.extend(validate_pod_spec(spec, SPEC))
-    return _with_spec(new, old, spec), out
-
-
-def json_quote(text: str) -> str:
-    return '"' + text + '"'
+    made = _with_spec(new, old, spec)
+    pod_update.ephemeral_containers_update(made, old, out)
+    return made, out
 
 
 def resized(new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
@@ -284,20 +212,18 @@ def resized(new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
     for kind in ("containers", "initContainers"):
         before, after = old["spec"].get(kind) or [], new["spec"].get(kind) or []
         if [c.get("name") for c in before] != [c.get("name") for c in after]:
-            out.forbidden(SPEC, "only cpu and memory resources are mutable")
-            continue
-        if before:
+            # refused below
+            spec[kind] = after
+        elif before:
             spec[kind] = [_with_resources(was, now) for was, now in zip(before, after, strict=True)]
-    for index, container in enumerate(spec.get("containers") or ()):
-        volumes = {volume["name"] for volume in spec.get("volumes") or ()}
-        _container(container, volumes, SPEC / "containers" @ index, out, set())
-    if pod_spec.qos_class(spec) != pod_spec.qos_class(old["spec"]):
-        out.invalid(Path("spec"), pod_spec.qos_class(spec), "Pod QOS Class may not change as a result of resizing")
-    return _with_spec(new, old, spec), out
+    made = _with_spec(new, old, spec)
+    pod_update.resize(made, old, (pod_spec.qos_class(old["spec"]), pod_spec.qos_class(spec)), out)
+    return made, out
 
 
 def _with_resources(was: Obj, now: Obj) -> Obj:
     made = {**was, "resources": now.get("resources") or {}}
+    made.pop("resizePolicy", None)
     if now.get("resizePolicy"):
         made["resizePolicy"] = now["resizePolicy"]
     return made

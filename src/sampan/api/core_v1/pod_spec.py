@@ -1,6 +1,6 @@
 """Pod specs, wherever they stand: in pods, and in the templates of everything that makes pods. Defaults.
 
-Validation is in `pod_validation`.
+Validation is in `sampan.api.validation.pods`.
 
 Source: kubernetes/pkg/apis/core/v1/defaults.go
 """

@@ -6,10 +6,11 @@ Source: kubernetes/pkg/registry/core/podtemplate/strategy.go
 from __future__ import annotations
 
 from sampan.api.core_v1.pod_spec import default_pod_template
-from sampan.api.core_v1.pod_validation import validate_pod_template
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import NAME, Cell, Column, Kind, Obj
 from sampan.api.table import containers_cells, labels_text
+from sampan.api.validation import pod_warnings
+from sampan.api.validation.pods import pod_template
 
 
 class PodTemplate(Kind):
@@ -19,7 +20,12 @@ class PodTemplate(Kind):
         default_pod_template(obj.setdefault("template", {}))
 
     def validate(self, obj: Obj) -> ErrorList:
-        return validate_pod_template(obj["template"], Path("template"))
+        out = ErrorList()
+        pod_template(obj["template"], Path("template"), out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return pod_warnings.template(obj["template"], Path("template"))
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         template = obj["template"]
