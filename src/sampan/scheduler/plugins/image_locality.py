@@ -1,0 +1,40 @@
+"""ImageLocality: nodes that have the pod's images, large ones above all, save pulling them.
+
+Source: plugins/imagelocality/image_locality.go
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sampan.scheduler.framework import MAX_SCORE, Cycle, Plugin, Scores, Slots
+
+MIN, MAX_CONTAINER = 23 * 1024 * 1024, 1000 * 1024 * 1024
+
+
+class ImageLocality(Plugin):
+    name = "ImageLocality"
+    weight = 1
+
+    def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
+        kept = cycle.memo(self.name)
+        if kept is None:
+            kept = cycle.keep(self.name, (self._sums(cycle),))
+        sums = kept[0]
+        if sums is None:
+            return None
+        most = MAX_CONTAINER * cycle.shape.containers
+        out: Scores = MAX_SCORE * (np.clip(sums[slots], MIN, most) - MIN) // (most - MIN)
+        return out
+
+    @staticmethod
+    def _sums(cycle: Cycle) -> Scores | None:
+        """Bytes there already, each image weighed by how far it has spread."""
+        cluster = cycle.cluster
+        known = [cluster.images[name] for name in cycle.shape.images if name in cluster.images]
+        if not known:
+            return None
+        sums = np.zeros(len(cluster.valid), np.int64)
+        for size, there in known:
+            sums[list(there)] += int(size * (len(there) / len(cluster)))
+        return sums

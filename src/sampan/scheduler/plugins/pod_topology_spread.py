@@ -1,0 +1,126 @@
+"""PodTopologySpread: as many pods of a kind in each domain, give or take `maxSkew`.
+
+A pod that asks for nothing is still spread over hosts and zones with those its services and owner select, softly.
+
+Source: plugins/podtopologyspread/{common,filtering,scoring,plugin}.go
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sampan.scheduler.cluster import Mask
+from sampan.scheduler.framework import MAX_SCORE, Codes, Cycle, Plugin, Scores, Slots
+from sampan.scheduler.plugins.node_affinity import required
+from sampan.scheduler.plugins.taint_toleration import untolerated
+from sampan.scheduler.terms import EVERYTHING, HOSTNAME, Spread
+
+SKEWED = "node(s) didn't match pod topology spread constraints"
+NO_LABEL = "node(s) didn't match pod topology spread constraints (missing required label)"
+ZONE = "topology.kubernetes.io/zone"
+SYSTEM = (Spread(3, HOSTNAME, False, EVERYTHING), Spread(5, ZONE, False, EVERYTHING))
+
+
+class PodTopologySpread(Plugin):
+    name = "PodTopologySpread"
+    weight = 2
+
+    def __init__(self, defaults: tuple[Spread, ...] | None = None) -> None:
+        """`defaults`: of a profile with defaultingType List; None: the system's."""
+        self.system = defaults is None
+        self.defaults = SYSTEM if defaults is None else defaults
+
+    def constraints(self, cycle: Cycle, hard: bool) -> list[Spread]:
+        own = cycle.shape.spreads
+        if own:
+            return [item for item in own if item.hard is hard]
+        wanted = [item for item in self.defaults if item.hard is hard]
+        selector = cycle.default_selector
+        if not wanted or not selector:
+            return []
+        return [
+            Spread(c.max_skew, c.topology_key, hard, selector, c.min_domains, c.honor_affinity, c.honor_taints)
+            for c in wanted
+        ]
+
+    # -- filter --------------------------------------------------------------------------------------------------------
+
+    def filter(self, cycle: Cycle) -> Codes | None:
+        constraints = self.constraints(cycle, True)
+        if not constraints:
+            return None
+        cluster = cycle.cluster
+        out = np.zeros(len(cluster.valid), np.int32)
+        complete = cluster.valid.copy()
+        for item in constraints:
+            complete &= cluster.column(item.topology_key).ids >= 0
+        for item in reversed(constraints):
+            column = cluster.column(item.topology_key)
+            counted = complete & included(cycle, item)
+            counts = cluster.counters.selected(cycle.shape.namespace, item.selector)
+            ids = column.ids[counted]
+            by_value = np.bincount(ids, weights=counts[counted], minlength=len(column.texts) + 1)
+            domains = np.unique(ids)
+            least = 0.0 if len(domains) < item.min_domains else by_value[domains].min()
+            itself = int(item.selector.matches(cycle.shape.labels))
+            skewed = by_value + itself - least > item.max_skew
+            out = np.where(skewed[column.ids], 1, out)
+            out[column.ids < 0] = 2
+        return out.astype(np.int32)
+
+    def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
+        return (SKEWED if code == 1 else NO_LABEL,)
+
+    def unresolvable(self, cycle: Cycle, code: int) -> bool:
+        return code == 2
+
+    # -- score ---------------------------------------------------------------------------------------------------------
+
+    def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
+        constraints = self.constraints(cycle, False)
+        if not constraints:
+            return None
+        cluster = cycle.cluster
+        all_keys = bool(cycle.shape.spreads) or not self.system
+        kept, complete = np.ones(len(slots), bool), cluster.valid
+        if all_keys:
+            complete = cluster.valid.copy()
+            for item in constraints:
+                complete &= cluster.column(item.topology_key).ids >= 0
+            kept = complete[slots]
+        sums = np.zeros(len(slots), np.float64)
+        for item in constraints:
+            column = cluster.column(item.topology_key)
+            ids = column.ids[slots]
+            counts = cluster.counters.selected(cycle.shape.namespace, item.selector)
+            if item.topology_key == HOSTNAME:
+                size, number = int(kept.sum()), counts[slots].astype(np.float64)
+            else:
+                size = len(np.unique(ids[kept]))
+                counted = complete & included(cycle, item)
+                number = column.sums(column.ids[counted], counts[counted])[ids]
+            weight = math.log(size + 2)
+            sums += np.where(ids >= 0, number * weight + (item.max_skew - 1), 0.0)
+        raw = np.floor(sums + 0.5).astype(np.int64)
+        if not kept.any():
+            return np.zeros(len(slots), np.int64)
+        least, most = int(raw[kept].min()), int(raw[kept].max())
+        if most == 0:
+            return np.where(kept, MAX_SCORE, 0)
+        return np.where(kept, MAX_SCORE * (most + least - raw) // most, 0)
+
+
+def included(cycle: Cycle, item: Spread) -> Mask:
+    """Nodes that count for a constraint, by its inclusion policies."""
+    out = cycle.cluster.valid
+    if item.honor_affinity and cycle.shape.node_selector is not None:
+        out = out & required(cycle)
+    if item.honor_taints:
+        kept = cycle.memo("TaintToleration/included")
+        if kept is None:
+            refused = np.array([untolerated(cycle, taints) for taints in cycle.cluster.taint_sets], bool)
+            kept = cycle.keep("TaintToleration/included", ~refused[cycle.cluster.taint_set])
+        out = out & kept
+    return out

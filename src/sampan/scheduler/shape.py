@@ -1,0 +1,214 @@
+"""What the scheduler needs to know of a pod, read once.
+
+Pods of one controller are alike in all that placing them asks about; they share one `Shape`, and so everything that is
+worked out for a shape (which nodes tolerate it, which match its affinity) is worked out once for all of them.
+
+Source: k8s.io/kubernetes/pkg/scheduler/framework/types.go (PodInfo, calculateResource), component-helpers/resource
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import orjson
+
+from sampan.api import quantity
+from sampan.api.core_v1 import pod_resources
+from sampan.scheduler.terms import AffinityTerm, NodeSelector, PreferredNode, Spread, Toleration
+
+Obj = dict[str, Any]
+#: what a container without a request counts for when nodes are compared (not when they are filtered)
+DEFAULT_CPU, DEFAULT_MEMORY = 100, 200 * 1024 * 1024
+Port = tuple[str, str, int]
+
+
+@dataclass(slots=True, eq=False)
+class Shape:
+    """Requests in units (CPU in thousandths); `compared`: CPU and memory with defaults for what is not requested."""
+
+    namespace: str
+    labels: dict[str, str]
+    priority: int
+    preemption_policy: str
+    requests: dict[str, int]
+    compared: tuple[int, int]
+    ports: tuple[Port, ...]
+    images: tuple[str, ...]
+    containers: int
+    tolerations: tuple[Toleration, ...]
+    node_selector: NodeSelector | None
+    preferred_nodes: tuple[PreferredNode, ...]
+    affinity: tuple[AffinityTerm, ...]
+    anti_affinity: tuple[AffinityTerm, ...]
+    preferred_affinity: tuple[AffinityTerm, ...]
+    preferred_anti_affinity: tuple[AffinityTerm, ...]
+    spreads: tuple[Spread, ...]
+    #: by plugins, for what holds as long as the nodes stay as they are
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def best_effort(self) -> bool:
+        """Neither CPU nor memory is requested."""
+        return not self.requests.get("cpu") and not self.requests.get("memory")
+
+    @property
+    def terms(self) -> bool:
+        """Has it pod affinity of any kind?"""
+        return bool(self.affinity or self.anti_affinity or self.preferred_affinity or self.preferred_anti_affinity)
+
+
+@dataclass(slots=True, eq=False)
+class PodInfo:
+    """One pod. `node`: where it is (or is assumed to be); empty while it waits. `pod` is shared, never changed."""
+
+    pod: Obj
+    shape: Shape
+    key: str
+    uid: str
+    node: str
+    terminating: bool
+    nominated: str
+
+    @property
+    def namespace(self) -> str:
+        return self.shape.namespace
+
+    @property
+    def priority(self) -> int:
+        return self.shape.priority
+
+
+def pod_info(pod: Obj, node: str | None = None) -> PodInfo:
+    meta, status = pod["metadata"], pod.get("status") or {}
+    return PodInfo(
+        pod,
+        shape_of(pod),
+        f"{meta['namespace']}/{meta['name']}",
+        meta.get("uid", ""),
+        (pod["spec"].get("nodeName", "") if node is None else node),
+        bool(meta.get("deletionTimestamp")),
+        status.get("nominatedNodeName", ""),
+    )
+
+
+def shape_of(pod: Obj) -> Shape:
+    return _shape(_signature(pod))
+
+
+def _signature(pod: Obj) -> bytes:
+    """All that a shape is made from, as bytes; names of volumes, which differ from pod to pod, are not in it."""
+    meta, spec = pod["metadata"], pod["spec"]
+
+    def containers(which: str) -> list[Any]:
+        return [
+            [c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy"), c.get("name")]
+            for c in spec.get(which) or ()
+        ]
+
+    status = pod.get("status") or {}
+    resized = None
+    if any("allocatedResources" in item or item.get("resources") for item in status.get("containerStatuses") or ()):
+        resized = [
+            [[c.get("name"), c.get("resources"), c.get("allocatedResources")] for c in status["containerStatuses"]],
+            [c for c in status.get("conditions") or () if c.get("type") == "PodResizePending"],
+        ]
+    return orjson.dumps(
+        [
+            meta["namespace"], meta.get("labels"), spec.get("priority", 0), spec.get("preemptionPolicy", ""),
+            containers("containers"), containers("initContainers"), spec.get("overhead"), spec.get("resources"),
+            spec.get("hostNetwork", False), spec.get("tolerations"), spec.get("nodeSelector"), spec.get("affinity"),
+            spec.get("topologySpreadConstraints"), resized,
+        ]
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8192)
+def _shape(signature: bytes) -> Shape:
+    (
+        namespace, labels, priority, policy, mains, inits, overhead, resources, host_network, tolerations, selector,
+        affinity, spreads, resized,
+    ) = orjson.loads(signature)  # fmt: skip
+    labels = labels or {}
+    affinity = affinity or {}
+
+    def container(raw: list[Any]) -> Obj:
+        return {
+            "resources": raw[0] or {},
+            "ports": raw[1] or [],
+            "image": raw[2],
+            "restartPolicy": raw[3],
+            "name": raw[4],
+        }
+
+    spec: Obj = {"containers": [container(raw) for raw in mains], "initContainers": [container(raw) for raw in inits]}
+    if overhead:
+        spec["overhead"] = overhead
+    if resources:
+        spec["resources"] = resources
+    pod: Obj = {"metadata": {}, "spec": spec}
+    if resized:
+        statuses = [{"name": n, "resources": r, "allocatedResources": a} for n, r, a in resized[0]]
+        pod["status"] = {"containerStatuses": statuses, "conditions": resized[1]}
+    requests = pod_resources.requests(pod, with_status=resized is not None)
+    for each in (*spec["containers"], *spec["initContainers"]):
+        asked = {"cpu": "100m", "memory": str(DEFAULT_MEMORY), **(each["resources"].get("requests") or {})}
+        each["resources"] = {**each["resources"], "requests": asked}
+    compared = pod_resources.requests(pod, with_status=resized is not None)
+    pods, anti = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
+    nodes = affinity.get("nodeAffinity") or {}
+    required, preferred = (
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "preferredDuringSchedulingIgnoredDuringExecution",
+    )
+    return Shape(
+        namespace=namespace,
+        labels=labels,
+        priority=priority or 0,
+        preemption_policy=policy,
+        requests={name: units(name, amount) for name, amount in requests.items()},
+        compared=(units("cpu", compared.get("cpu", "0")), units("memory", compared.get("memory", "0"))),
+        ports=tuple(_ports(spec["containers"] + _sidecars(spec), bool(host_network))),
+        images=tuple(normalised(c["image"]) for c in spec["initContainers"] + spec["containers"] if c["image"]),
+        containers=len(spec["containers"]) + len(spec["initContainers"]),
+        tolerations=tuple(Toleration.of(raw) for raw in tolerations or ()),
+        node_selector=NodeSelector.of(selector, nodes.get(required)),
+        preferred_nodes=tuple(PreferredNode.of(raw) for raw in nodes.get(preferred) or ()),
+        affinity=tuple(AffinityTerm.of(raw, namespace, labels) for raw in pods.get(required) or ()),
+        anti_affinity=tuple(AffinityTerm.of(raw, namespace, labels) for raw in anti.get(required) or ()),
+        preferred_affinity=tuple(AffinityTerm.weighted(raw, namespace, labels) for raw in pods.get(preferred) or ()),
+        preferred_anti_affinity=tuple(
+            AffinityTerm.weighted(raw, namespace, labels) for raw in anti.get(preferred) or ()
+        ),
+        spreads=tuple(Spread.of(raw, labels) for raw in spreads or ()),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def units(name: str, amount: str) -> int:
+    """A quantity as the scheduler counts it: CPU in thousandths, all else whole, rounded up."""
+    value: Fraction = quantity.parse(amount)
+    return ceil(value * 1000) if name == "cpu" else ceil(value)
+
+
+def _sidecars(spec: Obj) -> list[Obj]:
+    return [container for container in spec["initContainers"] if container["restartPolicy"] == "Always"]
+
+
+def _ports(containers: list[Obj], host_network: bool) -> list[Port]:
+    """(address, protocol, port) on the node. Containers that have ended keep none, sidecars do."""
+    out = []
+    for container in containers:
+        for port in container["ports"]:
+            number = port.get("hostPort") or (port.get("containerPort") if host_network else 0)
+            if number:
+                out.append((port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(number)))
+    return out
+
+
+def normalised(image: str) -> str:
+    """With `:latest` where it names no tag."""
+    return image if image.rfind(":") > image.rfind("/") else image + ":latest"
