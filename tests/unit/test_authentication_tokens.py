@@ -255,6 +255,17 @@ async def test_rubbish(api: Local, token: str) -> None:
     await refused(api, token, "invalid bearer token")
 
 
+async def test_deep_and_large(api: Local, account: Any) -> None:
+    """Nothing that an attacker nests or piles up is more than a bad token."""
+    nested = "[" * 100_000
+    for text in (nested, nested[:900] + "]" * 900, '{"iss":' * 900 + "1" + "}" * 900, "1" * 10_000):
+        part = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+        await refused(api, f"{part}.{part}.{part}", "invalid bearer token")
+    deep = '{"alg":"ES256","x":' + "[" * 1000 + "]" * 1000 + "}"
+    header = base64.urlsafe_b64encode(deep.encode()).rstrip(b"=").decode()
+    await refused(api, ".".join([header, *forge(api, account).split(".")[1:]]), CRYPTO)
+
+
 async def test_audiences(api: Local, account: Any) -> None:
     _, made = await request_token(api, audiences=["vault", "other"])
     token = made["status"]["token"]
