@@ -88,7 +88,8 @@ def everyone(world: World) -> list[tuple[Obj, Obj]]:
 
 
 def spread_counts(world: World, pod: Obj, item: Obj, items: list[Obj]) -> dict[str, int]:
-    selector, out = label_selector_from(item.get("labelSelector")), {}
+    selector = label_selector_from(item.get("labelSelector"))
+    out: dict[str, int] = {}
     for name, node in world.nodes.items():
         if any(other["topologyKey"] not in labels_of(node) for other in items):
             continue
@@ -183,7 +184,7 @@ def inter_pod(world: World, pod: Obj, node: Obj) -> tuple[str, ...]:
 def scale(raw: dict[str, int], reverse: bool = False) -> dict[str, int]:
     most = max(raw.values(), default=0)
     if most == 0:
-        return {name: 100 if reverse else 0 for name in raw}
+        return dict.fromkeys(raw, 100 if reverse else 0)
     return {name: 100 - 100 * value // most if reverse else 100 * value // most for name, value in raw.items()}
 
 
