@@ -1,0 +1,62 @@
+"""All controllers in one process: built, started together, stopped together.
+
+    manager = Manager(context)
+    await manager.run()          # until cancelled
+
+A controller that ends with an error is started again after a while; the others go on.
+
+Source: kubernetes/cmd/kube-controller-manager/app/controllermanager.go (NewControllerDescriptors), names/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Iterator
+
+from sampan.controllers.context import Context, Runs
+
+log = logging.getLogger("sampan.controller")
+RESTART_SECONDS = 5.0
+
+#: upstream's name of a controller: module and class here
+CONTROLLERS: dict[str, tuple[str, str]] = {}
+
+
+def chosen(names: tuple[str, ...]) -> Iterator[str]:
+    """Which of all controllers `--controllers` leaves on. Raises ValueError for unknown names."""
+    known = set(CONTROLLERS)
+    for name in names:
+        if name != "*" and name.lstrip("-") not in known:
+            listed = ", ".join(sorted(known))
+            raise ValueError(f'"{name.lstrip("-")}" is not in the list of known controllers: {listed}')
+    for name in CONTROLLERS:
+        if name in names or ("*" in names and f"-{name}" not in names):
+            yield name
+
+
+class Manager:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.running: dict[str, Runs] = {}
+        for name in chosen(context.options.controllers):
+            module, class_ = CONTROLLERS[name]
+            self.running[name] = getattr(importlib.import_module(f"sampan.controllers.{module}"), class_)(context)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self.context.informers.start()
+        async with asyncio.TaskGroup() as group:
+            for name, controller in self.running.items():
+                group.create_task(self._keep(name, controller), name=name)
+
+    async def _keep(self, name: str, controller: Runs) -> None:
+        while True:
+            try:
+                await controller.run()
+            except Exception:
+                log.exception("%s ended; it is started again in %.0f s", name, RESTART_SECONDS)
+            else:
+                log.error("%s ended; it is started again in %.0f s", name, RESTART_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)
