@@ -7,9 +7,7 @@ Source: k8s.io/apiserver/pkg/admission/plugin/cel/{compile,composition}.go
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 from sampan.api import cel
@@ -22,8 +20,9 @@ def _object(name: str, required: bool = True, /, **fields: Type) -> Type:
     return types.ObjectType(name, {key: DeclField(key, type, key, required) for key, type in fields.items()})
 
 
-AUTHORIZER = types.ObjectType("kubernetes.authorization.Authorizer", {})
-RESOURCE_CHECK = types.ObjectType("kubernetes.authorization.ResourceCheck", {})
+_RESOURCE_CHECK = types.ObjectType("kubernetes.authorization.ResourceCheck", {})
+#: that of the request has a field which no other authorizer has
+AUTHORIZER = _object("kubernetes.authorization.Authorizer", requestResource=_RESOURCE_CHECK)
 _STRINGS = types.ListType(types.String)
 _GVK = _object("kubernetes.GroupVersionKind", group=types.String, version=types.String, kind=types.String)
 _GVR = _object("kubernetes.GroupVersionResource", group=types.String, version=types.String, resource=types.String)
@@ -64,22 +63,29 @@ def environment(*, params: bool = False, authorizer: bool = True) -> cel.Environ
         variables["params"] = types.Dyn
     if authorizer:
         variables["authorizer"] = AUTHORIZER
-        variables["authorizer.requestResource"] = RESOURCE_CHECK
     return cel.Environment(variables)
 
 
 def with_variables(base: cel.Environment, found: dict[str, Type]) -> cel.Environment:
     """With `variables`, whose fields are `found`."""
-    fields = {name: DeclField(name, dataclasses.replace(type, nullable=True), name) for name, type in found.items()}
+    fields = {name: DeclField(name, type, name, nulls=True) for name, type in found.items()}
     return base.extend({"variables": types.ObjectType("kubernetes.variables", fields)})
 
 
-def check(
-    within: cel.Environment, source: str, expect: Type | Sequence[Type] | None, path: Path, out: ErrorList
-) -> cel.Program | None:
+def compile(within: cel.Environment, source: str, *expect: Type) -> cel.Program:
+    """Raises cel.CompileError, also where the result is of none of the types in `expect` (nothing: of any)."""
+    program = within.compile(source)
+    if expect and program.type not in expect:
+        wanted = ["null_type" if type.kind == "null" else str(type) for type in expect]
+        listed = wanted[0] if len(wanted) == 1 else f"one of [{' '.join(wanted)}]"
+        raise cel.CompileError(f"must evaluate to {listed} but got {program.type}", wrong_type=True)
+    return program
+
+
+def check(within: cel.Environment, source: str, path: Path, out: ErrorList, *expect: Type) -> cel.Program | None:
     """The program, or None and what is wrong with it in `out`."""
     try:
-        return within.compile(source, expect)
+        return compile(within, source, *expect)
     except cel.CompileError as error:
         out.invalid(path, source, str(error))
         return None
@@ -87,4 +93,4 @@ def check(
 
 def check_condition(expression: str, path: Path, out: ErrorList, **given: Any) -> None:
     """An entry of `matchConditions`."""
-    check(environment(**given), expression, types.Bool, path, out)
+    check(environment(**given), expression, path, out, types.Bool)

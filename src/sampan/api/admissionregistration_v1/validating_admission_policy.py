@@ -27,31 +27,12 @@ REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 MAX_ANNOTATIONS, MAX_VALUE_EXPRESSION = 20, 5 * 1024
 ONE_OF = "validations or auditAnnotations must contain at least one item"
 IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-RESERVED = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
-)
+# fmt: off
+RESERVED = frozenset((
+    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
+    "loop", "package", "namespace", "return", "var", "void", "while",
+))
+# fmt: on
 
 
 class ValidatingAdmissionPolicy(Kind):
@@ -152,7 +133,7 @@ def _variable(
     if not expression.strip():
         out.required(path / "expression", "expression is not specified")
         return
-    program = check(within, expression, None, path / "expression", out)
+    program = check(within, expression, path / "expression", out)
     found[name] = cel.types.Dyn if program is None else program.type
 
 
@@ -164,11 +145,11 @@ def _validation(validation: Obj, plain: cel.Environment, silent: cel.Environment
     if not expression.strip():
         out.required(path / "expression", "expression is not specified")
     else:
-        check(plain, expression, cel.types.Bool, path / "expression", out)
+        check(plain, expression, path / "expression", out, cel.types.Bool)
     if said and not said.strip():
         out.invalid(path / "messageExpression", said, "must be non-empty if specified")
     elif said:
-        check(silent, said, cel.types.String, path / "messageExpression", out)
+        check(silent, said, path / "messageExpression", out, cel.types.String)
     message = validation.get("message", "")
     if message and not message.strip():
         out.invalid(path / "message", message, "message must be non-empty if specified")
@@ -199,8 +180,7 @@ def _annotations(policy: str, annotations: list[Obj], plain: cel.Environment, ou
         elif len(value.strip().encode()) > MAX_VALUE_EXPRESSION:
             out.required(here / "valueExpression", f"must not exceed {MAX_VALUE_EXPRESSION} bytes in length")
         else:
-            text = (cel.types.String, cel.types.Null)
-            check(plain, value.strip(), text, here / "valueExpression", out)
+            check(plain, value.strip(), here / "valueExpression", out, cel.types.String, cel.types.Null)
         if key in seen:
             out.duplicate(here / "key", key)
         seen.add(key)

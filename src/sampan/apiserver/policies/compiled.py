@@ -120,7 +120,7 @@ def _policy(raw: Obj) -> Policy:
     found: dict[str, Type] = {}
     variables: dict[str, Expression] = {}
     for item in spec.get("variables") or ():
-        made = variables[item["name"]] = compiled(with_variables(plain, found), item["expression"], None)
+        made = variables[item["name"]] = compiled(with_variables(plain, found), item["expression"])
         found[item["name"]] = cel.types.Dyn if made.program is None else made.program.type
     if variables:
         plain, silent = with_variables(plain, found), with_variables(silent, found)
@@ -134,7 +134,8 @@ def _policy(raw: Obj) -> Policy:
         variables,
         tuple(_validation(plain, silent, item) for item in spec.get("validations") or ()),
         tuple(
-            (item["key"], compiled(plain, item["valueExpression"], text)) for item in spec.get("auditAnnotations") or ()
+            (item["key"], compiled(plain, item["valueExpression"], *text))
+            for item in spec.get("auditAnnotations") or ()
         ),
         (),
     )

@@ -25,16 +25,16 @@ class Enforcer:
     def __init__(self) -> None:
         self._policies = Policies()
 
-    def validate(self, attributes: Attributes) -> None:
+    async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError."""
         denied: list[Denied] = []
         for policy in self._policies.current(attributes.api):
-            _ask(policy, attributes, denied)
+            await _ask(policy, attributes, denied)
         if denied:
             raise denied[0].error(attributes)
 
 
-def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> None:
+async def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> None:
     matched = policy.matcher.matches(attributes)
     if matched is None:
         return
@@ -61,7 +61,7 @@ def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> None:
             if values is None:
                 values = activation(attributes, matched, with_namespace=True)
             given = {**values, "params": param} if kind is not None else values
-            _act(policy, binding, evaluate(policy, given), attributes, denied, notes)
+            _act(policy, binding, await evaluate(policy, given), attributes, denied, notes)
     for key, texts in notes.items():
         attributes.annotate(f"{policy.name}/{key}", ", ".join(texts))
 

@@ -16,9 +16,10 @@ from sampan.api import cel
 from sampan.apiserver.policies.compiled import Policy, Validation
 from sampan.apiserver.policies.conditions import ConditionsFailed, hold
 from sampan.apiserver.policies.decisions import Failure
-from sampan.apiserver.policies.variables import Lazy, OutOfBudget
+from sampan.apiserver.policies.variables import Lazy, OutOfBudget, breathe
 
 MAX_MESSAGE = 5 * 1024
+BUDGET = cel.RUNTIME_BUDGET
 
 
 @dataclass(slots=True)
@@ -30,20 +31,22 @@ class Verdict:
     annotations: list[tuple[str, str]] = field(default_factory=list)
 
 
-def evaluate(policy: Policy, values: Mapping[str, Any]) -> Verdict:
+async def evaluate(policy: Policy, values: Mapping[str, Any]) -> Verdict:
     """`values`: all variables but `variables`."""
     verdict = Verdict()
     strict = not policy.ignores_failure
     try:
-        if policy.conditions and not hold(policy.conditions, values, policy.ignores_failure):
+        if policy.conditions and not await hold(policy.conditions, values, policy.ignores_failure):
             return verdict
-        budget = cel.Budget()
+        budget = cel.Budget(BUDGET)
         inside = _inside(policy, values, budget)
         for index, validation in enumerate(policy.validations):
+            before = budget.remaining
             failure = _validate(validation, index, inside, budget, strict)
             if failure is not None:
                 verdict.failures.append(failure)
-        _annotate(policy, values, verdict, strict)
+            await breathe(before - budget.remaining)
+        await _annotate(policy, values, verdict, strict)
     except (ConditionsFailed, OutOfBudget) as error:
         return Verdict([Failure(str(error))] if strict else [])
     return verdict
@@ -80,17 +83,19 @@ def _message(validation: Validation, values: Mapping[str, Any], budget: cel.Budg
     return validation.message or f"failed expression: {validation.expression.source.strip()}"
 
 
-def _annotate(policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool) -> None:
+async def _annotate(policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool) -> None:
     if not policy.annotations:
         return
-    budget = cel.Budget()
+    budget = cel.Budget(BUDGET)
     inside = _inside(policy, values, budget)
     for key, expression in policy.annotations:
+        before = budget.remaining
         try:
             value = expression.evaluate(inside, budget)
         except cel.EvaluationError as error:
             if strict:
                 verdict.broken.append(Failure(str(error)))
             continue
+        await breathe(before - budget.remaining)
         if isinstance(value, str) and value.strip():
             verdict.annotations.append((key, value.strip()))

@@ -10,6 +10,8 @@ from sampan.apiserver.webhooks.match import GROUP, is_exempt
 if TYPE_CHECKING:
     from sampan.apiserver.policies.enforce import Enforcer
 
+WITH_PARAMS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
 
 class ValidatingAdmissionPolicy(Plugin):
     subresources = None
@@ -17,14 +19,17 @@ class ValidatingAdmissionPolicy(Plugin):
     def __init__(self) -> None:
         self._enforcer: Enforcer | None = None
 
-    def concerns(self, attributes: Attributes) -> bool:
-        return super().concerns(attributes) and not is_exempt(attributes)
-
     async def validate(self, attributes: Attributes) -> None:
+        if is_exempt(attributes):
+            if attributes.kind[2] in WITH_PARAMS:
+                from sampan.apiserver.policies.authorizer import check_params
+
+                check_params(attributes)
+            return
         if self._enforcer is None:
             if not attributes.api.cached(GROUP, "validatingadmissionpolicybindings").records:
                 return
             from sampan.apiserver.policies.enforce import Enforcer
 
             self._enforcer = Enforcer()
-        self._enforcer.validate(attributes)
+        await self._enforcer.validate(attributes)

@@ -8,11 +8,13 @@ Source: k8s.io/apiserver/pkg/admission/plugin/cel/{activation,composition,condit
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sampan.api import cel, errors
+from sampan.api.admissionregistration_v1.expressions import compile
 from sampan.api.kind import Obj
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.webhooks.match import Matched, converted
@@ -24,6 +26,16 @@ _SHOWN = (
     "deletionTimestamp", "generation", "resourceVersion", "finalizers",
 )  # fmt: skip
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+
+
+#: what so much costs takes some ten milliseconds
+COSTLY = 20_000
+
+
+async def breathe(cost: int) -> None:
+    """Let others go on after an expression that took long."""
+    if cost > COSTLY:
+        await asyncio.sleep(0)
 
 
 class OutOfBudget(Exception):
@@ -53,9 +65,9 @@ class Expression:
             raise cel.EvaluationError(f"expression '{self.source}' resulted in error: {error}") from None
 
 
-def compiled(environment: cel.Environment, source: str, expect: Any) -> Expression:
+def compiled(environment: cel.Environment, source: str, *expect: cel.types.Type) -> Expression:
     try:
-        return Expression(source, environment.compile(source, expect))
+        return Expression(source, compile(environment, source, *expect))
     except cel.CompileError as error:
         return Expression(source, None, str(error))
 
@@ -96,14 +108,16 @@ class Lazy(Mapping[str, Any]):
 
 def activation(attributes: Attributes, matched: Matched, *, with_namespace: bool) -> dict[str, Any]:
     """All values but `params` and `variables`. Raises 404 when the namespace is not there."""
+    from sampan.apiserver.policies.authorizer import authorizer_of
+
     api = attributes.api
-    values: dict[str, Any] = {
+    return {
         "object": converted(api, attributes.obj, attributes.kind, matched.kind),
         "oldObject": converted(api, attributes.old, attributes.kind, matched.kind),
         "request": request_of(attributes, matched.resource, matched.kind),
         "namespaceObject": _namespace(attributes) if with_namespace else None,
+        "authorizer": authorizer_of(attributes),
     }
-    return values
 
 
 def _namespace(attributes: Attributes) -> Obj | None:

@@ -54,7 +54,7 @@ class Hook:
     review: str
     reinvocable: bool
 
-    def concerns(self, attributes: Attributes) -> Matched | None:
+    async def concerns(self, attributes: Attributes) -> Matched | None:
         """How it wants to see the write, or None. Raises 403 when a match condition cannot be evaluated."""
         found = self.matcher.matches(attributes)
         if found is None or not self.conditions:
@@ -64,7 +64,7 @@ class Hook:
 
         values = activation(attributes, found, with_namespace=False)
         try:
-            return found if conditions.hold(self.conditions, values, self.ignores_failure) else None
+            return found if await conditions.hold(self.conditions, values, self.ignores_failure) else None
         except conditions.ConditionsFailed as error:
             raise errors.forbidden(attributes.group, attributes.resource, attributes.name, str(error)) from None
 

@@ -52,7 +52,7 @@ async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
         rounds.changed()
     before = (attributes.obj or {}).get("metadata", {}).get("managedFields")
     for hook in hooks:
-        matched = hook.concerns(attributes)
+        matched = await hook.concerns(attributes)
         if matched is None or (attributes.round and hook.uid not in rounds.again):
             continue
         if await _ask(attributes, hook, matched):

@@ -17,7 +17,7 @@ from sampan.apiserver.webhooks.review import denied
 
 async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
     """Raises StatusError."""
-    concerned = [(hook, found) for hook in hooks if (found := hook.concerns(attributes)) is not None]
+    concerned = [(hook, found) for hook in hooks if (found := await hook.concerns(attributes)) is not None]
     if len(concerned) == 1:
         refused = [await _ask(attributes, *concerned[0])]
     else:
