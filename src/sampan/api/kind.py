@@ -101,6 +101,13 @@ class Kind:
     scale_paths: tuple[str, str, str] | None = None
     #: the wire version objects are stored as, where another version of the kind is served too (`autoscaling/v2`)
     storage_version: tuple[str, str] | None = None
+    #: made by a CustomResourceDefinition; `digest` changes with what was defined
+    custom: ClassVar[bool] = False
+    digest: str = ""
+    #: warns everyone who uses this version
+    deprecation: str = ""
+    #: its definition is being deleted: nothing new is created
+    terminating: bool = False
     #: clients may send strategic merge patches
     strategic_merge: ClassVar[bool] = True
     #: conversion asks somebody else: `fetch` and `store` are awaited
@@ -186,6 +193,10 @@ class Kind:
     def current(self, revision: int) -> bool:
         """Although this kind `converts`: an object stored at `revision` is what this version serves."""
         return False
+
+    def published(self) -> Obj:
+        """The OpenAPI schema, where the kind is custom."""
+        raise NotImplementedError
 
     async def fetch(self, records: Sequence[Any]) -> None:
         """Have `records` (of the watch cache) ready in this version, where the kind is `remote`."""

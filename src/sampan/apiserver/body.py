@@ -9,7 +9,7 @@ from typing import Any
 
 from sampan.api import errors
 from sampan.api.kind import Kind, Obj
-from sampan.api.schema.bodies import read_body
+from sampan.api.schema.bodies import JSON, PROTOBUF, YAML, read_body
 from sampan.api.schema.decode import apply_declared_defaults, decode
 from sampan.api.schema.nodes import Struct
 from sampan.apiserver.call import Call
@@ -29,6 +29,8 @@ def read_object(call: Call, validation: str, kind: Kind | None = None) -> Obj:
 def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str = "Warn") -> Obj:
     """As `read_object`, for types that are no resource (Scale, Binding, DeleteOptions)."""
     content_type = call.request.headers.get("content-type", "")
+    if call.kind.custom and content_type.startswith(PROTOBUF):
+        raise errors.unsupported_media_type((JSON, YAML))
     raw, found, duplicates = read_body(
         call.request.body,
         content_type,

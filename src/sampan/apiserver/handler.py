@@ -101,7 +101,7 @@ class Handler:
         query = parse_query(request.query)
         if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
             info.verb = "watch"
-        asked = of_request(info)
+        asked = of_request(info, query)
         decision = self.api.authorizer.authorize(user, asked)
         if decision.allowed is not True:
             raise refusal(user, asked, decision.reason)
@@ -166,8 +166,14 @@ class Handler:
         if info.namespace and not kind.names.namespaced and info.resource != "namespaces":
             raise errors.no_such_path()
         call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind), info.warnings)
+        if kind.deprecation:
+            call.warnings.append(kind.deprecation)
         if info.subresource:
             return self._subresource(call)
+        if kind.terminating and info.verb == "create":
+            why = "create not allowed while custom resource definition is terminating"
+            details = {"group": info.group, "kind": info.resource}
+            raise errors.StatusError(405, "MethodNotAllowed", why, details)
         if info.verb not in kind.names.verbs or (info.verb == "create" and info.name):
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if kind.names.namespaced and not info.namespace and info.verb not in ("list", "watch", "deletecollection"):

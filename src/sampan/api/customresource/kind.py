@@ -9,9 +9,12 @@ Source: apiextensions-apiserver/pkg/registry/customresource/{strategy,status_str
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import orjson
 
 from sampan.api import names as name_rules
 from sampan.api.customresource import jsonpath
@@ -53,6 +56,7 @@ class Version:
     #: `spec.color`-like paths, with the JSON type of each
     selectable: tuple[str, ...]
     warning: str
+    digest: str
     #: the entry of `spec.versions`
     load: Callable[[], Obj]
 
@@ -60,6 +64,7 @@ class Version:
 class CustomKind(Kind):
     """`stale_before`: objects stored up to that revision may lack defaults of this schema, or have too much."""
 
+    custom = True
     unconditional_update = False
     strategic_merge = False
     whole_items = True
@@ -72,8 +77,8 @@ class CustomKind(Kind):
         self.columns = version.columns.headers
         self.has_status = version.has_status
         self.scale_paths = version.scale
-        #: its definition is being deleted: nothing new is created
-        self.terminating = False
+        self.deprecation = version.warning
+        self.digest = version.digest
 
     # -- made when needed ----------------------------------------------------------------------------------------------
 
@@ -85,6 +90,9 @@ class CustomKind(Kind):
     def _openapi(self) -> Obj:
         declared = (self.version.load().get("schema") or {}).get("openAPIV3Schema")
         return declared or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+    def published(self) -> Obj:
+        return self._openapi()
 
     @functools.cached_property
     def _checks(self) -> Checks:
@@ -292,6 +300,7 @@ def versions_of(crd: Obj, load: Callable[[str], Obj]) -> list[Version]:
                 else None,
                 tuple(item["jsonPath"].removeprefix(".") for item in entry.get("selectableFields") or ()),
                 _deprecation(entry, group, accepted["kind"]),
+                hashlib.sha256(orjson.dumps([entry, accepted])).hexdigest()[:16],
                 functools.partial(load, entry["name"]),
             )
         )

@@ -97,13 +97,14 @@ class CustomResources:
     def _kinds(self, name: str, crd: Obj, revision: int) -> list[CustomKind]:
         # what another API server writes may follow an older schema: then nothing is taken as it is
         stale_before = revision if self.api.local else float("inf")
-        kinds = [CustomKind(version, stale_before) for version in versions_of(crd, self._loader(name))]
-        conversion = crd["spec"].get("conversion") or {}
-        if conversion.get("strategy") == "Webhook":
-            from sampan.apiserver.customresources.conversion import attach
+        versions = versions_of(crd, self._loader(name))
+        if (crd["spec"].get("conversion") or {}).get("strategy") != "Webhook" or len(versions) == 1:
+            return [CustomKind(version, stale_before) for version in versions]
+        from sampan.apiserver.customresources.conversion import ConvertedKind, give_converter
 
-            attach(self.api, crd, kinds)
-        return kinds
+        kinds = [ConvertedKind(version, stale_before) for version in versions]
+        give_converter(self.api, crd, kinds)
+        return [*kinds]
 
     def _loader(self, name: str) -> Callable[[str], Obj]:
         """Reads a version's entry out of the cached bytes, so that no schema is in memory a second time."""

@@ -58,6 +58,13 @@ def document(doc: Json) -> bytes:
     return _text(1, doc["swagger"]) + _bytes(2, info) + _bytes(8, paths) + _bytes(9, types)
 
 
+def more(paths: Json, definitions: Json) -> bytes:
+    """Further paths and definitions: appended to a document they are merged into it, as protobuf has it."""
+    listed = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item))) for path, item in paths.items())
+    types = b"".join(_bytes(1, _text(1, name) + _bytes(2, _schema(item))) for name, item in definitions.items())
+    return _bytes(8, listed) + _bytes(9, types)
+
+
 def _schema(schema: Json) -> bytes:
     out = (
         _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
@@ -67,7 +74,8 @@ def _schema(schema: Json) -> bytes:
     out += _texts(19, schema.get("required", ()))
     out += b"".join(_bytes(20, _any(value)) for value in schema.get("enum", ()))
     if "additionalProperties" in schema:
-        out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))
+        more = schema["additionalProperties"]
+        out += _bytes(21, _bytes(1, _schema(more)) if isinstance(more, dict) else _flag(2, more))
     if "type" in schema:
         out += _bytes(22, _text(1, schema["type"]))
     if "items" in schema:

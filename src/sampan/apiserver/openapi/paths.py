@@ -24,6 +24,8 @@ PATCH_TYPES = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+#: custom resources have no Go types that say how lists merge
+CUSTOM_PATCH_TYPES = tuple(item for item in PATCH_TYPES if "strategic" not in item)
 _ACTIONS = {"get": "get", "list": "list", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 
 

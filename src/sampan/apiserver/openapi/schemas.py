@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sampan.api.registry import Registry, package_of
+from sampan.api.kind import Names
+from sampan.api.registry import Registry, default_names, package_of
 from sampan.api.schema import facts
 from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, Struct
 
@@ -47,7 +48,9 @@ _FREE = {"JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaP
 
 
 def definition_name(struct: Struct) -> str:
-    """`io.k8s.api.apps.v1.Deployment`."""
+    """`io.k8s.api.apps.v1.Deployment`; of a custom resource `com.example.stable.v1.CronTab`."""
+    if struct.reader is not None and struct.gvk is not None:
+        return custom_name(struct.gvk)
     package = struct.package
     if package == "meta":
         return ("io.k8s.apimachinery.pkg.version.Info") if struct.name == "Info" else f"{_META}.{struct.name}"
@@ -92,7 +95,7 @@ class Schemas:
 
     def gvks(self, struct: Struct) -> list[Json]:
         if struct.package == "meta" and struct.name in ("DeleteOptions", "WatchEvent"):
-            pairs = [(g, v) for g, versions in self.registry.groups() for v in versions]
+            pairs = {(names.group, names.version) for names in default_names()}
             return [{"group": g, "kind": struct.name, "version": v} for g, v in sorted(pairs)]
         if struct.gvk is None:
             return []
@@ -166,6 +169,47 @@ def _zero_default(node: Node, field: Field) -> Any:
     return None
 
 
+def custom_name(gvk: tuple[str, str, str]) -> str:
+    group, version, kind = gvk
+    return f"{'.'.join(reversed(group.split('.')))}.{version}.{kind}"
+
+
+def custom_schemas(registry: Registry, group: str, version: str, prefix: str, *, v2: bool) -> Json:
+    """The kinds that definitions make in a group-version, and their lists."""
+    out: Json = {}
+    for names in registry.names(group, version):
+        kind = registry.get(group, version, names.resource)
+        if kind is None or not kind.custom:
+            continue
+        from sampan.api.customresource import openapi
+
+        name = custom_name((group, version, names.kind))
+        out[name] = openapi.root_schema(kind.published(), (group, version, names.kind), f"{prefix}{_META}.ObjectMeta", v2=v2)
+        lists = openapi.list_schema(
+            (group, version, names.kind), kind.list_kind, prefix + name, f"{prefix}{_META}.ListMeta", v2=v2
+        )
+        out[custom_name((group, version, kind.list_kind))] = lists
+    return out
+
+
+def name_of(registry: Registry, gvk: tuple[str, str, str]) -> str | None:
+    """The name of whatever stands in a body; None where there is no schema."""
+    group, version, kind = gvk
+    if kind == "Patch":
+        return definition_name(facts.struct("meta", "Patch"))
+    for single in (kind, kind.removesuffix("List")):
+        found = registry.by_kind(group, version, single)
+        if found is not None and found.custom:
+            return custom_name((group, version, kind if single == kind else found.list_kind))
+    struct = registry.struct(group, version, kind)
+    return definition_name(struct) if struct is not None else None
+
+
+def is_custom(registry: Registry, names: Names) -> bool:
+    kind = registry.get(names.group, names.version, names.resource)
+    return kind is not None and kind.custom
+
+
 def reachable(roots: list[Struct]) -> tuple[dict[str, Struct], set[str]]:
     """All types below `roots` by definition name, and the special ones they use."""
     found: dict[str, Struct] = {}
@@ -195,12 +239,15 @@ def types_of(registry: Registry, group: str, version: str) -> list[Struct]:
     for names in registry.names(group, version):
         kind = registry.get(group, version, names.resource)
         assert kind is not None
-        out.append(kind.schema)
-        if "list" in names.verbs and f"{names.kind}List" in facts.package(package):
-            out.append(facts.struct(package, f"{names.kind}List"))
+        if kind.custom:
+            out.extend(facts.struct("meta", name) for name in ("ObjectMeta", "ListMeta"))
+        else:
+            out.append(kind.schema)
+            if "list" in names.verbs and f"{names.kind}List" in facts.package(package):
+                out.append(facts.struct(package, f"{names.kind}List"))
         for sub in names.subresources:
             struct = registry.struct(sub.group, sub.version, sub.kind)
-            if struct is not None:
+            if struct is not None and struct.reader is None:
                 out.append(struct)
     out.extend(facts.struct("meta", name) for name in ("DeleteOptions", "Status", "WatchEvent", "Patch"))
     out.extend(facts.struct("meta", name) for name in ("APIResourceList", "APIGroup"))

@@ -28,10 +28,13 @@ class OpenApi:
         self.registry = registry
         self._generation = -1
         self._cache: dict[str, tuple[bytes, str]] = {}
+        self._built_in_json: bytes | None = None
+        self._built_in_protobuf: bytes | None = None
 
     def serve(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Document | None:
         if self._generation != self.registry.generation:
-            self._generation, self._cache = self.registry.generation, {}
+            self._generation = self.registry.generation
+            self._cache = {key: found for key, found in self._cache.items() if self._still(key, found)}
         accept = headers.get("accept", "")
         if path == "/openapi/v2":
             return self._v2(accept, headers)
@@ -40,6 +43,13 @@ class OpenApi:
         if path.startswith("/openapi/v3/"):
             return self._v3(path.removeprefix("/openapi/v3/"), query, headers)
         return None
+
+    def _still(self, key: str, found: tuple[bytes, str]) -> bool:
+        """A v3 document lives until its group-version changes."""
+        return key.startswith(("api/", "apis/")) and self._paths().get(key) is not None and found[1] == self._etag(key)
+
+    def _etag(self, path: str) -> str:
+        return self._hash(*self._paths()[path])
 
     # -- v3 ------------------------------------------------------------------------------------------------------------
 
@@ -57,7 +67,7 @@ class OpenApi:
                 return None
             from sampan.apiserver.openapi import v3
 
-            self._cache[path] = _hashed(v3.document(self.registry, *gv))
+            self._cache[path] = (v3.document(self.registry, *gv), self._hash(*gv))
         return self._cache[path]
 
     def _index(self) -> bytes:
@@ -72,7 +82,8 @@ class OpenApi:
 
     def _hash(self, group: str, version: str) -> str:
         names = self.registry.names(group, version)
-        seed = f"{group}/{version} {self.registry.generation} {names!r}"
+        defined = [kind.digest for item in names if (kind := self.registry.get(group, version, item.resource))]
+        seed = f"{group}/{version} {names!r} {defined!r}"
         return hashlib.sha512(seed.encode()).hexdigest().upper()
 
     def _v3(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Document | None:
@@ -103,10 +114,7 @@ class OpenApi:
         protobuf = "proto-openapi.spec.v2" in accept and not accept.strip().startswith(JSON)
         key = "v2pb" if protobuf else "v2"
         if key not in self._cache:
-            from sampan.apiserver.openapi import gnostic, v2
-
-            document = v2.document(self.registry)
-            self._cache[key] = _hashed(gnostic.document(document) if protobuf else orjson.dumps(document))
+            self._cache[key] = _hashed(self._v2_protobuf() if protobuf else self._v2_json())
         body, etag = self._cache[key]
         out = [
             ("Content-Type", PROTOBUF if protobuf else JSON),
@@ -117,6 +125,27 @@ class OpenApi:
         if headers.get("if-none-match", "").strip('"') == etag:
             return 304, out, b""
         return 200, out, body
+
+
+    def _v2_protobuf(self) -> bytes:
+        from sampan.apiserver.openapi import gnostic, v2
+
+        if self._built_in_protobuf is None:
+            self._built_in_protobuf = gnostic.document(v2.document(self.registry))
+        return self._built_in_protobuf + gnostic.more(*v2.custom(self.registry))
+
+    def _v2_json(self) -> bytes:
+        from sampan.apiserver.openapi import v2
+
+        if self._built_in_json is None:
+            self._built_in_json = orjson.dumps(v2.document(self.registry))
+        paths, definitions = (orjson.dumps(part)[1:-1] for part in v2.custom(self.registry))
+        if not definitions:
+            return self._built_in_json
+        # the document ends with its definitions; paths stand before them
+        head, found, tail = self._built_in_json.rpartition(b'},"definitions":{')
+        assert found
+        return b"".join((head, b",", paths, found, definitions, b",", tail))
 
 
 def _hashed(body: bytes) -> tuple[bytes, str]:

@@ -10,8 +10,16 @@ from typing import Any
 import orjson
 
 from sampan.api.registry import Registry
-from sampan.apiserver.openapi.paths import BOOLEANS, INTEGERS, PATCH_TYPES, Operation, of_resource
-from sampan.apiserver.openapi.schemas import SPECIAL, Schemas, definition_name, reachable, types_of
+from sampan.apiserver.openapi.paths import BOOLEANS, CUSTOM_PATCH_TYPES, INTEGERS, PATCH_TYPES, Operation, of_resource
+from sampan.apiserver.openapi.schemas import (
+    SPECIAL,
+    Schemas,
+    custom_schemas,
+    is_custom,
+    name_of,
+    reachable,
+    types_of,
+)
 
 Json = dict[str, Any]
 PREFIX = "#/components/schemas/"
@@ -24,11 +32,13 @@ def document(registry: Registry, group: str, version: str) -> bytes:
     found, special = reachable(types_of(registry, group, version))
     components = {name: schemas.render(struct) for name, struct in sorted(found.items())}
     components |= {name: dict(SPECIAL[name]) for name in sorted(special)}
+    components |= custom_schemas(registry, group, version, PREFIX, v2=False)
     paths: Json = {}
     for names in registry.names(group, version):
         for operation in of_resource(names):
             item = paths.setdefault(operation.path, {})
-            item[operation.method] = _operation(registry, operation, group, version)
+            patches = CUSTOM_PATCH_TYPES if is_custom(registry, names) else PATCH_TYPES
+            item[operation.method] = _operation(registry, operation, group, version, patches)
             item.setdefault("parameters", [_path_parameter(name) for name in operation.parameters])
     return orjson.dumps(
         {
@@ -40,7 +50,9 @@ def document(registry: Registry, group: str, version: str) -> bytes:
     )
 
 
-def _operation(registry: Registry, operation: Operation, group: str, version: str) -> Json:
+def _operation(
+    registry: Registry, operation: Operation, group: str, version: str, patches: tuple[str, ...]
+) -> Json:
     reply = _ref(registry, operation.reply)
     codes = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
     content = {media: {"schema": reply} for media in MEDIA} if reply else {}
@@ -55,7 +67,7 @@ def _operation(registry: Registry, operation: Operation, group: str, version: st
     }
     if operation.body is not None:
         body = _ref(registry, operation.body)
-        types = PATCH_TYPES if operation.method == "patch" else MEDIA if operation.method == "delete" else ("*/*",)
+        types = patches if operation.method == "patch" else MEDIA if operation.method == "delete" else ("*/*",)
         out["requestBody"] = {"content": {media: {"schema": body} for media in types}}
         if operation.method != "delete":
             out["requestBody"]["required"] = True
@@ -63,13 +75,8 @@ def _operation(registry: Registry, operation: Operation, group: str, version: st
 
 
 def _ref(registry: Registry, gvk: tuple[str, str, str]) -> Json:
-    from sampan.api.schema import facts
-
-    group, version, kind = gvk
-    if kind == "Patch":
-        return {"$ref": PREFIX + definition_name(facts.struct("meta", "Patch"))}
-    struct = registry.struct(group, version, kind)
-    return {"$ref": PREFIX + definition_name(struct)} if struct is not None else {"type": "object"}
+    name = name_of(registry, gvk)
+    return {"$ref": PREFIX + name} if name is not None else {"type": "object"}
 
 
 def _schema(name: str) -> Json:

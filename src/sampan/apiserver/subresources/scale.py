@@ -5,6 +5,8 @@ Source: kubernetes/pkg/registry/apps/deployment/storage/storage.go (ScaleREST)
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.views import TableView
-from sampan.apiserver.write import Produced, View, change
+from sampan.apiserver.write import Produced, View, change, served
 
 GVK = ("autoscaling", "v1", "Scale")
 NAMES = Names("autoscaling", "v1", "scales", "scale", "Scale", True, ("get", "patch", "update"))
@@ -43,12 +45,13 @@ async def serve(call: Call) -> Response:
     struct = call.api.registry.struct("autoscaling", "v1", "Scale")
     assert struct is not None
     kind = ScaleKind(NAMES, struct)
+    show, take = _forms(call)
     if call.info.verb == "get":
         await call.api.fresh()
         record = call.resource.cache.get(call.key)
         if record is None:
             raise errors.not_found(call.group, call.kind.names.resource, call.info.name)
-        return shown(call, kind, scale_of(record.obj()))
+        return shown(call, kind, show(await served(call.kind, record)))
     apply = call.info.verb == "patch" and patch_type(call) == APPLY
     options = write_options(call.query, "PatchOptions" if call.info.verb == "patch" else "UpdateOptions", apply=apply)
     sent = None
@@ -59,27 +62,41 @@ async def serve(call: Call) -> Response:
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None
-        scale = sent if patch is None else patch(scale_of(old)).obj
+        scale = sent if patch is None else patch(show(old)).obj
         assert scale is not None
         new = {**old, "metadata": dict(old["metadata"])}
         new["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
         uid = scale["metadata"].get("uid")
         if uid:
             new["metadata"]["uid"] = uid
-        return Produced(scaled(new, scale))
+        return Produced(take(new, scale))
 
-    result = await change(call, call.key, produce, options, subresource="scale", view=View(GVK, scale_of, scaled))
-    return shown(call, kind, scale_of(result.record.obj()))
+    result = await change(call, call.key, produce, options, subresource="scale", view=View(GVK, show, take))
+    return shown(call, kind, show(await served(call.kind, result.record)))
 
 
-def scaled(obj: Obj, scale: Obj) -> Obj:
-    """The object with the replicas of its Scale. Raises 422."""
-    replicas = scale.get("spec", {}).get("replicas", 0)
+def _forms(call: Call) -> tuple[Callable[[Obj], Obj], Callable[[Obj, Obj], Obj]]:
+    """How this kind shows a Scale, and how it takes the replicas from one."""
+    if not call.kind.custom:
+        return scale_of, scaled
+    from sampan.apiserver.customresources import scale
+
+    return functools.partial(scale.scale_of, call.kind), functools.partial(scale.scaled, call.kind)
+
+
+def replicas_of(scale: Obj) -> int:
+    """Raises 422."""
+    replicas: int = scale.get("spec", {}).get("replicas", 0)
     if replicas < 0:
         problems = ErrorList()
         problems.invalid(Path("spec", "replicas"), replicas, "must be greater than or equal to 0")
         raise errors.invalid("autoscaling", "Scale", scale["metadata"].get("name", ""), problems)
-    return {**obj, "spec": {**obj["spec"], "replicas": replicas}}
+    return replicas
+
+
+def scaled(obj: Obj, scale: Obj) -> Obj:
+    """The object with the replicas of its Scale. Raises 422."""
+    return {**obj, "spec": {**obj["spec"], "replicas": replicas_of(scale)}}
 
 
 def scale_of(obj: Obj) -> Obj:
