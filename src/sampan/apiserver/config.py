@@ -43,6 +43,7 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     advertise_address: str = "127.0.0.1"
     event_ttl: int = 3600
+    authorization_modes: tuple[str, ...] = ("Node", "RBAC")
     # -- who asks
     anonymous_auth: bool = True
     token_auth_file: Path | None = None

@@ -23,12 +23,14 @@ from sampan.apiserver.admission.order import default_chain
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication import identity
 from sampan.apiserver.authentication.token_secrets import TokenSecrets
-from sampan.apiserver.authorization.chain import Authorization, Masters, PublicPaths
+from sampan.apiserver.authorization.aggregation import Aggregation
+from sampan.apiserver.authorization.chain import Authorization
 from sampan.apiserver.bootstrap import Bootstrap
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.handler import Handler
 from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.http.server import Server
+from sampan.apiserver.policies.status import PolicyStatus
 from sampan.apiserver.routing import RequestInfo
 from sampan.store.open import create as create_store
 
@@ -64,12 +66,14 @@ class ApiServer:
             node_ports=config.node_port_range,
             event_ttl=config.event_ttl,
             admission=default_chain(),
-            authorizer=Authorization([Masters(), PublicPaths()]),
+            authorization=lambda api: Authorization(api, config.authorization_modes),
         )
         self.api.identity = identity.build(self.api, config)
         self.handler = Handler(self.api, self.static, self.api.identity.authentication)
+        self.aggregation = Aggregation(self.api, self.handler)
         self.server: Server | None = None
         self.token_secrets: TokenSecrets | None = None
+        self.policy_status = PolicyStatus(self.api)
         self.stopping = False
         self._documents: dict[str, Any] = {}
 
@@ -88,8 +92,10 @@ class ApiServer:
         await self.server.start()
         ca = config.client_ca_file.read_text() if config.client_ca_file else ""
         await Bootstrap(self.api, ca=ca, address=config.advertise_address, port=self.port).run()
+        self.aggregation.start()
         self.token_secrets = TokenSecrets(self.api, self.handler, ca)
         self.token_secrets.start()
+        self.policy_status.start()
         self.api.ready = True
         gc.collect()
         gc.freeze()
@@ -102,6 +108,8 @@ class ApiServer:
             await self.token_secrets.stop()
         if self.api.identity is not None:
             await self.api.identity.close()
+        await self.aggregation.stop()
+        await self.policy_status.close()
         await self.api.close()
         if self.server is not None:
             await self.server.shutdown(grace)

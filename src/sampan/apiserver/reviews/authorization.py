@@ -1,6 +1,7 @@
 """May they: the `SubjectAccessReview` family and `SelfSubjectRulesReview`.
 
-Source: kubernetes/pkg/registry/authorization/*/rest.go
+Source: kubernetes/pkg/registry/authorization/{subjectaccessreview,...}/rest.go, pkg/registry/authorization/util/
+helpers.go, pkg/apis/authorization/validation/validation.go
 """
 
 from __future__ import annotations
@@ -10,76 +11,129 @@ from typing import Any
 from sampan.api import errors
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, User
+from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization.attributes import Attributes
+from sampan.apiserver.authorization.rules import go_errors
 from sampan.apiserver.call import Call
+from sampan.apiserver.reviews import selectors
 
-
-def _access(call: Call, user: User, spec: Obj) -> Obj:
-    decision = call.api.authorizer.authorize(user, _attributes(spec))
-    out: dict[str, Any] = {"allowed": decision.allowed is True}
-    if decision.reason:
-        out["reason"] = decision.reason
-    return out
-
-
-def _attributes(spec: Obj) -> Attributes:
-    asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if asked is not None:
-        names = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
-        return Attributes(*(asked.get(name, "") for name in names))
-    return Attributes((path or {}).get("verb", ""), path=(path or {}).get("path", ""))
-
-
-def _check(call: Call, review: Obj, *, subject: bool) -> Obj:
-    spec: Obj = review.get("spec", {})
-    problems = ErrorList()
-    both = spec.get("resourceAttributes") is not None, spec.get("nonResourceAttributes") is not None
-    path = Path("spec")
-    if all(both):
-        problems.invalid(
-            path / "nonResourceAttributes",
-            spec["nonResourceAttributes"],
-            "cannot be specified in combination with resourceAttributes",
-        )
-    if not any(both):
-        problems.invalid(
-            path / "resourceAttributes",
-            None,
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )
-    if subject and not spec.get("user") and not spec.get("groups"):
-        problems.invalid(path / "user", "", "at least one of user or group must be specified")
-    if problems:
-        raise errors.invalid("authorization.k8s.io", call.kind.names.kind, "", problems)
-    return spec
+SPEC, METADATA = Path("spec"), Path("metadata")
+NAMES = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
+RULE = ("verbs", "apiGroups", "resources", "resourceNames")
+URL_RULE = ("verbs", "nonResourceURLs")
 
 
 def self_access(call: Call, review: Obj) -> Obj:
-    return _access(call, call.user, _check(call, review, subject=False))
+    problems = _spec_problems(review, subject=False)
+    _check_metadata(review, problems, "must be empty")
+    return _access(call, call.user, _valid(call, review, problems))
 
 
 def subject_access(call: Call, review: Obj) -> Obj:
-    spec = _check(call, review, subject=True)
-    return _access(call, User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", "")), spec)
+    problems = _spec_problems(review, subject=True)
+    _check_metadata(review, problems, "must be empty")
+    spec = _valid(call, review, problems)
+    return _access(call, _user(spec), spec)
 
 
 def local_access(call: Call, review: Obj) -> Obj:
-    spec = _check(call, review, subject=True)
-    asked = spec.get("resourceAttributes") or {}
-    if asked.get("namespace", "") != call.info.namespace:
+    problems = _spec_problems(review, subject=True)
+    _check_metadata(review, problems, "must be empty except for namespace", allowed=("namespace",))
+    spec: Obj = review.get("spec") or {}
+    namespace = review.get("metadata", {}).get("namespace", "")
+    asked = spec.get("resourceAttributes")
+    if asked is not None and asked.get("namespace", "") != namespace:
+        problems.invalid(
+            Path("spec.resourceAttributes.namespace"), asked.get("namespace", ""), "must match metadata.namespace"
+        )
+    if spec.get("nonResourceAttributes") is not None:
+        problems.invalid(
+            Path("spec.nonResourceAttributes"), spec["nonResourceAttributes"], "disallowed on this kind of request"
+        )
+    _valid(call, review, problems)
+    if namespace != call.info.namespace:
         raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {call.info.namespace}")
-    return subject_access(call, review)
+    return _access(call, _user(spec), spec)
 
 
 def rules(call: Call, review: Obj) -> Obj:
-    if not review.get("spec", {}).get("namespace"):
+    """What the asker may do in a namespace; `incomplete` where an authorizer cannot tell."""
+    namespace = (review.get("spec") or {}).get("namespace")
+    if not namespace:
         raise errors.bad_request("no namespace on request")
-    resources: list[Obj] = []
-    paths: list[Obj] = []
-    if "system:masters" in call.user.groups:
-        resources.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
-        paths.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
-    if ALL_AUTHENTICATED in call.user.groups or resources == []:
-        paths.append({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]})
-    return {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+    held = call.api.authorizer.rules_for(call.user, namespace)
+    out: dict[str, Any] = {
+        "resourceRules": [
+            {name: rule[name] for name in RULE if rule.get(name)} for rule in held.rules if rule.get("resources")
+        ],
+        "nonResourceRules": [
+            {name: rule[name] for name in URL_RULE if rule.get(name)}
+            for rule in held.rules
+            if rule.get("nonResourceURLs")
+        ],
+        "incomplete": held.incomplete,
+    }
+    if held.problems:
+        out["evaluationError"] = go_errors(held.problems)
+    return out
+
+
+def _user(spec: Obj) -> User:
+    extra = {key: list(values) for key, values in (spec.get("extra") or {}).items()}
+    return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
+
+
+def _access(call: Call, user: User, spec: Obj) -> Obj:
+    asked, problems = _attributes(spec)
+    decision = call.api.authorizer.authorize(user, asked)
+    out: dict[str, Any] = {"allowed": decision.allowed is True}
+    if decision.allowed is False:
+        out["denied"] = True
+    if decision.reason:
+        out["reason"] = decision.reason
+    if problems:
+        out["evaluationError"] = "; ".join(problems)
+    return out
+
+
+def _attributes(spec: Obj) -> tuple[Attributes, list[str]]:
+    """What is asked, and which selectors could not be read."""
+    asked = spec.get("resourceAttributes")
+    if asked is None:
+        path = spec["nonResourceAttributes"]
+        return Attributes(path.get("verb", ""), path=path.get("path", "")), []
+    problems: list[str] = []
+    fields = selectors.fields(asked.get("fieldSelector"), problems)
+    labels = selectors.labels(asked.get("labelSelector"), problems)
+    values = (asked.get(name, "") for name in NAMES)
+    return Attributes(*values, field_selector=fields, label_selector=labels), problems
+
+
+def _spec_problems(review: Obj, *, subject: bool) -> ErrorList:
+    spec: Obj = review.get("spec") or {}
+    out = ErrorList()
+    asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if asked is not None and path is not None:
+        detail = "cannot be specified in combination with resourceAttributes"
+        out.invalid(SPEC / "nonResourceAttributes", path, detail)
+    if asked is None and path is None:
+        detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        out.invalid(SPEC / "resourceAttributes", None, detail)
+    if subject and not spec.get("user") and not spec.get("groups"):
+        out.invalid(SPEC / "user", "", "at least one of user or group must be specified")
+    if asked is not None:
+        selectors.validate(asked, out)
+    return out
+
+
+def _check_metadata(review: Obj, out: ErrorList, detail: str, allowed: tuple[str, ...] = ()) -> None:
+    meta = review.get("metadata") or {}
+    if any(value for name, value in meta.items() if name != "managedFields" and name not in allowed):
+        out.invalid(METADATA, meta, detail)
+
+
+def _valid(call: Call, review: Obj, problems: ErrorList) -> Obj:
+    if problems:
+        raise errors.invalid("authorization.k8s.io", call.kind.names.kind, "", problems)
+    spec: Obj = review["spec"]
+    return spec
