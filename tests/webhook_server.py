@@ -77,7 +77,7 @@ def configuration(kind: str, *hooks: dict[str, Any], name: str = "hooks") -> dic
     }
 
 
-def patch(*operations: dict[str, Any]) -> Answer:
+def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     encoded = base64.b64encode(json.dumps(operations).encode()).decode()
     return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
 

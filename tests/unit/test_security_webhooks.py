@@ -91,7 +91,7 @@ LIES: list[tuple[Answer, str]] = [
 @pytest.mark.parametrize(("answer", "words"), LIES)
 async def test_one_that_lies(api: Local, webhook: Webhook, answer: Answer, words: str) -> None:
     await register(api, "Validating", webhook.hook())
-    webhook.answer = lambda request: answer
+    webhook.answer = answering(answer)
     code, message = await write(api)
     assert (code, message.startswith(FAILED + words)) == (500, True), message
     assert len(webhook.seen) == 1, "nothing was followed or tried again"
@@ -118,8 +118,12 @@ async def test_one_that_answers_another_kind(
     assert await write(api) == (500, f"{FAILED}received invalid webhook response: {wanted}{shown}")
 
 
+def answering(answer: Answer) -> Any:
+    return lambda request: answer
+
+
 def raw_patch(text: bytes, kind: str | None = "JSONPatch") -> Answer:
-    out: Answer = {"allowed": True, "patch": base64.b64encode(text).decode()}
+    out: dict[str, Any] = {"allowed": True, "patch": base64.b64encode(text).decode()}
     return out if kind is None else {**out, "patchType": kind}
 
 
@@ -172,9 +176,8 @@ async def test_one_that_moves_the_object(api: Local, webhook: Webhook) -> None:
     assert (await write(api))[0] == 201
     merge = "application/merge-patch+json"
     for field in ("name", "uid", "namespace"):
-        webhook.answer = lambda request, field=field: patch(
-            {"op": "replace", "path": f"/metadata/{field}", "value": "other"}
-        )
+        moved = patch({"op": "replace", "path": f"/metadata/{field}", "value": "other"})
+        webhook.answer = answering(moved)
         code, status = await api("PATCH", CONFIG_MAPS + "/a", {"data": {"k": "w"}}, merge)
         assert (code, status["details"]["causes"][0]["field"]) == (422, f"metadata.{field}")
     webhook.answer = lambda request: patch(

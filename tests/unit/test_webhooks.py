@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -115,7 +116,7 @@ async def test_mutating_webhooks_in_order_and_again(api: Local, webhook: Webhook
 
 
 async def test_selectors_and_scope(api: Local, webhook: Webhook) -> None:
-    by_object = {"objectSelector": {"matchLabels": {"watched": "yes"}}}
+    by_object: dict[str, Any] = {"objectSelector": {"matchLabels": {"watched": "yes"}}}
     await register(api, "Validating", webhook.hook(**by_object), name="object")
     webhook.answer = lambda request: {"allowed": False}
     assert (await api("POST", CONFIG_MAPS, config_map("free")))[0] == 201
@@ -133,7 +134,7 @@ async def test_selectors_and_scope(api: Local, webhook: Webhook) -> None:
     assert (code, status["reason"]) == (403, "Forbidden")
     assert status["message"] == 'admission webhook "a.example.com" denied the request: Forbidden'
     await api("DELETE", REGISTER.format("validating") + "/object")
-    by_namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "other"}}}
+    by_namespace: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "other"}}}
     await register(api, "Validating", webhook.hook(**by_namespace), name="namespace")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
     assert (await api("POST", "/api/v1/namespaces", namespace))[0] == 201
@@ -232,3 +233,107 @@ async def test_connections_are_kept(api: Local, webhook: Webhook) -> None:
     for index in range(5):
         assert (await api("POST", CONFIG_MAPS, config_map(f"n{index}")))[0] == 201
     assert opened == ["127.0.0.1"]
+
+
+async def test_match_conditions(api: Local, webhook: Webhook) -> None:
+    conditions = [
+        {"name": "not-mine", "expression": "request.userInfo.username != 'system:me'"},
+        {"name": "marked", "expression": "object.metadata.labels.marked == 'yes'"},
+    ]
+    await register(api, "Validating", webhook.hook(matchConditions=conditions))
+    webhook.answer = lambda request: {"allowed": False}
+    assert (await api("POST", CONFIG_MAPS, config_map("a", labels={"marked": "no"})))[0] == 201
+    assert (await api("POST", CONFIG_MAPS, config_map("b", labels={"marked": "yes"})))[0] == 400
+    asked = len(webhook.seen)
+    code, status = await api("POST", CONFIG_MAPS, config_map("c"))
+    why = "expression 'object.metadata.labels.marked == 'yes'' resulted in error: no such key: labels"
+    assert (code, status["message"]) == (403, f'configmaps "c" is forbidden: {why}')
+    ignoring = webhook.hook(matchConditions=conditions, failurePolicy="Ignore")
+    path = REGISTER.format("validating") + "/hooks"
+    assert (await api("PUT", path, configuration("Validating", ignoring)))[0] == 200
+    assert (await api("POST", CONFIG_MAPS, config_map("c")))[0] == 201
+    assert len(webhook.seen) == asked
+
+
+async def test_a_service_is_dialled_at_a_ready_endpoint(api: Local, webhook: Webhook) -> None:
+    """The name is checked against the certificate, the port is the endpoint's."""
+    service = {"namespace": "default", "name": "kubernetes", "path": "/check/me", "port": 8443}
+    hook = webhook.hook(clientConfig={"service": service, "caBundle": webhook.ca})
+    await register(api, "Validating", hook)
+    where = "https://kubernetes.default.svc:8443/check/me?timeout=10s"
+    failed = (
+        f'Internal error occurred: failed calling webhook "a.example.com": failed to call webhook: Post "{where}": '
+    )
+    code, status = await api("POST", CONFIG_MAPS, config_map())
+    assert (code, status["message"]) == (500, f'{failed}no service port 8443 found for service "kubernetes"')
+
+    services = "/api/v1/namespaces/default/services/kubernetes"
+    ports = [{"name": "https", "port": 443}, {"name": "hook", "port": 8443}]
+    merge = "application/merge-patch+json"
+    assert (await api("PATCH", services, {"spec": {"ports": ports}}, merge))[0] == 200
+    code, status = await api("POST", CONFIG_MAPS, config_map())
+    assert status["message"] == f'{failed}no endpoints available for service "kubernetes"'
+
+    dialled: list[tuple[str, int]] = []
+    connect = api.server.api.dialer.connect
+
+    async def to_us(factory: Any, host: str, port: int, **more: Any) -> Any:
+        dialled.append((host, port))
+        return await connect(factory, "127.0.0.1", webhook.port, **more)
+
+    api.server.api.dialer.connect = to_us
+    endpoints = [
+        {"addresses": ["10.1.0.7"], "conditions": {"ready": True}},
+        {"addresses": ["10.1.0.8"], "conditions": {"ready": False}},
+    ]
+    sliced = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "hook", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "hook", "port": 9443}],
+        "endpoints": endpoints,
+    }
+    assert (await api("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", sliced))[0] == 201
+    assert (await api("POST", CONFIG_MAPS, config_map()))[0] == 201
+    assert dialled == [("10.1.0.7", 9443)]
+    assert webhook.paths == ["/check/me?timeout=10s"]
+
+    gone = {**hook, "clientConfig": {"service": {**service, "name": "gone"}, "caBundle": webhook.ca}}
+    await api("PUT", REGISTER.format("validating") + "/hooks", configuration("Validating", gone))
+    code, status = await api("POST", CONFIG_MAPS, config_map("b"))
+    assert status["message"].endswith('svc:8443/check/me?timeout=10s": service "gone" not found')
+
+
+async def test_custom_resources_are_patched_and_pruned(api: Local, webhook: Webhook) -> None:
+    properties = {"spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 1}}}}
+    versions = [
+        {
+            "name": name,
+            "served": True,
+            "storage": name == "v1",
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
+        }
+        for name in ("v1", "v2")
+    ]
+    names = {"plural": "things", "singular": "thing", "kind": "Thing"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": versions},
+    }
+    assert (await api("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition))[0] == 201
+    await register(api, "Mutating", webhook.hook(rules=[rule("things", "example.com", "v1")]))
+    webhook.answer = lambda request: patch({"op": "add", "path": "/spec", "value": {"unknown": 5}})
+    path = "/apis/example.com/v2/namespaces/default/things"
+    body = {"apiVersion": "example.com/v2", "kind": "Thing", "metadata": {"name": "t"}}
+    for _ in range(100):
+        code, made = await api("POST", path, body)
+        if code != 404:
+            break
+        await asyncio.sleep(0)
+    assert (code, made.get("apiVersion"), made.get("spec")) == (201, "example.com/v2", {"size": 1}), made
+    assert webhook.seen[0]["object"]["apiVersion"] == "example.com/v1", "asked in the version of its rule"
+    webhook.answer = lambda request: patch({"op": "add", "path": "/spec", "value": {"size": "big"}})
+    assert (await api("POST", path, {**body, "metadata": {"name": "u"}}))[0] in (422, 500)

@@ -52,14 +52,14 @@ async def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> 
         if binding.matcher is not None and binding.matcher.matches(attributes) is None:
             continue
         try:
-            found = params.find(attributes.api, kind, binding.param_ref, attributes.namespace)
+            found = await params.find(attributes.api, kind, binding.param_ref, attributes.namespace)
         except params.Misconfigured as error:
             if not policy.ignores_failure:
                 denied.append(Denied(policy.name, binding.name, Failure(f"failed to configure binding: {error}")))
             continue
         for param in found:
             if values is None:
-                values = activation(attributes, matched, with_namespace=True)
+                values = await activation(attributes, matched, with_namespace=True)
             given = {**values, "params": param} if kind is not None else values
             _act(policy, binding, await evaluate(policy, given), attributes, denied, notes)
     for key, texts in notes.items():

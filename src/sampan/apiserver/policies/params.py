@@ -8,6 +8,7 @@ from __future__ import annotations
 from sampan.api.kind import Kind, Obj
 from sampan.api.selectors import label_selector_from
 from sampan.apiserver.api import Api
+from sampan.apiserver.webhooks.match import converted
 
 
 class Misconfigured(Exception):
@@ -24,7 +25,7 @@ def find_kind(api: Api, param_kind: Obj) -> Kind:
     return kind
 
 
-def find(api: Api, kind: Kind | None, ref: Obj | None, namespace: str) -> list[Obj | None]:
+async def find(api: Api, kind: Kind | None, ref: Obj | None, namespace: str) -> list[Obj | None]:
     """One None: evaluate without; none at all: do not evaluate. Raises Misconfigured."""
     if kind is None or ref is None:
         return [None]
@@ -46,6 +47,7 @@ def find(api: Api, kind: Kind | None, ref: Obj | None, namespace: str) -> list[O
         records = [record for record in resource.cache.list(where) if selector.matches(record.labels)]
     if not records and ref.get("parameterNotFoundAction") == "Deny":
         raise Misconfigured("no params found for policy binding with `Deny` parameterNotFoundAction")
-    if kind is resource.kind:
-        return [record.obj() for record in records]
-    return [kind.from_storage(record.obj()) for record in records]
+    stored, wanted = resource.kind.names, kind.names
+    source = (stored.group, stored.version, stored.kind)
+    to = (wanted.group, wanted.version, wanted.kind)
+    return [await converted(api, record.obj(), source, to) for record in records]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from sampan.api import cel
 from sampan.api.admissionregistration_v1.expressions import environment, with_variables
-from sampan.api.cel.types import Type
+from sampan.api.cel.types import DeclField, Type
 from sampan.api.kind import Kind, Obj
 from sampan.api.registry import Registry
-from sampan.api.schema.nodes import Struct
+from sampan.api.schema import facts
 
 MAX_KINDS = 10
 FAILED = "compilation failed: "
@@ -80,6 +80,12 @@ def _environment(registry: Registry, spec: Obj, kind: Kind) -> cel.Environment:
 
 
 def declared_type(kind: Kind) -> Type:
-    schema = kind.schema
-    assert isinstance(schema, Struct)
-    return cel.declare_struct(schema)
+    if not kind.custom:
+        return cel.declare_struct(kind.schema)
+    declared = cel.declare_schema(kind.published(), name=kind.names.kind)
+    if declared is None:
+        return cel.types.Dyn
+    text = cel.types.String
+    meta = {"apiVersion": text, "kind": text, "metadata": cel.declare_struct(facts.struct("meta", "ObjectMeta"))}
+    fields = {name: DeclField(name, type, name) for name, type in meta.items()}
+    return cel.types.ObjectType(kind.names.kind, {**(declared.fields or {}), **fields})

@@ -106,14 +106,14 @@ class Lazy(Mapping[str, Any]):
         return len(self._expressions)
 
 
-def activation(attributes: Attributes, matched: Matched, *, with_namespace: bool) -> dict[str, Any]:
+async def activation(attributes: Attributes, matched: Matched, *, with_namespace: bool) -> dict[str, Any]:
     """All values but `params` and `variables`. Raises 404 when the namespace is not there."""
     from sampan.apiserver.policies.authorizer import authorizer_of
 
     api = attributes.api
     return {
-        "object": converted(api, attributes.obj, attributes.kind, matched.kind),
-        "oldObject": converted(api, attributes.old, attributes.kind, matched.kind),
+        "object": await converted(api, attributes.obj, attributes.kind, matched.kind),
+        "oldObject": await converted(api, attributes.old, attributes.kind, matched.kind),
         "request": request_of(attributes, matched.resource, matched.kind),
         "namespaceObject": _namespace(attributes) if with_namespace else None,
         "authorizer": authorizer_of(attributes),

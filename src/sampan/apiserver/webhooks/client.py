@@ -29,7 +29,7 @@ from sampan.http.connection import Reply
 from sampan.http.errors import HttpError
 
 MAX_CLIENTS = 200
-MAX_REPLY = 8 << 20
+MAX_REPLY = 64 << 20
 SHOWN_BYTES = 2048
 HEADERS = (
     ("Content-Type", "application/json"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sampan.apiserver.webhooks")
 KNOWN_VERSIONS = ("v1", "v1beta1")
 HARMLESS = ("None", "NoneOnDryRun")
+MAX_REVIEW = 8 << 20
 
 
 class CallFailed(Exception):
@@ -62,7 +63,7 @@ class Hook:
         from sampan.apiserver.policies import conditions
         from sampan.apiserver.policies.variables import activation
 
-        values = activation(attributes, found, with_namespace=False)
+        values = await activation(attributes, found, with_namespace=False)
         try:
             return found if await conditions.hold(self.conditions, values, self.ignores_failure) else None
         except conditions.ConditionsFailed as error:
@@ -78,10 +79,10 @@ class Hook:
             known = ", ".join(KNOWN_VERSIONS)
             said = f"webhook does not accept known AdmissionReview versions ({known})"
             raise CallFailed(self, f"could not create admission objects: {said}")
-        old = converted(attributes.api, attributes.old, attributes.kind, matched.kind)
+        old = await converted(attributes.api, attributes.old, attributes.kind, matched.kind)
         uid, body = review(attributes, self.review, matched.resource, matched.kind, obj, old)
         try:
-            reply = await clients.post(self.config, orjson.dumps(body), timeout=self.timeout)
+            reply = await clients.post(self.config, orjson.dumps(body), timeout=self.timeout, max_body=MAX_REVIEW)
         except CallError as error:
             raise CallFailed(self, f"failed to call webhook: {error}") from None
         try:

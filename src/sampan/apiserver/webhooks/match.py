@@ -174,11 +174,17 @@ def equivalents(attributes: Attributes) -> list[Matched]:
     return out
 
 
-def converted(api: Api, obj: Obj | None, source: Gvk, to: Gvk) -> Obj | None:
+async def converted(api: Api, obj: Obj | None, source: Gvk, to: Gvk) -> Obj | None:
     """`obj`, of the kind `source`, in the version of `to`. Raises 500 where there is no way."""
     if obj is None or source == to:
         return obj
     here, there = api.registry.by_kind(*source), api.registry.by_kind(*to)
     if here is None or there is None:
         raise errors.internal(f"unable to convert {'/'.join(source)} to {'/'.join(to)}: unknown kind")
+    if here.remote:
+        from sampan.apiserver.customresources.conversion import ConvertedKind
+
+        assert isinstance(here, ConvertedKind)
+        (obj,) = await here.converter.convert([obj], there.names.api_version)
+        return there.from_storage(obj)
     return there.from_storage(here.to_storage(obj))

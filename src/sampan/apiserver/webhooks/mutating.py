@@ -67,7 +67,7 @@ async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
 async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
     """Whether it changed the object."""
     api = attributes.api
-    obj = converted(api, attributes.obj, attributes.kind, matched.kind)
+    obj = await converted(api, attributes.obj, attributes.kind, matched.kind)
     try:
         answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
         if not answer.allowed:
@@ -86,7 +86,7 @@ async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
     new = _patched(attributes, obj, patch, matched.kind)
     if new == obj:
         return False
-    attributes.obj = converted(api, new, matched.kind, attributes.kind)
+    attributes.obj = await converted(api, new, matched.kind, attributes.kind)
     return True
 
 

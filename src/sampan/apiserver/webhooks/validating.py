@@ -29,7 +29,7 @@ async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
 
 async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> StatusError | None:
     try:
-        obj = converted(attributes.api, attributes.obj, attributes.kind, matched.kind)
+        obj = await converted(attributes.api, attributes.obj, attributes.kind, matched.kind)
         answer = await hook.ask(attributes.api.webhooks, attributes, matched, obj, mutating=False)
     except CallFailed as error:
         return hook.failed(error)
