@@ -192,7 +192,7 @@ async def test_warnings_of_pods_and_templates(api: Local) -> None:
     said = await warned(api, "POST", path, pod(hostPID=True))
     assert said == ['299 - "would violate PodSecurity \\"baseline:v1.30\\": host namespaces (hostPID=true)"']
     template = {"metadata": {"labels": {"a": "b"}}, "spec": pod(hostPID=True)["spec"]}
-    job = {"metadata": {"name": "j"}, "spec": {"template": template}}
+    job: dict[str, Any] = {"metadata": {"name": "j"}, "spec": {"template": template}}
     job["spec"]["template"]["spec"]["restartPolicy"] = "Never"
     said = await warned(api, "POST", "/apis/batch/v1/namespaces/n/jobs", job)
     assert len(said) == 1 and "host namespaces (hostPID=true)" in said[0]

@@ -89,7 +89,7 @@ async def test_accounts_may_limit_the_secrets_of_their_pods(api: Local) -> None:
     meta = {"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}
     account = {"metadata": meta, "secrets": [{"name": "mine"}]}
     await api("POST", "/api/v1/namespaces/default/serviceaccounts", account)
-    volumes = [{"name": "v", "secret": {"secretName": "theirs"}}]
+    volumes: list[dict[str, Any]] = [{"name": "v", "secret": {"secretName": "theirs"}}]
     _, refused = await api("POST", PODS, pod(serviceAccountName="strict", volumes=volumes))
     why = 'volume with secret.secretName="theirs" is not allowed because service account strict does not reference'
     assert why in refused["message"]

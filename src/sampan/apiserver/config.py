@@ -43,6 +43,8 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     advertise_address: str = "127.0.0.1"
     event_ttl: int = 3600
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
     authorization_modes: tuple[str, ...] = ("Node", "RBAC")
     # -- who asks
     anonymous_auth: bool = True

@@ -19,7 +19,7 @@ import orjson
 
 from sampan.api.registry import Registry
 from sampan.apiserver import health, replies
-from sampan.apiserver.admission.order import default_chain
+from sampan.apiserver.admission import order
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication import identity
 from sampan.apiserver.authentication.token_secrets import TokenSecrets
@@ -65,7 +65,7 @@ class ApiServer:
             service_cidr=config.service_cidr,
             node_ports=config.node_port_range,
             event_ttl=config.event_ttl,
-            admission=default_chain(),
+            admission=order.chain(config.enable_admission_plugins, config.disable_admission_plugins),
             authorization=lambda api: Authorization(api, config.authorization_modes),
         )
         self.api.identity = identity.build(self.api, config)

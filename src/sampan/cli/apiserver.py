@@ -36,9 +36,16 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--etcd-keyfile", type=Path)
     out.add_argument("--data-dir", type=Path, help="where the sqlite store keeps its file")
     out.add_argument("--event-ttl", type=int, default=3600, help="seconds that events are kept (default: %(default)s)")
+    for switch in ("enable", "disable"):
+        said = f"admission plugins that are {switch}d, besides what is so by default, separated by commas"
+        out.add_argument(f"--{switch}-admission-plugins", type=_names, default=(), help=said)
     out.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     return out
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +71,8 @@ def main(arguments: list[str]) -> int:
         node_port_range=(int(low), int(high)),
         advertise_address=options.advertise_address or options.bind_address.split(",")[0],
         event_ttl=options.event_ttl,
+        enable_admission_plugins=options.enable_admission_plugins,
+        disable_admission_plugins=options.disable_admission_plugins,
         **believed,
     )
     try:

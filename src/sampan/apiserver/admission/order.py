@@ -18,6 +18,8 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
     ("NamespaceLifecycle", f"{_HERE}.namespace_lifecycle", True),
     ("LimitRanger", f"{_HERE}.limit_ranger", True),
     ("ServiceAccount", f"{_HERE}.service_account", True),
+    # DEVIATION: off by default upstream; every cluster with nodes that kubeadm makes has it on
+    ("NodeRestriction", f"{_HERE}.node_restriction", True),
     ("TaintNodesByCondition", f"{_HERE}.taint_nodes_by_condition", True),
     ("AlwaysPullImages", f"{_HERE}.always_pull_images", False),
     ("PodSecurity", f"{_HERE}.pod_security", True),
@@ -59,7 +61,3 @@ def chain(enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
         if (default or name in enable) and name not in disable:
             plugins.append(getattr(importlib.import_module(module), name)())
     return Chain(plugins)
-
-
-def default_chain() -> Chain:
-    return chain()
