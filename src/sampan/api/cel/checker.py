@@ -63,6 +63,9 @@ class Checker:
         self._bound: Bindings = {}
         self._fresh = 0
         self._typed: list[Node] = []
+        #: literals of mixed types: told only when nothing else is wrong, and fine as arguments of `format`
+        self._mixed: list[Issue] = []
+        self._formats = 0
 
     def check(self, node: Node) -> Type:
         """Types the whole tree; `issues` has what is wrong with it."""
@@ -70,7 +73,8 @@ class Checker:
         for found in self._typed:
             found.type = self._resolve(found.type, final=True)
         if not self.issues:
-            self._check_literals(self._typed)
+            self.issues += self._mixed
+            self._check_constants(self._typed)
         return node.type
 
     def _check(self, node: Node) -> Type:
@@ -136,8 +140,10 @@ class Checker:
     # --- calls --------------------------------------------------------------------------------------------------------
 
     def _call(self, node: Call) -> Type:
+        self._formats += node.name == "format"
         for arg in node.args:
             self._check(arg)
+        self._formats -= node.name == "format"
         args = [arg.type for arg in node.args]
         member = False
         if node.target is not None:
@@ -165,6 +171,10 @@ class Checker:
             if not self._assign_all(args, params):
                 continue
             node.overloads.append(overload)
+            for arg, param in zip(args, params, strict=True):
+                if param.params and self._resolve(arg).kind == "dyn":
+                    # what is in it may be anything, whatever the other arguments are
+                    self._widen(param)
             returned = self._resolve(returned)
             if result is None:
                 result = returned
@@ -189,22 +199,19 @@ class Checker:
     # --- literals -----------------------------------------------------------------------------------------------------
 
     def _list(self, node: ListNode) -> Type:
-        joined: Type | None = None
+        items = []
         for index, item in enumerate(node.items):
             type = self._check(item)
-            if index in node.optional:
-                type = self._unwrapped(item, type)
-            joined = self._join(item, joined, type)
-        return types.ListType(joined or self._variable())
+            items.append((item, self._unwrapped(item, type) if index in node.optional else type))
+        return types.ListType(self._join(items))
 
     def _map(self, node: MapNode) -> Type:
-        keys: Type | None = None
-        values: Type | None = None
+        keys, values = [], []
         for _, key, value, optional in node.entries:
-            keys = self._join(key, keys, self._check(key))
+            keys.append((key, self._check(key)))
             type = self._check(value)
-            values = self._join(value, values, self._unwrapped(value, type) if optional else type)
-        return types.MapType(keys or self._variable(), values or self._variable())
+            values.append((value, self._unwrapped(value, type) if optional else type))
+        return types.MapType(self._join(keys), self._join(values))
 
     def _struct(self, node: StructNode) -> Type:
         named = self._names.get(node.name)
@@ -236,12 +243,24 @@ class Checker:
             self._issue(node, f"expected type 'optional_type({shown})' but found '{shown}'")
         return resolved
 
-    def _join(self, node: Node, before: Type | None, now: Type) -> Type:
-        if before is None:
-            return now
-        if self._assign(before, now):
-            return before if _less_specific(self._resolve(before), self._resolve(now)) else now
-        return self._issue(node, f"expected type '{self._shown(before)}' but found '{self._shown(now)}'")
+    def _join(self, parts: Sequence[tuple[Node, Type]]) -> Type:
+        """The type of all the parts of a literal: that of each, or dyn."""
+        joined: Type | None = None
+        mixed = False
+        for node, type in parts:
+            if joined is None:
+                joined = type
+            elif self._assign(joined, type):
+                if not _less_specific(self._resolve(joined), self._resolve(type)):
+                    joined = type
+            else:
+                first, now = self._resolve(parts[0][1]), self._resolve(type)
+                if not mixed and not self._formats and (first.kind, first.name) != (now.kind, now.name):
+                    mixed = True
+                    shown = f"expected type '{self._shown(first)}' but found '{self._shown(now)}'"
+                    self._mixed.append(Issue(node.at, shown))
+                joined = types.Dyn
+        return joined or self._variable()
 
     # --- macros -------------------------------------------------------------------------------------------------------
 
@@ -333,6 +352,13 @@ class Checker:
             self._bound.update(trial.new)
         return True
 
+    def _widen(self, type: Type) -> None:
+        for param in type.params:
+            if param.kind == "param":
+                self._bound[param.name] = types.Dyn
+            else:
+                self._widen(param)
+
     def _resolve(self, type: Type, final: bool = False) -> Type:
         """Bound parameters replaced; free ones by dyn when `final`."""
         if type.kind == "param":
@@ -352,25 +378,41 @@ class Checker:
 
     # --- constants ----------------------------------------------------------------------------------------------------
 
-    def _check_literals(self, nodes: Sequence[Node]) -> None:
-        """Constant durations, timestamps and regular expressions must be right already."""
+    def _check_constants(self, nodes: Sequence[Node]) -> None:
+        """Constant durations, timestamps, regular expressions and format strings must be right already."""
         for node in nodes:
-            if not isinstance(node, Call) or not node.args:
-                continue
-            arg = node.args[-1]
-            if not isinstance(arg, Constant) or not isinstance(arg.value, str):
-                continue
-            if node.name == "duration" and not _readable(Duration.parse, arg.value):
-                self._issue(arg, "invalid duration argument")
-            elif node.name == "timestamp" and not _readable(Timestamp.parse, arg.value):
-                self._issue(arg, "invalid timestamp argument")
-            elif node.name == "matches":
-                from sampan.api.cel.library.standard import pattern_of
+            if isinstance(node, Call) and node.name in _CONSTANT_CHECKS and node.args:
+                _CONSTANT_CHECKS[node.name](self, node)
 
-                try:
-                    pattern_of(arg.value)
-                except EvaluationError:
-                    self._issue(arg, "invalid matches argument")
+    def _check_duration(self, node: Call) -> None:
+        arg = node.args[0]
+        if isinstance(arg, Constant) and isinstance(arg.value, str) and not _readable(Duration.parse, arg.value):
+            self._issue(arg, "invalid duration argument")
+
+    def _check_timestamp(self, node: Call) -> None:
+        arg = node.args[0]
+        if isinstance(arg, Constant) and isinstance(arg.value, str) and not _readable(Timestamp.parse, arg.value):
+            self._issue(arg, "invalid timestamp argument")
+
+    def _check_pattern(self, node: Call) -> None:
+        arg = node.args[-1]
+        if isinstance(arg, Constant) and isinstance(arg.value, str):
+            from sampan.api.cel.library.standard import pattern_of
+
+            try:
+                pattern_of(arg.value)
+            except EvaluationError:
+                self._issue(arg, "invalid matches argument")
+
+    def _check_format(self, node: Call) -> None:
+        items, text = node.args[0], node.target
+        if isinstance(items, ListNode) and isinstance(text, Constant) and isinstance(text.value, str):
+            from sampan.api.cel.library.formatting import format_problem
+
+            problem = format_problem(text.value, [item.type for item in items.items])
+            if problem is not None:
+                place, message = problem
+                self._issue(node if place is None else items.items[place], message)
 
 
 class _Trial:
@@ -450,6 +492,12 @@ def _absent(param: Type, within: Type) -> bool:
     return all(_absent(param, inner) for inner in within.params)
 
 
+_CONSTANT_CHECKS: dict[str, Callable[[Checker, Call], None]] = {
+    "duration": Checker._check_duration,
+    "timestamp": Checker._check_timestamp,
+    "matches": Checker._check_pattern,
+    "format": Checker._check_format,
+}
 _CHECKS: dict[type[Node], Callable[[Checker, Any], Type]] = {
     Constant: Checker._literal,
     Ident: Checker._ident,

@@ -33,7 +33,7 @@ from sampan.api.cel.ast import (
 )
 from sampan.api.cel.convert import comparison, converter, deep, joined
 from sampan.api.cel.cost import LIST_COST, MAP_COST, STRUCT_COST, equality_cost, runtime_cost
-from sampan.api.cel.errors import BudgetExceeded, EvaluationError
+from sampan.api.cel.errors import FAILURES, BudgetExceeded, EvaluationError
 from sampan.api.cel.functions import Overload
 from sampan.api.cel.library.standard import show
 from sampan.api.cel.types import Type, is_optional
@@ -551,7 +551,7 @@ def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
     """`decides` is the value that settles it: False for `&&`, True for `||`. It wins over an error on the other side."""
 
     def both(frame: Frame) -> bool:
-        failed: EvaluationError | None = None
+        failed: Exception | None = None
         try:
             value = left(frame)
             if value is decides:
@@ -560,7 +560,7 @@ def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
                 failed = EvaluationError("no such overload")
         except BudgetExceeded:
             raise
-        except EvaluationError as error:
+        except FAILURES as error:
             failed = error
         frame[0].cost += right_cost
         if failed is None:
@@ -573,7 +573,7 @@ def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
                 return bool(decides)
         except BudgetExceeded:
             raise
-        except EvaluationError:
+        except FAILURES:
             pass  # the error on the left is the one that is told
         raise failed
 
@@ -585,7 +585,7 @@ def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
     rest = [(first[0], 0), *others]
 
     def every(frame: Frame) -> bool:
-        failed: EvaluationError | None = None
+        failed: Exception | None = None
         meter = frame[0]
         for run, cost in rest:
             meter.cost += cost
@@ -597,7 +597,7 @@ def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
                     failed = EvaluationError("no such overload")
             except BudgetExceeded:
                 raise
-            except EvaluationError as error:
+            except FAILURES as error:
                 failed = failed or error
         if failed is not None:
             raise failed

@@ -156,6 +156,9 @@ class Program:
             if meter.cost > limit:
                 meter.stop()
             return result
+        except (TypeError, AttributeError) as error:
+            # a value is not of the type that it was declared with
+            raise EvaluationError("no such overload") from error
         except RecursionError:
             raise EvaluationError("evaluation is nested too deeply") from None
         finally:

@@ -26,6 +26,11 @@ class BudgetExceeded(EvaluationError):
         self.whole_budget = whole_budget
 
 
+#: What makes an operand of `&&`, `||` and their macros fail: Python's own errors too, where a value is not of the type
+#: that it was declared with.
+FAILURES = (EvaluationError, TypeError, AttributeError)
+
+
 class CompileError(Exception):
     """`wrong_type`: the expression is right in itself, but its result is not of the type asked for."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sampan.api.cel.cost import LIST_COST, self_compare_cost
-from sampan.api.cel.errors import BudgetExceeded, EvaluationError
+from sampan.api.cel.errors import FAILURES, BudgetExceeded, EvaluationError
 from sampan.api.cel.library.lists import sorted_by
 from sampan.api.cel.values import entries, from_key, map_key
 
@@ -63,7 +63,7 @@ def quantifier(loop: Loop, exists: bool) -> Run:
     simple = not loop.second
 
     def run(frame: Frame) -> bool:
-        failed: EvaluationError | None = None
+        failed: Exception | None = None
         meter = frame[0]
         limit = meter.limit
         items = iter(entries(over(frame))) if simple else loop.turns(frame)
@@ -83,7 +83,7 @@ def quantifier(loop: Loop, exists: bool) -> Run:
                     failed = EvaluationError("no such overload")
             except BudgetExceeded:
                 raise
-            except EvaluationError as error:
+            except FAILURES as error:
                 failed = failed or error
         if failed is not None:
             raise failed

@@ -13,6 +13,7 @@ from typing import Any
 from sampan.api.cel.errors import BudgetExceeded, EvaluationError
 from sampan.api.cel.library.standard import format_double
 from sampan.api.cel.times import Duration, Timestamp
+from sampan.api.cel.types import Type
 from sampan.api.cel.values import MAX_SIZE, TypeValue, Uint, from_key, type_name
 
 _CLAUSE = re.compile(r"%(?:(%)|(?:\.(\d*))?(.?))", re.DOTALL)
@@ -25,15 +26,12 @@ def _wrong(what: str) -> Callable[[Any], EvaluationError]:
     return lambda value: EvaluationError(f"error during formatting: {what}, was given {type_name(value)}")
 
 
-_wrong_string = _wrong(
-    "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
-)
-_wrong_decimal = _wrong("decimal clause can only be used on integers")
-_wrong_fixed = _wrong("fixed-point clause can only be used on doubles")
-_wrong_scientific = _wrong("scientific clause can only be used on doubles")
-_wrong_binary = _wrong("only integers and bools can be formatted as binary")
-_wrong_hex = _wrong("only integers, byte buffers, and strings can be formatted as hex")
-_wrong_octal = _wrong("octal clause can only be used on integers")
+def _wrong_for(letter: str) -> Callable[[Any], EvaluationError]:
+    return lambda value: _wrong(_KINDS[letter][1])(value)
+
+
+_wrong_string, _wrong_decimal, _wrong_fixed, _wrong_scientific = map(_wrong_for, "sdfe")
+_wrong_binary, _wrong_hex, _wrong_octal = map(_wrong_for, "bxo")
 
 
 def format_string(text: str, args: list[Any]) -> str:
@@ -182,3 +180,41 @@ _CLAUSES: dict[str, Callable[[Any, int], str]] = {
     "s": _string, "d": _decimal, "f": _fixed, "e": _scientific, "b": _binary, "o": _octal, "x": _hex,
     "X": lambda value, precision: _hex(value, precision).upper(),
 }  # fmt: skip
+
+
+#: what each clause takes, and what it says of the rest
+_KINDS: dict[str, tuple[frozenset[str], str]] = {
+    "s": (
+        frozenset(("string", "bool", "bytes", "int", "uint", "double", "map", "list", "type", "duration", "timestamp", "null")),
+        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
+    ),
+    "d": (frozenset(("int", "uint")), "decimal clause can only be used on integers"),
+    "f": (frozenset(("double", "string")), "fixed-point clause can only be used on doubles"),
+    "e": (frozenset(("double", "string")), "scientific clause can only be used on doubles"),
+    "b": (frozenset(("int", "uint", "bool")), "only integers and bools can be formatted as binary"),
+    "x": (frozenset(("int", "uint", "string", "bytes")), "only integers, byte buffers, and strings can be formatted as hex"),
+    "o": (frozenset(("int", "uint")), "octal clause can only be used on integers"),
+}  # fmt: skip
+
+
+def format_problem(text: str, args: list[Type]) -> tuple[int | None, str] | None:
+    """What is wrong with a constant format string, and with which argument (None: with all of it)."""
+    used = 0
+    for match in _CLAUSE.finditer(text):
+        percent, _, letter = match.groups()
+        if percent:
+            continue
+        if not letter:
+            return None, "could not parse formatting clause: unexpected end of string"
+        if used >= len(args):
+            return None, f"index {used} out of range"
+        if letter not in _CLAUSES:
+            return None, f'could not parse formatting clause: unrecognized formatting clause "{letter}"'
+        kinds, what = _KINDS[letter.lower()]
+        given = args[used]
+        if given.kind not in ("dyn", "error", "param") and given.kind not in kinds:
+            return used, f"error during formatting: {what}, was given {given}"
+        used += 1
+    if len(args) > used:
+        return None, f"too many arguments supplied to string.format (expected {used}, got {len(args)})"
+    return None

@@ -78,6 +78,8 @@ def _modulo(a: int, b: int) -> int:
     """The sign is the dividend's, as in Go."""
     if b == 0:
         raise EvaluationError("modulus by zero")
+    if a == INT_MIN and b == -1:
+        raise EvaluationError("integer overflow")
     rest = abs(int(a)) % abs(int(b))
     return -rest if a < 0 else rest
 
