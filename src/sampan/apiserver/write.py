@@ -118,7 +118,7 @@ async def create(call: Call, produced: Produced, options: WriteOptions, name: st
     )
     for attempt in range(attempts):
         try:
-            return await _create(call, produced, options)
+            return await _ready(call.kind, await _create(call, produced, options))
         except errors.StatusError as error:
             if error.reason != "AlreadyExists" or attempt == attempts - 1:
                 raise
@@ -211,6 +211,13 @@ def _match_namespace(call: Call, meta: Obj) -> None:
         )
 
 
+class _Hex(int):
+    """Prints as Go prints a uint64 in a field error."""
+
+    def __str__(self) -> str:
+        return hex(self)
+
+
 def _fill_system_fields(call: Call, obj: Obj) -> None:
     """uid, creationTimestamp, and nothing that only the server's past could have set."""
     meta = obj["metadata"]
@@ -222,6 +229,8 @@ def _fill_system_fields(call: Call, obj: Obj) -> None:
 
 def _print_status(kind: Kind, obj: Obj) -> None:
     """`status` is printed with its zero values even where preparation dropped it."""
+    if kind.custom:
+        return
     field = kind.schema.fields.get("status")
     if kind.has_status and field is not None and not field.pointer and isinstance(field.node, Struct):
         obj["status"] = decode(field.node, obj.get("status") or {}, strict=None)
@@ -264,7 +273,7 @@ async def change(
         produced = produce(old)
         written = await _swap(call, kind, record, old, produced, options, subresource, ask, view, finish)
         if written is not None:
-            return written
+            return await _ready(kind, written)
 
 
 async def _swap(
@@ -288,7 +297,7 @@ async def _swap(
         raise errors.conflict(names.group, names.resource, record.name)
     if asked in ("", "0") and not kind.unconditional_update and produced.managed is None:
         problems = ErrorList()
-        problems.invalid(METADATA / "resourceVersion", 0, "must be specified for an update")
+        problems.invalid(METADATA / "resourceVersion", _Hex(0), "must be specified for an update")
         raise errors.invalid(names.group, names.kind, record.name, problems)
     _carry_system_fields(call, kind, obj, old)
     if produced.managed is not None:
@@ -326,7 +335,7 @@ async def _swap(
     try:
         problems = validate_object_meta_update(meta, old_meta, METADATA)
         problems.extend(finished)
-        if subresource == "":
+        if subresource == "" or (subresource == "scale" and kind.custom):
             problems.extend(kind.validate_update(obj, old))
         elif subresource == "status":
             problems.extend(kind.validate_status_update(obj, old))
@@ -394,6 +403,13 @@ async def served(kind: Kind, record: Record) -> Obj:
         await kind.fetch([record])
     out: Obj = orjson.loads(body_as(kind, record))
     return out
+
+
+async def _ready(kind: Kind, written: Written) -> Written:
+    """What was written can be shown."""
+    if kind.remote:
+        await kind.fetch([written.record])
+    return written
 
 
 async def stored_form(kind: Kind, obj: Obj) -> Obj:

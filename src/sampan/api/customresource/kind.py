@@ -22,7 +22,7 @@ from sampan.api.customresource.columns import Columns
 from sampan.api.customresource.embedded import check_embedded, has_embedded
 from sampan.api.customresource.lists import check_lists, has_unique_lists
 from sampan.api.customresource.nodes import kind_struct
-from sampan.api.customresource.values import add
+from sampan.api.customresource.values import add, json_type
 from sampan.api.customresource.validate import NEW, Node
 from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Context, Kind, Names, Obj, Subresource
@@ -32,6 +32,10 @@ from sampan.api.schema.nodes import Struct
 WRITABLE = ("get", "patch", "update")
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 MAX_INT32 = (1 << 31) - 1
+_GO_TYPES = {
+    "string": "string", "number": "float64", "boolean": "bool", "object": "map[string]interface {}",
+    "array": "[]interface {}", "null": "<nil>",
+}  # fmt: skip
 #: after these upstream does not run CEL rules
 _BLOCKING = {
     "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
@@ -169,7 +173,7 @@ class CustomKind(Kind):
                 continue
             value = found[0]
             if not isinstance(value, int) or isinstance(value, bool):
-                add(out, "FieldValueInvalid", path, 0, f"{path} accessor error: {jsonpath.go_text(value)} is not an int64")
+                add(out, "FieldValueInvalid", path, 0, f"{path} accessor error: {jsonpath.go_text(value)} is of the type {_GO_TYPES[json_type(value)]}, expected int64")
             elif value < 0:
                 add(out, "FieldValueInvalid", path, value, "should be a non-negative integer")
             elif value > MAX_INT32:

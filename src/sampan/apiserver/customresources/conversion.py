@@ -118,6 +118,12 @@ class ConvertedKind(CustomKind):
     converter: Converter
     storage_kind: CustomKind
 
+    def from_storage(self, obj: Obj) -> Obj:
+        if obj["apiVersion"] != self.names.api_version:
+            # the definition changed between the conversion and its use
+            raise errors.unavailable("the object has not been converted yet")
+        return super().from_storage(obj)
+
     async def fetch(self, records: Sequence[Any]) -> None:
         """Fill `record.other[self]` of each record that is not in this version yet."""
         missing: list[Record] = [

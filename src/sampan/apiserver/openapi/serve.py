@@ -28,7 +28,8 @@ class OpenApi:
         self.registry = registry
         self._generation = -1
         self._cache: dict[str, tuple[bytes, str]] = {}
-        self._built_in_json: bytes | None = None
+        #: of the JSON document: what stands before the paths, the paths, the definitions
+        self._built_in_json: tuple[bytes, bytes, bytes] | None = None
         self._built_in_protobuf: bytes | None = None
 
     def serve(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Document | None:
@@ -138,14 +139,12 @@ class OpenApi:
         from sampan.apiserver.openapi import v2
 
         if self._built_in_json is None:
-            self._built_in_json = orjson.dumps(v2.document(self.registry))
-        paths, definitions = (orjson.dumps(part)[1:-1] for part in v2.custom(self.registry))
-        if not definitions:
-            return self._built_in_json
-        # the document ends with its definitions; paths stand before them
-        head, found, tail = self._built_in_json.rpartition(b'},"definitions":{')
-        assert found
-        return b"".join((head, b",", paths, found, definitions, b",", tail))
+            document = v2.document(self.registry)
+            found = orjson.dumps(document.pop("paths"))[1:-1], orjson.dumps(document.pop("definitions"))[1:-1]
+            self._built_in_json = (orjson.dumps(document)[:-1], *found)
+        head, paths, definitions = self._built_in_json
+        more = [b"," + orjson.dumps(part)[1:-1] if part else b"" for part in v2.custom(self.registry)]
+        return b"".join((head, b',"paths":{', paths, more[0], b'},"definitions":{', definitions, more[1], b"}}"))
 
 
 def _hashed(body: bytes) -> tuple[bytes, str]:

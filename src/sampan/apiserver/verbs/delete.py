@@ -44,6 +44,8 @@ async def delete(call: Call) -> Response:
         details["uid"] = record.obj()["metadata"]["uid"]
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return replies.reply(orjson.dumps(status), media=call.accept.media, warnings=call.warnings, pretty=pretty)
+    if call.kind.remote:
+        await call.kind.fetch([record])
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
     return replies.reply(view.object(record), media=call.accept.media, warnings=call.warnings, pretty=pretty)
 

@@ -31,6 +31,8 @@ async def deletecollection(call: Call) -> Response:
                 raise
             continue
         done.append(record)
+    if call.kind.remote:
+        await call.kind.fetch(done)
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
     body = view.list(done, {"resourceVersion": str(call.api.cache.revision)})
     return replies.reply(body, media=call.accept.media, warnings=call.warnings)

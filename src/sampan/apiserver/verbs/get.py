@@ -17,13 +17,17 @@ def get(call: Call) -> Response | Awaitable[Response]:
     if asked and not asked.isdigit():
         raise errors.bad_request(f'Invalid value: "{asked}": strconv.ParseUint: parsing "{asked}": invalid syntax')
     waits = call.api.freshness(asked)
-    if waits is not None:
+    if waits is not None or call.kind.remote:
         return _later(call, waits)
     return now(call)
 
 
-async def _later(call: Call, waits: Awaitable[None]) -> Response:
-    await waits
+async def _later(call: Call, waits: Awaitable[None] | None) -> Response:
+    if waits is not None:
+        await waits
+    record = call.resource.cache.get(call.key)
+    if call.kind.remote and record is not None:
+        await call.kind.fetch([record])
     return now(call)
 
 

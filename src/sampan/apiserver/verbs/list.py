@@ -41,13 +41,18 @@ def list_(call: Call) -> Response | Awaitable[Response]:
     if revision > 0:
         return _at(call, options, revision, start)
     waits = call.api.freshness(options.resource_version)
-    if waits is not None:
+    if waits is not None or call.kind.remote:
         return _later(call, options, start, waits)
     return current(call, options, start)
 
 
-async def _later(call: Call, options: ListOptions, start: str, waits: Awaitable[None]) -> Response:
-    await waits
+async def _later(call: Call, options: ListOptions, start: str, waits: Awaitable[None] | None) -> Response:
+    if waits is not None:
+        await waits
+    if call.kind.remote:
+        found, revision = list(select(call, options, start)), call.api.cache.revision
+        await call.kind.fetch(found[: options.limit or None])
+        return page(call, options, found, revision)
     return current(call, options, start)
 
 
@@ -100,7 +105,7 @@ async def _at(call: Call, options: ListOptions, revision: int, start: str) -> Re
     cache = call.resource.cache
     if not await call.api.cache.reach(revision):
         raise errors.resource_version_too_large(revision, call.api.cache.revision)
-    if cache.last <= revision and cache.horizon <= revision:
+    if cache.last <= revision and cache.horizon <= revision and not call.kind.remote:
         return page(call, options, select(call, options, start), revision)
     prefix = cache.prefix + (call.info.namespace + "/" if call.info.namespace else "")
     first = max((cache.prefix + start).encode(), prefix.encode())
@@ -112,7 +117,10 @@ async def _at(call: Call, options: ListOptions, revision: int, start: str) -> Re
         raise errors.resource_version_too_large(revision, call.api.cache.revision) from None
     records: Iterable[Record] = (call.resource.record(kv) for kv in result.kvs)
     test = matcher(options)
-    return page(call, options, records if test is None else filter(test, records), revision)
+    chosen = list(records if test is None else filter(test, records))
+    if call.kind.remote:
+        await call.kind.fetch(chosen[: options.limit or None])
+    return page(call, options, chosen, revision)
 
 
 def _expired(call: Call, options: ListOptions, start: str) -> errors.StatusError:

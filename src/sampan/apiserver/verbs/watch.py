@@ -75,6 +75,9 @@ class Session:
         self.view = view
         self.cache = call.resource.cache
         self.done = asyncio.Event()
+        self.more = asyncio.Event()
+        #: the initial state was sent
+        self.live = False
         self.backlog: list[tuple[Entry, EventType]] | None = []
         self.first = True
         self.writer: Writer
@@ -101,8 +104,12 @@ class Session:
                     self.send(self.view.bookmark(at, END_OF_INITIAL))
             elif revision:
                 self.backlog = self.missed(watcher, revision) + (self.backlog or [])
-            self.flush()
-            await self.wait()
+            self.live = True
+            if self.call.kind.remote:
+                await self.convert_and_wait()
+            else:
+                self.flush()
+                await self.wait()
         finally:
             self.cache.watchers.discard(watcher)
             self.call.api.sessions.discard(self)
@@ -123,6 +130,8 @@ class Session:
 
     async def send_initial(self, snapshot: list[Record]) -> None:
         size = 0
+        if self.call.kind.remote:
+            await self.call.kind.fetch(snapshot)
         for record in snapshot:
             line = self.view.event(Entry("ADDED", record, None), "ADDED", self.first)
             self.send(line)
@@ -138,14 +147,45 @@ class Session:
         for entry, kind in backlog or ():
             self.deliver(entry, kind)
 
+    async def convert_and_wait(self) -> None:
+        """Where somebody else converts, events wait in the backlog until they are ready to be shown."""
+        pump = asyncio.get_running_loop().create_task(self.pump())
+        try:
+            await self.wait()
+        finally:
+            pump.cancel()
+
+    async def pump(self) -> None:
+        backlog = self.backlog or []
+        self.backlog = backlog
+        while not self.done.is_set():
+            self.more.clear()
+            ready = list(backlog)
+            try:
+                await self.call.kind.fetch([entry.record for entry, _ in ready])
+            except errors.StatusError as error:
+                self.writer.write(View.wrap("ERROR", orjson.dumps(error.status)))
+                self.done.set()
+                return
+            for entry, kind in ready:
+                if not self.done.is_set():
+                    self.show(entry, kind)
+            del backlog[: len(ready)]
+            if not backlog:
+                await self.more.wait()
+
     def deliver(self, entry: Entry, kind: EventType) -> None:
         if self.done.is_set():
             return
         if self.backlog is not None:
             self.backlog.append((entry, kind))
+            self.more.set()
             if len(self.backlog) > MAX_BACKLOG:
                 self.done.set()
             return
+        self.show(entry, kind)
+
+    def show(self, entry: Entry, kind: EventType) -> None:
         self.send(self.view.event(entry, kind, self.first))
         if self.writer.pending() > MAX_PENDING:
             self.call.api.metrics.terminated_watchers += 1
@@ -157,7 +197,7 @@ class Session:
 
     def bookmark(self) -> None:
         """Tell the client how far it has seen, if it wants to know and has seen its initial state."""
-        if self.options.bookmarks and self.backlog is None and not self.done.is_set():
+        if self.options.bookmarks and self.live and not self.backlog and not self.done.is_set():
             self.send(self.view.bookmark(self.call.api.cache.revision, None))
 
     async def wait(self) -> None:
