@@ -1,0 +1,303 @@
+"""Simulated nodes: they register, show life, and their pods live as the stages say; no container runs anywhere.
+
+    async with HollowNodes(client, informers, clock=clock, count=3) as nodes:
+        await nodes.run()
+
+One process plays thousands. A node is stopped by the annotation `hollow.sampan.io/down: "true"`: it shows no life any
+more and its pods stay as they are.
+
+Source of the idea: kwok (stages); kubernetes/pkg/kubemark (hollow nodes)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sampan.api import cel
+from sampan.api.errors import StatusError
+from sampan.api.times import format_micro_time, format_time
+from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_node, key_of
+from sampan.client.errors import is_already_exists, is_conflict, is_not_found
+from sampan.testing import stages
+from sampan.testing.stages import Life, Stage
+from sampan.testing.stages.pod import PREFIX, variables
+
+log = logging.getLogger("sampan.hollow")
+Obj = dict[str, Any]
+LABEL = "sampan.io/hollow"
+LEASES = "kube-node-lease"
+LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
+MAX_WRITES = 64
+
+
+class HollowNodes:
+    """`names`: of the nodes to play. `heartbeats`: False where whoever watches nodes asks `last_seen` instead (virtual
+    time). `capacity`: what each node offers."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        recorders: Callable[[str], EventRecorder],
+        *,
+        names: list[str],
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+        life: Life | None = None,
+        capacity: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
+        heartbeats: bool = True,
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.rng = rng or random.Random()
+        self.life = life or stages.pods()
+        self.capacity = capacity or {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "200Gi", "pods": "110"}
+        self.labels = labels or {}
+        self.heartbeats = heartbeats
+        self.names = list(names)
+        self.nodes = informers.get("nodes", label_selector=f"{LABEL}=true")
+        self.pods = informers.get("pods", indexers={NODE: by_node})
+        self._mine = set(names)
+        self._recorder = recorders("kubelet")
+        self._stopped: dict[str, float] = {}
+        self._pending: dict[str, tuple[str, str, asyncio.Task[None]]] = {}
+        self._addresses: dict[str, str] = {}
+        self._next_address: dict[str, int] = {}
+        self._writing = asyncio.Semaphore(MAX_WRITES)
+        self.pods.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
+        self.nodes.add_handler(self._node_seen, lambda old, new: self._node_seen(new))
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Register the nodes and play them until cancelled."""
+        await self.nodes.wait_synced()
+        await self.pods.wait_synced()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, name in enumerate(self.names):
+                    group.create_task(self._play(name, index), name=f"hollow {name}")
+        finally:
+            for _, _, task in self._pending.values():
+                task.cancel()
+
+    async def _play(self, name: str, index: int) -> None:
+        async with self._writing:
+            node = await self._register(name, index)
+        for pod in self.pods.cache.by_index(NODE, name):
+            self._seen(pod)
+        if not self.heartbeats:
+            return
+        # spread over the interval, so that thousands do not speak at once
+        await asyncio.sleep(self.rng.random() * RENEW_SECONDS)
+        while True:
+            if not self._down(name):
+                async with self._writing:
+                    await self._renew(name, node)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _register(self, name: str, index: int) -> Obj:
+        now = format_time(self.clock())
+        node = self._node(name, index, now)
+        try:
+            made = await self.client.create("nodes", node)
+        except StatusError as error:
+            if not is_already_exists(error):
+                raise
+            made = await self.client.patch("nodes", name, {"metadata": {"labels": node["metadata"]["labels"]}})
+        status: Obj = {"status": node["status"]}
+        out = await self.client.patch("nodes", name, status, type="strategic", subresource="status")
+        if self.heartbeats:
+            await self._renew(name, made)
+        return out
+
+    def _node(self, name: str, index: int, now: str) -> Obj:
+        labels = {
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64",
+            "beta.kubernetes.io/os": "linux",
+            "beta.kubernetes.io/arch": "amd64",
+            LABEL: "true",
+            **self.labels,
+        }
+        address = str(ipaddress.IPv4Address("172.31.0.1") + index)
+        conditions = [
+            ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ]
+        return {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {},
+            "status": {
+                "capacity": self.capacity,
+                "allocatable": self.capacity,
+                "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+                "conditions": [
+                    {"type": t, "status": s, "reason": r, "message": m, "lastHeartbeatTime": now, "lastTransitionTime": now}
+                    for t, s, r, m in conditions
+                ],
+                "nodeInfo": {
+                    "machineID": f"hollow-{name}", "systemUUID": f"hollow-{name}", "bootID": f"hollow-{name}",
+                    "kernelVersion": "simulated", "osImage": "simulated", "containerRuntimeVersion": "hollow://1.0",
+                    "kubeletVersion": "v1.37.0", "kubeProxyVersion": "v1.37.0", "operatingSystem": "linux",
+                    "architecture": "amd64",
+                },
+            },
+        }  # fmt: skip
+
+    async def _renew(self, name: str, node: Obj) -> None:
+        spec = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": format_micro_time(self.clock()),
+        }
+        try:
+            await self.client.patch("leases", name, {"spec": spec}, LEASES)
+        except StatusError as error:
+            if not is_not_found(error):
+                log.warning("lease of %s: %s", name, error)
+                return
+            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+            meta = {"name": name, "namespace": LEASES, "ownerReferences": [owner]}
+            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+            await self._quietly(self.client.create("leases", lease, namespace=LEASES))
+        except HttpError as error:
+            log.warning("lease of %s: %s", name, error)
+
+    def last_seen(self, name: str) -> float | None:
+        """When a node last showed life, by the wall clock; None: it is not one of these."""
+        if name not in self._mine:
+            return None
+        return self._stopped.get(name, self.clock())
+
+    def _down(self, name: str) -> bool:
+        return name in self._stopped
+
+    def _node_seen(self, node: Obj) -> None:
+        name = node["metadata"]["name"]
+        if name not in self._mine:
+            return
+        down = (node["metadata"].get("annotations") or {}).get(PREFIX + "down") == "true"
+        if down:
+            self._stopped.setdefault(name, self.clock())
+        elif self._stopped.pop(name, None) is not None:
+            for pod in self.pods.cache.by_index(NODE, name):
+                self._seen(pod)
+
+    # -- pods ----------------------------------------------------------------------------------------------------------
+
+    def _seen(self, pod: Obj) -> None:
+        """Decide what happens next to a pod, and when; what was to happen before is called off if it is another."""
+        node = pod["spec"].get("nodeName", "")
+        if node not in self._mine or self._down(node):
+            return
+        key, uid = key_of(pod), pod["metadata"]["uid"]
+        try:
+            stage, delay = self._next(pod)
+        except cel.EvaluationError as error:
+            log.error("the stages cannot tell what happens to %s: %s", key, error)
+            return
+        pending = self._pending.get(key)
+        if pending is not None:
+            if stage is not None and pending[:2] == (uid, stage.name):
+                return
+            pending[2].cancel()
+            del self._pending[key]
+        if stage is not None:
+            task = asyncio.create_task(self._later(key, uid, stage, delay), name=f"{stage.name} {key}")
+            self._pending[key] = (uid, stage.name, task)
+
+    def _gone(self, pod: Obj) -> None:
+        key = key_of(pod)
+        pending = self._pending.pop(key, None)
+        if pending is not None:
+            pending[2].cancel()
+        self._addresses.pop(pod["metadata"]["uid"], None)
+
+    def _next(self, pod: Obj) -> tuple[Stage | None, float]:
+        known = self._variables(pod)
+        stage = self.life.next(known)
+        return stage, stage.delay(known) if stage else 0.0
+
+    def _variables(self, pod: Obj) -> dict[str, Any]:
+        name = pod["spec"]["nodeName"]
+        node = self.nodes.cache.get(name) or self._node(name, 0, "")
+        return variables(pod, node, self.life.defaults, now=format_time(self.clock()), ip=self._address(pod, node))
+
+    def _address(self, pod: Obj, node: Obj) -> str:
+        """The pod's own: from its node's CIDR, each once."""
+        uid = pod["metadata"]["uid"]
+        if uid not in self._addresses:
+            cidr = node.get("spec", {}).get("podCIDR") or "10.244.0.0/16"
+            network = ipaddress.ip_network(cidr)
+            number = self._next_address.get(cidr, 1) + 1
+            if number >= network.num_addresses - 1:
+                number = 2
+            self._next_address[cidr] = number
+            self._addresses[uid] = str(network[number])
+        return self._addresses[uid]
+
+    async def _later(self, key: str, uid: str, stage: Stage, delay: float) -> None:
+        if delay > 0:
+            await asyncio.sleep(delay)
+        async with self._writing:
+            pod = self.pods.cache.by_key(key)
+            if pod is None or pod["metadata"]["uid"] != uid or self._down(pod["spec"]["nodeName"]):
+                return
+            try:
+                await self._happen(pod, stage)
+            except (StatusError, HttpError) as error:
+                if isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error)):
+                    return
+                log.warning("%s of %s: %s; trying again", stage.name, key, error)
+                await asyncio.sleep(1.0)
+                self._pending.pop(key, None)
+                self._seen(pod)
+
+    async def _happen(self, pod: Obj, stage: Stage) -> None:
+        meta = pod["metadata"]
+        if stage.delete:
+            await self.client.delete("pods", meta["name"], meta["namespace"], grace_seconds=0, uid=meta["uid"])
+            return
+        known = self._variables(pod)
+        if stage.status is not None:
+            status = stage.status.render(known)
+            if "conditions" in status:
+                status["conditions"] = self._conditions(pod, status["conditions"])
+            body = {"metadata": {"uid": meta["uid"]}, "status": status}
+            await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status")
+        for event in stage.events.render(known):
+            self._recorder.event(pod, event["type"], event["reason"], event["message"])
+
+    def _conditions(self, pod: Obj, changed: list[Obj]) -> list[Obj]:
+        """What changed laid over what there was; a condition whose status stays keeps its time."""
+        there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
+        now = format_time(self.clock())
+        for item in changed:
+            clean = {key: value for key, value in item.items() if value != ""}
+            before = there.get(item["type"])
+            same = before is not None and before["status"] == item["status"]
+            clean["lastTransitionTime"] = before["lastTransitionTime"] if same and before else now
+            clean["lastProbeTime"] = None
+            there[item["type"]] = clean
+        return list(there.values())
+
+    @staticmethod
+    async def _quietly(call: Any) -> None:
+        try:
+            await call
+        except StatusError as error:
+            if not is_already_exists(error):
+                log.warning("%s", error)
