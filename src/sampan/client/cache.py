@@ -178,7 +178,9 @@ class Cache:
         obj = self._transform(orjson.loads(raw) if obj is None else obj)
         meta = obj["metadata"]
         indexed = tuple(tuple(indexer(obj)) for indexer in self._indexers.values())
-        return Record(key_of(obj), orjson.dumps(obj), obj, self._share(meta.get("labels")), indexed)
+        # orjson leaves its bytes in a buffer of twice their size: only a copy gives the rest back
+        encoded = bytes(memoryview(orjson.dumps(obj)))
+        return Record(key_of(obj), encoded, obj, self._share(meta.get("labels")), indexed)
 
     def put(self, record: Record) -> Record | None:
         """The record that was there before."""
