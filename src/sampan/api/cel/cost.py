@@ -150,7 +150,10 @@ _BY_NAME: dict[str, Price] = {
     "validate": _format,
 }  # fmt: skip
 _BY_ID: dict[str, Price] = {
-    **dict.fromkeys(("starts_with_string", "ends_with_string", "string_to_bytes", "bytes_to_string"), _first),
+    **dict.fromkeys(
+        ("starts_with_string", "ends_with_string", "string_to_bytes", "bytes_to_string", "strings_quote", "string_format"),
+        _first,
+    ),
     **dict.fromkeys(("add_string", "add_bytes"), _both),
     **dict.fromkeys(
         (f"{word}_{kind}" for word in ("less", "less_equals", "greater", "greater_equals") for kind in ("string", "bytes")),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
 _ANY_STRING = MAX_REQUEST_BYTES - 2
-_MAX_DURATION, _DATE, _MAX_DATE_TIME = 32, 12, 36
-_MIN_DURATION, _MIN_DATE_TIME = 5, 22
+_MAX_DURATION, _DATE, _MAX_DATE_TIME = 32, 12, 32
+_MIN_DURATION, _MIN_DATE_TIME = 3, 21
 _META = {
     "kind": {"type": "string"},
     "apiVersion": {"type": "string"},

@@ -336,11 +336,18 @@ class Estimator:
         if name in ("url", "jsonpatch.escapeKey") and len(args) == 1:
             size = self._size(args[0])
             return size.times(STRING_FACTOR), size
+        if overload.id == "strings_quote":
+            size = self._size(args[0])
+            return size.times(STRING_FACTOR), Size(min(size.min + 2, MAX), min(2 * size.max + 2, MAX))
+        if name in _PARSERS and args:
+            return self._size(args[0]).times(_PARSERS[name] * STRING_FACTOR), None
         if name == "_==_" and args[0].type == args[1].type and args[0].type.name in _UNIT_EQUALITY:
             return ONE, None
         if target is None:
             return None
         size = self._size(target)
+        if overload.id == "string_format":
+            return size.times(STRING_FACTOR), size + self._size(args[0])
         if name in ("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"):
             if not target.type.params:
                 return size.times(STRING_FACTOR), None
@@ -377,6 +384,11 @@ class Estimator:
         return None
 
 
+#: functions that read a string, and how often
+_PARSERS = {
+    "cidr": 1, "isIP": 1, "isCIDR": 1, "ip": 1, "ip.isCanonical": 2, "quantity": 1, "isQuantity": 1, "semver": 1,
+    "isSemver": 1,
+}  # fmt: skip
 _UNIT_EQUALITY = frozenset(
     ("net.IP", "net.CIDR", "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.URL", "kubernetes.authorization.Authorizer",
      "kubernetes.authorization.PathCheck", "kubernetes.authorization.GroupCheck",
