@@ -13,6 +13,11 @@ from sampan.api.table import age
 MAX_BYTES = 1024 * 1024
 
 
+def decoded_length(text: str) -> int:
+    """Bytes that this base64 stands for."""
+    return len(text) * 3 // 4 - text[-2:].count("=")
+
+
 class ConfigMap(Kind):
     has_generation = False
     columns = (NAME, Column("Data", "integer"), AGE)
@@ -30,7 +35,7 @@ class ConfigMap(Kind):
         for key, value in sorted(binary.items()):
             for problem in names.is_config_map_key(key):
                 out.invalid(Path("binaryData") @ key, key, problem)
-            total += len(value) * 3 // 4
+            total += decoded_length(value)
         if total > MAX_BYTES:
             out.too_long(Path(""), MAX_BYTES)
         return out

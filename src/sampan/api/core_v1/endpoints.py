@@ -5,8 +5,10 @@ Source: kubernetes/pkg/registry/core/endpoint/strategy.go; printEndpoints
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
+from sampan.api.validation.endpoints import endpoints_warnings, subsets
 
 
 class Endpoints(Kind):
@@ -20,8 +22,14 @@ class Endpoints(Kind):
                 if not port.get("protocol"):
                     port["protocol"] = "TCP"
 
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        subsets(obj.get("subsets") or (), Path("subsets"), out)
+        return out
+
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+        deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+        return [deprecated, *endpoints_warnings(obj.get("subsets") or ())]
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

@@ -5,9 +5,10 @@ Source: kubernetes/pkg/registry/core/event/strategy.go; printEvent
 
 from __future__ import annotations
 
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.events import event, event_update
 
 REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
@@ -30,11 +31,12 @@ class Event(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        namespace = (obj.get("involvedObject") or {}).get("namespace", "")
-        if namespace != obj["metadata"].get("namespace") and not (
-            not namespace and obj["metadata"].get("namespace") == "default"
-        ):
-            out.invalid(Path("involvedObject", "namespace"), namespace, "does not match event.namespace")
+        event(obj, False, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        event_update(obj, old, False, out)
         return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:

@@ -5,8 +5,9 @@ Source: kubernetes/pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem)
 
 from __future__ import annotations
 
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import Kind, Obj
+from sampan.api.validation.limits import limit_range
 
 
 class LimitRange(Kind):
@@ -30,13 +31,5 @@ class LimitRange(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        seen: set[str] = set()
-        for index, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
-            here = Path("spec", "limits") @ index
-            kind = item.get("type", "")
-            if not kind:
-                out.required(here / "type", "")
-            elif kind in seen:
-                out.duplicate(here / "type", kind)
-            seen.add(kind)
+        limit_range(obj, out)
         return out

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sampan.api import names
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.quotas import finalizer_name
 
 
 class Namespace(Kind):
@@ -34,6 +36,26 @@ class Namespace(Kind):
 
     def validate_name(self, name: str, generate: bool) -> Sequence[str]:
         return names.is_dns1123_label(name.rstrip("-") + "a" if generate else name)
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        for name in (obj.get("spec") or {}).get("finalizers") or ():
+            # upstream's path has no index
+            finalizer_name(name, Path("spec", "finalizers"), out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return ErrorList()
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        phase, here = (obj.get("status") or {}).get("phase", ""), Path("status", "Phase")
+        if not obj["metadata"].get("deletionTimestamp"):
+            if phase != "Active":
+                out.invalid(here, phase, "may only be 'Active' if `deletionTimestamp` is empty")
+        elif phase != "Terminating":
+            out.invalid(here, phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+        return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"status.phase": (obj.get("status") or {}).get("phase", "")}

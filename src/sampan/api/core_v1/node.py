@@ -5,15 +5,16 @@ Source: kubernetes/pkg/registry/core/node/strategy.go; pkg/apis/core/validation/
 
 from __future__ import annotations
 
-from sampan.api import names
 from sampan.api.core_v1.pod_spec import round_quantities
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
+from sampan.api.validation import ips
+from sampan.api.validation.resources import resource_name, resource_quantity
+from sampan.api.validation.scheduling import taints
+from sampan.api.validation.workload import SPEC, STATUS
 
-SPEC = Path("spec")
 ROLE, OLD_ROLE = "node-role.kubernetes.io/", "kubernetes.io/role"
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 class Node(Kind):
@@ -46,35 +47,48 @@ class Node(Kind):
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         spec = obj.get("spec") or {}
-        seen: set[tuple[str, str]] = set()
-        for index, taint in enumerate(spec.get("taints") or ()):
-            here = SPEC / "taints" @ index
-            for problem in names.is_qualified_name(taint.get("key", "")):
-                out.invalid(here / "key", taint.get("key", ""), problem)
-            for problem in names.is_valid_label_value(taint.get("value", "")):
-                out.invalid(here / "value", taint["value"], problem)
-            effect = taint.get("effect", "")
-            if not effect:
-                out.required(here / "effect", "")
-            elif effect not in EFFECTS:
-                out.not_supported(here / "effect", effect, EFFECTS)
-            key = (taint.get("key", ""), effect)
-            if key in seen:
-                out.duplicate(here, taint)
-            seen.add(key)
-        for index, cidr in enumerate(spec.get("podCIDRs") or ()):
-            for problem in names.is_cidr(cidr):
-                out.invalid(SPEC / "podCIDRs" @ index, cidr, problem)
+        # upstream's path
+        taints(spec.get("taints") or (), Path("metadata", "taints"), out)
+        _resources(obj.get("status") or {}, out)
+        cidrs = spec.get("podCIDRs") or []
+        for index, cidr in enumerate(cidrs):
+            out.each(SPEC / "podCIDRs" @ index, cidr, ips.legacy_cidr(cidr))
+        if len(cidrs) > 2 or (len(cidrs) == 2 and not ips.is_dual_stack(cidrs)):
+            out.invalid(SPEC / "podCIDRs", cidrs, "may specify no more than one CIDR for each IP family")
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = self.validate(obj)
-        new_spec, old_spec = obj.get("spec") or {}, old.get("spec") or {}
-        if old_spec.get("podCIDRs") and new_spec.get("podCIDRs") != old_spec["podCIDRs"]:
+        out = ErrorList()
+        new, was, status = obj.get("spec") or {}, old.get("spec") or {}, obj.get("status") or {}
+        _resources(status, out)
+        seen: set[tuple[str, str]] = set()
+        for index, item in enumerate(status.get("addresses") or ()):
+            key = (item.get("type", ""), item.get("address", ""))
+            if key in seen:
+                out.duplicate(STATUS / "addresses" @ index, item)
+            seen.add(key)
+        if was.get("podCIDRs") and new.get("podCIDRs") != was["podCIDRs"]:
             out.forbidden(SPEC / "podCIDRs", 'node updates may not change podCIDR except from "" to valid')
-        was, now = old_spec.get("providerID", ""), new_spec.get("providerID", "")
-        if was and was != now:
+        if was.get("providerID") and new.get("providerID") != was["providerID"]:
             out.forbidden(SPEC / "providerID", 'node updates may not change providerID except from "" to valid')
+        if new.get("externalID", "") != was.get("externalID", ""):
+            out.forbidden(SPEC / "externalID", "may not be updated")
+        if new.get("taints") != was.get("taints"):
+            taints(new.get("taints") or (), Path("metadata", "taints"), out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return self.validate_update(obj, old)
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        spec = obj.get("spec") or {}
+        out = []
+        if spec.get("configSource") is not None:
+            out.append(f"{SPEC / 'configSource'}: deprecated in v1.22, support removed in v1.24")
+        if spec.get("externalID"):
+            out.append(f"{SPEC / 'externalID'}: this field is deprecated, and is unused by Kubernetes")
+        for index, cidr in enumerate(spec.get("podCIDRs") or ()):
+            out += ips.cidr_warnings(SPEC / "podCIDRs" @ index, cidr)
         return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
@@ -105,3 +119,11 @@ class Node(Kind):
             info.get("kernelVersion") or unknown,
             info.get("containerRuntimeVersion") or unknown,
         ]
+
+
+def _resources(status: Obj, out: ErrorList) -> None:
+    for field in ("capacity", "allocatable"):
+        for name, amount in (status.get(field) or {}).items():
+            here = STATUS / field / name
+            resource_name(name, here, out)
+            resource_quantity(name, amount, here, out)

@@ -1,19 +1,15 @@
 """PersistentVolume.
 
-Source: kubernetes/pkg/registry/core/persistentvolume/strategy.go; ValidatePersistentVolume
+Source: kubernetes/pkg/registry/core/persistentvolume/strategy.go, pkg/apis/core/v1/defaults.go; printPersistentVolume
 """
 
 from __future__ import annotations
 
-from sampan.api.core_v1.persistent_volume_claim import MODES, SPEC, modes_text
+from sampan.api.core_v1.persistent_volume_claim import modes_text
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import UNSET, age
-
-NO_SOURCE = {
-    "capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName", "mountOptions",
-    "volumeMode", "nodeAffinity", "volumeAttributesClassName",
-}  # fmt: skip
+from sampan.api.validation.persistent_volumes import volume_spec, volume_update, volume_warnings
 
 
 class PersistentVolume(Kind):
@@ -47,33 +43,16 @@ class PersistentVolume(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
-        modes = spec.get("accessModes") or []
-        if not modes:
-            out.required(SPEC / "accessModes", "")
-        for mode in modes:
-            if mode not in MODES:
-                out.not_supported(SPEC / "accessModes", mode, MODES)
-        if "storage" not in (spec.get("capacity") or {}):
-            out.required(SPEC / "capacity", "")
-        policy = spec.get("persistentVolumeReclaimPolicy")
-        if policy not in ("Recycle", "Delete", "Retain"):
-            out.not_supported(SPEC / "persistentVolumeReclaimPolicy", policy or "", ("Delete", "Recycle", "Retain"))
-        sources = [name for name in spec if name not in NO_SOURCE]
-        if not sources:
-            out.required(SPEC, "must specify a volume type")
-        for extra in sources[1:]:
-            out.forbidden(SPEC / extra, "may not specify more than 1 volume type")
-        if "hostPath" in spec and not spec["hostPath"].get("path"):
-            out.required(SPEC / "hostPath" / "path", "")
+        volume_spec(obj["spec"], out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = self.validate(obj)
-        new, was = ({k: v for k, v in o["spec"].items() if k not in NO_SOURCE} for o in (obj, old))
-        if new != was:
-            out.forbidden(SPEC / "persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+        volume_update(obj["spec"], old["spec"], out)
         return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return volume_warnings(obj)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

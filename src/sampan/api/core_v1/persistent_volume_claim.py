@@ -1,18 +1,17 @@
 """PersistentVolumeClaim.
 
-Source: kubernetes/pkg/registry/core/persistentvolumeclaim/strategy.go; ValidatePersistentVolumeClaim
+Source: kubernetes/pkg/registry/core/persistentvolumeclaim/strategy.go; printPersistentVolumeClaim
 """
 
 from __future__ import annotations
 
-from sampan.api import quantity
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import UNSET, age
-from sampan.api.validation.meta import validate_label_selector
+from sampan.api.validation.claims import claim_spec, claim_status, claim_update
+from sampan.api.validation.pod_warnings import claim_warnings
+from sampan.api.validation.workload import SPEC
 
-SPEC = Path("spec")
-MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 
 
@@ -47,40 +46,21 @@ class PersistentVolumeClaim(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
-        modes = spec.get("accessModes") or []
-        if not modes:
-            out.required(SPEC / "accessModes", "at least 1 access mode is required")
-        for mode in modes:
-            if mode not in MODES:
-                out.not_supported(SPEC / "accessModes", mode, MODES)
-        if "ReadWriteOncePod" in modes and len(modes) > 1:
-            out.forbidden(SPEC / "accessModes", "may not use ReadWriteOncePod with other access modes")
-        out.extend(validate_label_selector(spec.get("selector"), SPEC / "selector"))
-        storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-        if storage is None:
-            out.required(SPEC / "resources" @ "storage", "")
-        elif quantity.parse(storage) <= 0:
-            out.invalid(SPEC / "resources" @ "storage", storage, "must be greater than zero")
+        claim_spec(obj["spec"], SPEC, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = self.validate(obj)
-        new, was = (
-            {k: v for k, v in o["spec"].items() if k not in ("resources", "volumeAttributesClassName")}
-            for o in (obj, old)
-        )
-        if not old["spec"].get("volumeName"):
-            new.pop("volumeName", None)
-        if new != was:
-            detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-            out.forbidden(SPEC, detail)
-        before = ((old["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0")
-        after = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0")
-        if quantity.compare(after, before) < 0:
-            here = SPEC / "resources" / "requests" / "storage"
-            out.forbidden(here, "field can not be less than status.capacity")
+        claim_update(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        claim_status(obj, out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return claim_warnings(obj["spec"], SPEC)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

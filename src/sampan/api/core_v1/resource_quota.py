@@ -5,10 +5,11 @@ Source: kubernetes/pkg/registry/core/resourcequota/strategy.go; printResourceQuo
 
 from __future__ import annotations
 
-from sampan.api import names, quantity
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.quotas import amounts, quota_spec, quota_update
+from sampan.api.validation.workload import SPEC, STATUS
 
 
 class ResourceQuota(Kind):
@@ -18,12 +19,18 @@ class ResourceQuota(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        for name, amount in sorted(((obj.get("spec") or {}).get("hard") or {}).items()):
-            here = Path("spec", "hard") @ name
-            for problem in names.is_qualified_name(name):
-                out.invalid(here, name, problem)
-            if quantity.parse(amount) < 0:
-                out.invalid(here, amount, "must be greater than or equal to 0")
+        quota_spec(obj.get("spec") or {}, SPEC, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = self.validate(obj)
+        quota_update(obj, old, out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        for field in ("hard", "used"):
+            amounts((obj.get("status") or {}).get(field), STATUS / field, out)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

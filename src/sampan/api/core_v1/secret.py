@@ -10,12 +10,12 @@ import base64
 import orjson
 
 from sampan.api import names
+from sampan.api.core_v1.config_map import MAX_BYTES, decoded_length
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.meta import validate_immutable
 
-MAX_BYTES = 1024 * 1024
 DOCKER_JSON, DOCKER_CFG = "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"
 
 
@@ -38,7 +38,7 @@ class Secret(Kind):
         for key in sorted(data):
             for problem in names.is_config_map_key(key):
                 out.invalid(Path("data") @ key, key, problem)
-        if sum(len(value) * 3 // 4 for value in data.values()) > MAX_BYTES:
+        if sum(decoded_length(value) for value in data.values()) > MAX_BYTES:
             out.too_long(Path("data"), MAX_BYTES)
         if kind == "kubernetes.io/service-account-token":
             if not (obj["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name"):

@@ -1,6 +1,6 @@
 """Service.
 
-Source: kubernetes/pkg/apis/core/v1/defaults.go, validation.go (ValidateService); printService
+Source: kubernetes/pkg/apis/core/v1/defaults.go, pkg/registry/core/service/strategy.go; printService
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import names
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, labels_text
-from sampan.api.validation.meta import validate_labels
-
-SPEC = Path("spec")
-TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
-PROTOCOLS = ("TCP", "UDP", "SCTP")
+from sampan.api.validation.services import (
+    health_port_update,
+    load_balancer_status,
+    service,
+    service_update,
+    service_warnings,
+)
+from sampan.api.validation.workload import STATUS
 
 
 class Service(Kind):
@@ -69,49 +72,24 @@ class Service(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
-        kind = spec.get("type", "")
-        if kind not in TYPES:
-            out.not_supported(SPEC / "type", kind, TYPES)
-        headless = spec.get("clusterIP") == "None"
-        if not spec.get("ports") and not headless and kind != "ExternalName":
-            out.required(SPEC / "ports", "")
-        if kind == "ExternalName":
-            name = spec.get("externalName", "")
-            if not name:
-                out.required(SPEC / "externalName", "")
-            for problem in names.is_dns1123_subdomain(name.rstrip(".")) if name else ():
-                out.invalid(SPEC / "externalName", name, problem)
-        if kind == "LoadBalancer" and headless:
-            out.invalid(SPEC / "clusterIPs" @ 0, "None", "may not be set to 'None' for LoadBalancer services")
-        _ports(spec, out)
-        out.extend(validate_labels(spec.get("selector"), SPEC / "selector"))
-        if spec.get("sessionAffinity") not in ("None", "ClientIP"):
-            out.not_supported(SPEC / "sessionAffinity", spec.get("sessionAffinity", ""), ("ClientIP", "None"))
-        timeout = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-        if timeout is not None and not 0 < timeout <= 86400:
-            here = SPEC / "sessionAffinityConfig" / "clientIP" / "timeoutSeconds"
-            out.invalid(here, timeout, "must be greater than 0 and less than 86400")
-        for index, address in enumerate(spec.get("externalIPs") or ()):
-            for problem in names.is_ip(address):
-                out.invalid(SPEC / "externalIPs" @ index, address, problem)
-        for index, address in enumerate(spec.get("clusterIPs") or ()):
-            if address != "None":
-                for problem in names.is_ip(address):
-                    out.invalid(SPEC / "clusterIPs" @ index, address, problem)
-        for name in ("externalTrafficPolicy", "internalTrafficPolicy"):
-            if spec.get(name) and spec[name] not in ("Cluster", "Local"):
-                out.not_supported(SPEC / name, spec[name], ("Cluster", "Local"))
+        service(obj, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
-        new_spec, old_spec = obj["spec"], old["spec"]
-        was, now = old_spec.get("clusterIPs") or [""], new_spec.get("clusterIPs") or [""]
-        if "ExternalName" not in (new_spec.get("type"), old_spec.get("type")) and was[0] and was[0] != now[0]:
-            out.invalid(SPEC / "clusterIPs" @ 0, now[0], "may not change once set")
-        out.extend(self.validate(obj))
+        service_update(obj, old, out)
+        service(obj, out)
+        health_port_update(obj, old, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        balancer = (obj.get("status") or {}).get("loadBalancer") or {}
+        load_balancer_status(balancer, obj["spec"], STATUS / "loadBalancer", out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return service_warnings(obj)
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec = obj.get("spec") or {}
@@ -172,36 +150,6 @@ def drop_type_dependent_fields(new: Obj, old: Obj) -> None:
         for name in ("healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if new.get(name) == old.get(name):
                 new.pop(name, None)
-
-
-def _ports(spec: Obj, out: ErrorList) -> None:
-    ports = spec.get("ports") or []
-    seen_names: set[str] = set()
-    seen: set[tuple[Any, Any]] = set()
-    for index, port in enumerate(ports):
-        here = SPEC / "ports" @ index
-        name = port.get("name", "")
-        if not name and len(ports) > 1:
-            out.required(here / "name", "")
-        elif name:
-            for problem in names.is_dns1123_label(name):
-                out.invalid(here / "name", name, problem)
-            if name in seen_names:
-                out.duplicate(here / "name", name)
-            seen_names.add(name)
-        for problem in names.is_valid_port_num(port.get("port", 0)):
-            out.invalid(here / "port", port.get("port", 0), problem)
-        if port.get("protocol") not in PROTOCOLS:
-            out.not_supported(here / "protocol", port.get("protocol", ""), PROTOCOLS)
-        target = port.get("targetPort", 0)
-        for problem in names.is_valid_port_name(target) if isinstance(target, str) else names.is_valid_port_num(target):
-            out.invalid(here / "targetPort", target, problem)
-        if spec.get("type") == "ClusterIP" and port.get("nodePort"):
-            out.forbidden(here / "nodePort", "may not be used when `type` is 'ClusterIP'")
-        key = (port.get("protocol"), port.get("port"))
-        if key in seen:
-            out.duplicate(here, {"protocol": key[0], "port": key[1]})
-        seen.add(key)
 
 
 def _port_text(port: Obj) -> str:

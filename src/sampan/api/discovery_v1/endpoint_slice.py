@@ -8,9 +8,8 @@ from __future__ import annotations
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import UNSET, age
+from sampan.api.validation.endpoints import slice_, slice_warnings
 from sampan.api.validation.meta import validate_immutable
-
-TYPES = ("IPv4", "IPv6", "FQDN")
 
 
 class EndpointSlice(Kind):
@@ -25,23 +24,16 @@ class EndpointSlice(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        kind = obj.get("addressType", "")
-        if not kind:
-            out.required(Path("addressType"), "")
-        elif kind not in TYPES:
-            out.not_supported(Path("addressType"), kind, TYPES)
-        endpoints = obj.get("endpoints") or []
-        if len(endpoints) > 1000:
-            out.too_many(Path("endpoints"), len(endpoints), 1000)
-        for index, endpoint in enumerate(endpoints):
-            if not endpoint.get("addresses"):
-                out.required(Path("endpoints") @ index / "addresses", "must contain at least 1 address")
+        slice_(obj, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = self.validate(obj)
         out.extend(validate_immutable(obj.get("addressType"), old.get("addressType"), Path("addressType")))
         return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        return slice_warnings(obj)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

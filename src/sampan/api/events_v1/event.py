@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from sampan.api.core_v1.event import REFERENCE, event_row
 from sampan.api.core_v1.event import Event as CoreEvent
+from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Kind, Obj
+from sampan.api.validation.events import event, event_update
 
 #: this version's name, and the core one's
 RENAMED = (
@@ -41,6 +43,16 @@ class Event(Kind):
         for ours, core in RENAMED:
             if core in out:
                 out[ours] = out.pop(core)
+        return out
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        event(self.to_storage(obj), True, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        event_update(self.to_storage(obj), self.to_storage(old), True, out)
         return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:

@@ -25,7 +25,7 @@ _ANNOTATIONS = (
     ("security.alpha.kubernetes.io/sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'),
     ("security.alpha.kubernetes.io/unsafe-sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'),
 )
-_VOLUMES = {
+VOLUMES = {
     "photonPersistentDisk": ("photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
     "gitRepo": ("gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
     "scaleIO": ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
@@ -74,7 +74,7 @@ def _warnings(spec: Obj, meta: Obj, path: Path, *, template: bool) -> list[str]:
     for name in ("memory", "ephemeral-storage"):
         amount = (get("overhead") or {}).get(name)
         if amount is not None:
-            _fraction(amount, path / "spec" / "overhead" @ name, out)
+            fraction_warning(amount, path / "spec" / "overhead" @ name, out)
     if annotations and has_profiles(annotations):
         _profiles(spec, annotations, path, out, template)
     for container, kind, index in each_container(spec):
@@ -107,8 +107,8 @@ def _node_affinity(affinity: Obj, path: Path, out: list[str]) -> None:
 def _volumes(volumes: list[Obj], path: Path, out: list[str]) -> None:
     for index, volume in enumerate(volumes):
         for kind in volume:
-            if kind in _VOLUMES:
-                shown, message = _VOLUMES[kind]
+            if kind in VOLUMES:
+                shown, message = VOLUMES[kind]
                 out.append(f"{path / 'spec' / 'volumes' @ index / shown}: {message}")
             elif kind == "ephemeral" and (claim := (volume[kind] or {}).get("volumeClaimTemplate")) is not None:
                 here = path / "spec" / "volumes" @ index / "ephemeral" / "volumeClaimTemplate" / "spec"
@@ -122,11 +122,11 @@ def claim_warnings(spec: Obj, path: Path) -> list[str]:
     out: list[str] = []
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if storage is not None:
-        _fraction(storage, path / "resources" / "requests" @ "storage", out)
+        fraction_warning(storage, path / "resources" / "requests" @ "storage", out)
     return out
 
 
-def _fraction(amount: str, path: Path, out: list[str]) -> None:
+def fraction_warning(amount: str, path: Path, out: list[str]) -> None:
     if quantity.parse(amount).denominator != 1:
         out.append(f"{path}: fractional byte value {go_quote(amount)} is invalid, must be an integer")
 
@@ -231,7 +231,7 @@ def _container(container: Obj, path: Path, kind: str, index: int, out: list[str]
             for side in ("limits", "requests"):
                 amount = (resources.get(side) or {}).get(name)
                 if amount is not None and quantity.parse(amount).denominator != 1:
-                    _fraction(amount, path / "spec" / kind @ index / "resources" / side @ name, out)
+                    fraction_warning(amount, path / "spec" / kind @ index / "resources" / side @ name, out)
     env = container.get("env")
     if env and len(env) > 1:
         seen: set[str] = set()
