@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.http.messages import Request, Response, Writer
-from sampan.client import Client, HttpError, Resource, StatusError, errors, of_object, resource
+from sampan.client import Client, Discovery, HttpError, Resource, StatusError, errors, of_object, resource
 from sampan.client.watch import Watch, parse
 from sampan.http import ProtocolError, TimedOut
 from sampan.testing.inprocess import InProcessTransport
 from tests.conftest import Local
-from tests.virtual import admin, virtually
+from tests.virtual import ADMIN, admin, virtually
 
 
 @pytest.fixture
@@ -123,6 +123,23 @@ def test_resources_by_name_and_kind() -> None:
     assert Client.path("nodes", "ignored", "n") == "/api/v1/nodes/n"
 
 
+async def test_discovery_with_and_without_aggregation(api: Local) -> None:
+    def legacy(request: Request) -> Any:
+        request.headers["accept"] = "application/json"
+        return api.server.handler(request)
+
+    found = await Discovery(admin(api.server)).all()
+    old = await Discovery(Client(InProcessTransport(legacy, ADMIN))).all()
+    pods = next(each for each in found if each.resource == resource("pods"))
+    assert "eviction" in pods.subresources and "deletecollection" in pods.verbs
+    assert {each.resource for each in found} == {each.resource for each in old}
+    assert {each.resource for each in found if each.preferred} == {each.resource for each in old if each.preferred}
+    discovery = Discovery(admin(api.server))
+    assert await discovery.of_kind("autoscaling/v1", "HorizontalPodAutoscaler") is not None
+    assert resource("horizontalpodautoscalers.autoscaling") in {each.resource for each in await discovery.preferred()}
+    assert await discovery.of_kind("example.com/v1", "Widget") is None
+
+
 # -- what a server may do -------------------------------------------------------------------------------------------
 
 
@@ -162,12 +179,31 @@ async def test_replies_that_are_no_status() -> None:
     client = talking_to(lambda request: Response(404, (("Content-Type", "text/plain"),), b"404 page not found\n"))
     with pytest.raises(StatusError) as missing:
         await client.get("pods", "p", "default")
-    assert missing.value.message == "the server could not find the requested resource (404 page not found)"
-    assert errors.is_not_found(missing.value)
+    assert missing.value.message == "the server could not find the requested resource"
+    assert errors.is_not_found(missing.value) and "404 page not found" in str(missing.value.details)
     client = talking_to(lambda request: Response(500, (("Content-Type", "application/json"),), b"{"))
     with pytest.raises(StatusError) as broken:
         await client.get("pods", "p", "default")
     assert broken.value.reason == "InternalError" and errors.is_retriable(broken.value)
+    assert broken.value.message == 'an error on the server ("{") has prevented the request from succeeding'
+    with pytest.raises(ProtocolError, match="json parse error"):
+        await talking_to(lambda request: Response(200, (), b"{")).get("pods", "p", "default")
+
+
+async def test_what_was_begun_is_finished_when_the_caller_leaves() -> None:
+    begun, finished = asyncio.Event(), asyncio.Event()
+
+    async def app(request: Request) -> Response:
+        begun.set()
+        await asyncio.sleep(0)
+        finished.set()
+        return Response(200, (), b"{}")
+
+    call = asyncio.create_task(talking_to(app).create("pods", pod("p")))
+    await begun.wait()
+    call.cancel()
+    await finished.wait()
+    assert call.cancelled()
 
 
 async def test_the_handler_hears_that_a_watcher_left() -> None:

@@ -225,7 +225,7 @@ async def test_plugins_run_again_when_expired_or_refused(bearer: tuple[Bearer, s
         await client.get("nodes", "n")  # 401, then once more with what the plugin gives now
         assert len(runs(tmp_path)) == 2 and app.seen[-2:] == ["Bearer one", "Bearer two"]
         app.token = "other"
-        with pytest.raises(StatusError, match="Unauthorized"):
+        with pytest.raises(StatusError, match="asked for the client to provide credentials"):
             await client.get("nodes", "n")
         assert len(runs(tmp_path)) == 3
         plugin(tmp_path, token="other")

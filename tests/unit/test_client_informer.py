@@ -266,6 +266,39 @@ def test_resyncs_when_asked_to() -> None:
     virtually(test)
 
 
+def test_a_run_can_be_repeated() -> None:
+    async def test() -> list[tuple[float, str]]:
+        _, flaky, informer, _, _ = await world(config_maps)
+        flaky.fault = lambda request: HttpError("down")
+        await flaky.cut()
+        await asyncio.sleep(100)
+        flaky.fault = lambda request: None
+        await asyncio.sleep(1000)
+        assert len(informer.cache) == 2
+        return [(at, query.replace(informer.version, "N")) for at, query in flaky.asked]
+
+    assert virtually(test) == virtually(test)
+
+
+def test_metadata_alone() -> None:
+    async def test() -> None:
+        client = admin(await server())
+        await client.create("configmaps", config_map("a", "1"))
+        async with Informers(client) as informers:
+            informer = informers.get("configmaps", metadata_only=True)
+            informers.start()
+            await informers.wait_synced()
+            await client.create("configmaps", config_map("b", "1"))
+            await settle()
+            for name in ("a", "b"):
+                found = informer.cache.get(name, "kube-public")
+                assert found is not None and found["kind"] == "PartialObjectMetadata" and "data" not in found
+        page = await client.list("configmaps", "kube-public", metadata_only=True)
+        assert page["items"][0]["kind"] == "PartialObjectMetadata"
+
+    virtually(test)
+
+
 def test_a_family_shares_and_stops_and_tells_of_mutations() -> None:
     async def test() -> None:
         api = await server()

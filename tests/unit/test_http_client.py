@@ -337,7 +337,13 @@ async def test_closing_a_stream_closes_its_connection_and_ending_one_keeps_it(pe
     assert peer.connections == 1
 
 
-async def test_upgrades_hand_the_connection_over(peer: Scripted, http: HttpClient) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+async def test_upgrades_hand_the_connection_over(pki: Pki, secure: bool) -> None:
+    peer = Scripted()
+    await peer.start(server_context(pki) if secure else None)
+    url = peer.url.replace("http:", "https:") if secure else peer.url
+    http = HttpClient(ssl_context=ssl.create_default_context(cafile=str(pki.path("ca.crt"))))
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await peer.head(reader)
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst")
@@ -346,17 +352,19 @@ async def test_upgrades_hand_the_connection_over(peer: Scripted, http: HttpClien
 
     peer.answer = answer
     wants = [("Connection", "Upgrade"), ("Upgrade", "echo")]
-    up = await http.upgrade("GET", peer.url, headers=wants)
+    up = await http.upgrade("GET", url, headers=wants)
     assert up.headers["upgrade"] == "echo"
     assert await up.reader.readexactly(5) == b"first"
     up.writer.write(b"second")
-    up.writer.write_eof()
-    assert await up.reader.read() == b"second"
+    assert await up.reader.readexactly(6) == b"second"
     up.writer.close()
     peer.says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
     with pytest.raises(UpgradeRefused, match="no") as refused:
-        await http.upgrade("GET", peer.url, headers=wants)
+        await http.upgrade("GET", url, headers=wants)
     assert refused.value.reply.code == 403
+    await http.aclose()
+    assert peer.server is not None
+    peer.server.close()
 
 
 async def test_dials_through_the_seam(peer: Scripted) -> None:
@@ -372,3 +380,63 @@ async def test_dials_through_the_seam(peer: Scripted) -> None:
         assert (await http.request("GET", "http://web.default.svc/x")).body == b"ok"
     assert asked == [("web.default.svc", 80)]
     assert b"Host: web.default.svc\r\n" in peer.heads[0]
+
+
+REPLIES = [CHUNKED, reply(gzip.compress(b"abcde"), "Content-Encoding: gzip"), b"HTTP/1.1 204 No Content\r\n\r\n", OK]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+async def test_replies_are_the_same_however_they_arrive(peer: Scripted, http: HttpClient, size: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for wire in REPLIES:
+            await peer.head(reader)
+            for at in range(0, len(wire), size):
+                writer.write(wire[at : at + size])
+                await asyncio.sleep(0)
+        await reader.read()
+
+    peer.answer = answer
+    replies = [await http.request("GET", peer.url) for _ in REPLIES]
+    assert [(r.code, r.body) for r in replies] == [(200, b"abcde"), (200, b"abcde"), (204, b""), (200, b"ok")]
+    assert peer.connections == 1
+
+
+async def test_nothing_is_left_of_calls_cut_at_any_moment(peer: Scripted) -> None:
+    """Each call is cancelled one turn of the loop later than the one before."""
+    open_now = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(0)
+                writer.write(CHUNKED[:60])
+                await asyncio.sleep(0)
+                writer.write(CHUNKED[60:])
+        finally:
+            open_now -= 1
+
+    async def stream(http: HttpClient) -> None:
+        body = await http.stream("GET", peer.url)
+        try:
+            await body.read()
+        finally:
+            await body.aclose()
+
+    peer.answer = answer
+    async with HttpClient(max_connections_per_host=2) as http:
+        for turns in range(30):
+            for call in (http.request("GET", peer.url), stream(http)):
+                task = asyncio.ensure_future(call)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        # every slot was given back
+        assert [r.body for r in await asyncio.gather(*(http.request("GET", peer.url) for _ in range(4)))] == [
+            b"abcde"
+        ] * 4
+    async with asyncio.timeout(5):
+        while open_now:  # noqa: ASYNC110  # the sockets close one by one
+            await asyncio.sleep(0.001)

@@ -5,6 +5,7 @@
                          in process: `sampan.testing.inprocess.InProcessTransport`
     Informers, Informer  a shared mirror of a resource: handlers, `cache` with indexes
     Controller           workers that take keys from a `WorkQueue` and call `reconcile(key)`
+    Discovery            what a server serves, custom kinds too
     Expectations         what a controller did and has not seen yet
     EventRecorder        core/v1 events; `SeriesRecorder` those of events.k8s.io
     LeaderElector        one of many runs, by a Lease
@@ -35,6 +36,7 @@ from sampan.client.cache import (
 from sampan.client.client import Client
 from sampan.client.config import Config, ConfigError, from_kubeconfig, in_cluster, load
 from sampan.client.controller import Controller
+from sampan.client.discovery import Discovered, Discovery
 from sampan.client.events import Clock, EventRecorder, SeriesRecorder, reference
 from sampan.client.expectations import Expectations
 from sampan.client.https import HttpsTransport
@@ -59,6 +61,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "Controller",
+    "Discovered",
+    "Discovery",
     "Event",
     "EventRecorder",
     "Expectations",

@@ -23,6 +23,7 @@ from sampan.client.errors import from_reply
 from sampan.client.resources import Resource, resource
 from sampan.client.transport import Headers, Transport
 from sampan.client.watch import Watch
+from sampan.http import ProtocolError
 
 Obj = dict[str, Any]
 PatchType = Literal["json", "merge", "strategic", "apply"]
@@ -35,6 +36,8 @@ PATCH_TYPES: dict[str, str] = {
 }
 PAGE = 500
 JSON = "application/json"
+PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 Query = dict[str, str]
 
 
@@ -51,6 +54,8 @@ class Client:
         self.timeout = timeout
         agent = ("User-Agent", user_agent)
         self._read = (agent, ("Accept", JSON))
+        self._read_metadata = (agent, ("Accept", f"{PARTIAL},{JSON}"))
+        self._list_metadata = (agent, ("Accept", f"{PARTIAL_LIST},{JSON}"))
         self._write = {
             media: (agent, ("Accept", JSON), ("Content-Type", media)) for media in (JSON, *PATCH_TYPES.values())
         }
@@ -84,9 +89,10 @@ class Client:
         match: Literal["", "Exact", "NotOlderThan"] = "",
         limit: int = 0,
         continue_: str = "",
+        metadata_only: bool = False,
     ) -> Obj:
         """One List object as the server gives it (`limit` and `continue_`: a page of it), each item with its `kind` and
-        `apiVersion`."""
+        `apiVersion`. `metadata_only`: items are PartialObjectMetadata."""
         found = resource(what) if isinstance(what, str) else what
         query = _selectors(label_selector, field_selector)
         if limit:
@@ -97,7 +103,8 @@ class Client:
             query["resourceVersion"] = resource_version
         if match:
             query["resourceVersionMatch"] = match
-        out = await self._call("GET", self.path(found, namespace, "", "", query))
+        headers = self._list_metadata if metadata_only else self._read
+        out = await self._call("GET", self.path(found, namespace, "", "", query), headers=headers)
         head = {"kind": found.kind, "apiVersion": found.api_version}
         out["items"] = [{**head, **item} for item in out.get("items") or ()]
         return out
@@ -111,6 +118,7 @@ class Client:
         field_selector: str = "",
         resource_version: str = "",
         limit: int = PAGE,
+        metadata_only: bool = False,
     ) -> AsyncIterator[Obj]:
         """All of it, page by page, of one revision. Raises StatusError 410 when that has become too old."""
         token = ""
@@ -123,6 +131,7 @@ class Client:
                 resource_version="" if token else resource_version,
                 limit=limit,
                 continue_=token,
+                metadata_only=metadata_only,
             )
             yield page
             token = page["metadata"].get("continue", "")
@@ -144,6 +153,7 @@ class Client:
         bookmarks: bool = True,
         initial: bool = False,
         timeout_seconds: int | None = None,
+        metadata_only: bool = False,
     ) -> Watch:
         """`initial`: the current state first, then a BOOKMARK annotated `k8s.io/initial-events-end` (WatchList)."""
         query = {"watch": "true", **_selectors(label_selector, field_selector)}
@@ -157,7 +167,8 @@ class Client:
         if timeout_seconds is not None:
             query["timeoutSeconds"] = str(timeout_seconds)
         path = self.path(what, namespace, "", "", query)
-        stream = await self.transport.stream(path, headers=self._read, timeout=self.timeout)
+        headers = self._read_metadata if metadata_only else self._read
+        stream = await self.transport.stream(path, headers=headers, timeout=self.timeout)
         if stream.code != 200:
             try:
                 body = await stream.read()
@@ -306,9 +317,11 @@ class Client:
 
     # -- anything ------------------------------------------------------------------------------------------------------
 
-    async def raw(self, method: str, path: str, body: bytes = b"", content_type: str = JSON) -> bytes:
+    async def raw(
+        self, method: str, path: str, body: bytes = b"", content_type: str = JSON, accept: str = "*/*"
+    ) -> bytes:
         """Any path of the server. Raises StatusError for codes of 400 and above."""
-        headers = [("User-Agent", self.user_agent), ("Accept", "*/*")]
+        headers = [("User-Agent", self.user_agent), ("Accept", accept)]
         if body:
             headers.append(("Content-Type", content_type))
         reply = await self.transport.request(method, path, headers=headers, body=body, timeout=self.timeout)
@@ -331,16 +344,21 @@ class Client:
             out += "/" + subresource
         return f"{out}?{urlencode(query)}" if query else out
 
-    async def _call(self, method: str, path: str, body: Any = None, media: str = JSON) -> Obj:
-        if body is None:
-            headers: Headers = self._read
-            data = b""
-        else:
+    async def _call(
+        self, method: str, path: str, body: Any = None, media: str = JSON, headers: Headers | None = None
+    ) -> Obj:
+        data = b""
+        if body is not None:
             headers, data = self._write[media], orjson.dumps(body)
+        elif headers is None:
+            headers = self._read
         reply = await self.transport.request(method, path, headers=headers, body=data, timeout=self.timeout)
         if reply.code >= 400:
             raise from_reply(reply.code, reply.headers, reply.body)
-        out: Obj = orjson.loads(reply.body)
+        try:
+            out: Obj = orjson.loads(reply.body)
+        except orjson.JSONDecodeError as error:
+            raise ProtocolError(f"couldn't get version/kind; json parse error: {error}") from None
         return out
 
 

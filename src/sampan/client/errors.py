@@ -7,19 +7,29 @@ Source: k8s.io/apimachinery/pkg/api/errors/errors.go (NewGenericServerResponse),
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from sampan.api.errors import StatusError
+from sampan.api.field import go_quote
 from sampan.http import HttpError
 
 _REASONS = {
     400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed",
     406: "NotAcceptable", 410: "Expired", 413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 422: "Invalid",
-    429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout",
+    409: "Conflict", 429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout",
 }  # fmt: skip
+_WORDS = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
 
 
 def from_reply(code: int, headers: dict[str, str], body: bytes) -> StatusError:
@@ -33,12 +43,16 @@ def from_reply(code: int, headers: dict[str, str], body: bytes) -> StatusError:
     kept = tuple((name, headers[name]) for name in ("retry-after", "www-authenticate") if name in headers)
     if isinstance(status, dict) and status.get("kind") == "Status":
         return from_status(status, code, kept)
-    text = body[:2048].decode(errors="replace").strip()
-    if not text:
-        text = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "unknown"
-    if code == 404:
-        text = f"the server could not find the requested resource ({text})"
-    return StatusError(code, _REASONS.get(code, "InternalError" if code >= 500 else "Unknown"), text, {}, kept)
+    said = body[:2048].decode(errors="replace").strip() or "unknown"
+    causes = [{"reason": "UnexpectedServerResponse", "message": said}]
+    if code in _WORDS:
+        text = _WORDS[code]
+    elif code >= 500 and code != 503:
+        text = f"an error on the server ({go_quote(said)}) has prevented the request from succeeding"
+    else:
+        text = said
+    reason = _REASONS.get(code, "InternalError" if code >= 500 else "Unknown")
+    return StatusError(code, reason, text, {"causes": causes}, kept)
 
 
 def from_status(status: dict[str, Any], code: int = 0, headers: tuple[tuple[str, str], ...] = ()) -> StatusError:

@@ -67,10 +67,12 @@ class Informer:
         indexers: Mapping[str, Indexer] | None = None,
         transform: Callable[[Obj], Obj] = trim,
         resync: float = 0.0,
+        metadata_only: bool = False,
         rng: random.Random | None = None,
         detect_mutation: bool | None = None,
     ) -> None:
         self.client = client
+        self.metadata_only = metadata_only
         self.resource = resource(what) if isinstance(what, str) else what
         self.namespace = namespace
         self.label_selector = label_selector
@@ -175,6 +177,7 @@ class Informer:
             field_selector=self.field_selector,
             initial=initial,
             timeout_seconds=int(MIN_WATCH_SECONDS * (1 + self.rng.random())),
+            metadata_only=self.metadata_only,
         )
 
     async def _fill(self) -> Watch:
@@ -227,6 +230,7 @@ class Informer:
             label_selector=self.label_selector,
             field_selector=self.field_selector,
             limit=PAGE,
+            metadata_only=self.metadata_only,
         ):
             version = page["metadata"].get("resourceVersion", "")
             for item in page["items"]:
@@ -339,11 +343,12 @@ class Informers:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
         indexers: Mapping[str, Indexer] | None = None,
     ) -> Informer:
         """Indexers of several callers add up; those of one that already holds objects cannot be added to."""
         found = resource(what) if isinstance(what, str) else what
-        key = (found, namespace, label_selector, field_selector)
+        key = (found, namespace, label_selector, field_selector, metadata_only)
         informer = self._informers.get(key)
         if informer is None:
             informer = self._informers[key] = Informer(
@@ -352,6 +357,7 @@ class Informers:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                metadata_only=metadata_only,
                 rng=self.rng,
                 detect_mutation=self.detect_mutation,
             )

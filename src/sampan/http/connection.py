@@ -249,7 +249,8 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         self._in_body = True
         length = headers.get("content-length", "")
-        self._until_eof = not length and "chunked" not in headers.get("transfer-encoding", "").lower()
+        framed = bool(length) or "chunked" in headers.get("transfer-encoding", "").lower() or code in (204, 304)
+        self._until_eof = not framed
         if "content-encoding" in headers and self._method != "HEAD":
             try:
                 self._inflate = inflater(headers["content-encoding"])

@@ -17,6 +17,7 @@ Source: net/dial.go, net/http/transport.go, crypto/x509/verify.go, crypto/tls/al
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -123,11 +124,11 @@ def os_words(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in _ERRNO:
         return _ERRNO[number]
+    # asyncio joins the errors of several addresses in one sentence: the last one's number is what Go shows
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error))
+    if numbers and int(numbers[-1]) in _ERRNO:
+        return _ERRNO[int(numbers[-1])]
     if isinstance(error, OSError) and error.strerror:
-        # asyncio puts its own sentence in where several addresses were tried
-        for words in _ERRNO.values():
-            if words in str(error).lower():
-                return words
         return error.strerror.lower()
     return str(error) or type(error).__name__
 

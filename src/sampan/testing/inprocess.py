@@ -38,6 +38,7 @@ class InProcessTransport:
         self.user = user
         self._connection = Connection()
         self._streams: set[InProcessStream] = set()
+        self._running: set[asyncio.Future[Response]] = set()
         self._closed = False
 
     async def request(
@@ -95,7 +96,13 @@ class InProcessTransport:
             self._connection.remote, {"user": self.user},
         )  # fmt: skip
         result = self.app(request)
-        return result if isinstance(result, Response) else await result
+        if isinstance(result, Response):
+            return result
+        # the server finishes what it began, as it does when a connection breaks
+        task = asyncio.ensure_future(result)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
 
 
 class InProcessStream:
