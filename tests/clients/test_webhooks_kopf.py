@@ -124,8 +124,8 @@ def test_a_full_operator(up: Up, api: Any, tmp_path: Path) -> None:
     extensions: Any = client.ApiextensionsV1Api(api)
     extensions.create_custom_resource_definition(DEFINITION)
     pki = certificates.ensure(tmp_path / "pki", [])
-    (tmp_path / "operator.py").write_text(OPERATOR.format(pki=pki.directory, webhooks=WEBHOOKS))
-    command = [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", "default", "operator.py"]
+    (tmp_path / "boats.py").write_text(OPERATOR.format(pki=pki.directory, webhooks=WEBHOOKS))
+    command = [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", "default", "boats.py"]
     with (tmp_path / "log").open("wb") as log:
         operator = subprocess.Popen(command, cwd=tmp_path, env=up.env, stdout=log, stderr=log)
         try:

@@ -337,3 +337,28 @@ async def test_custom_resources_are_patched_and_pruned(api: Local, webhook: Webh
     assert webhook.seen[0]["object"]["apiVersion"] == "example.com/v1", "asked in the version of its rule"
     webhook.answer = lambda request: patch({"op": "add", "path": "/spec", "value": {"size": "big"}})
     assert (await api("POST", path, {**body, "metadata": {"name": "u"}}))[0] in (422, 500)
+
+
+async def test_patches_that_cross_are_both_made(api: Local, webhook: Webhook) -> None:
+    """While a webhook thinks, others write: a patch is made again on what is there then; a whole object is refused."""
+    assert (await api("POST", CONFIG_MAPS, config_map()))[0] == 201
+    await register(api, "Validating", webhook.hook())
+    release = asyncio.Event()
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        if "slow" in request["object"]["data"]:
+            await release.wait()
+        return {"allowed": True}
+
+    webhook.answer = answer
+    merge = "application/merge-patch+json"
+    read = (await api("GET", CONFIG_MAPS + "/a"))[1]
+    slow = asyncio.ensure_future(api("PATCH", CONFIG_MAPS + "/a", {"data": {"slow": "1"}}, merge))
+    whole = asyncio.ensure_future(api("PUT", CONFIG_MAPS + "/a", {**read, "data": {"slow": "2"}}))
+    while len(webhook.seen) < 2:
+        await asyncio.sleep(0)
+    assert (await api("PATCH", CONFIG_MAPS + "/a", {"data": {"fast": "1"}}, merge))[0] == 200
+    release.set()
+    assert (await slow)[0] == 200
+    assert (await whole)[0] == 409
+    assert (await api("GET", CONFIG_MAPS + "/a"))[1]["data"] == {"k": "v", "fast": "1", "slow": "1"}

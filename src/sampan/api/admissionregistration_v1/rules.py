@@ -13,7 +13,7 @@ from sampan.api.kind import Obj
 
 FAILURE_POLICIES = ("Fail", "Ignore")
 MATCH_POLICIES = ("Equivalent", "Exact")
-OPERATIONS = ("*", "CREATE", "UPDATE", "DELETE", "CONNECT")
+OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
 MAX_CONDITIONS = 64
 #: appends what is wrong with an expression
