@@ -163,7 +163,7 @@ class Handler:
             ):
                 return replies.text_reply(404, "404 page not found\n")
             raise errors.no_such_path()
-        if info.namespace and not kind.names.namespaced and info.resource != "namespaces":
+        if info.namespace and not kind.names.namespaced:
             raise errors.no_such_path()
         call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind), info.warnings)
         if kind.deprecation:

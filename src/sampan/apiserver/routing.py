@@ -52,7 +52,9 @@ def parse(method: str, raw_path: str) -> RequestInfo | None:
         path = raw_path
     if len(parts) > 1 and parts[-1] == "":
         parts.pop()
-    if not raw_path.startswith("/") or any(part in ("", ".", "..") or "/" in part for part in parts if len(parts) > 1):
+    if not raw_path.startswith("/") or (len(parts) > 1 and "" in parts):
+        return None
+    if any(part in (".", "..") or "/" in part for part in parts):
         return None
     info = RequestInfo(path, method.lower())
     if parts[0] == "api" and len(parts) >= 3:

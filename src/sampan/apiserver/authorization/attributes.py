@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.api import errors
 from sampan.api.kind import Obj
@@ -15,6 +15,9 @@ from sampan.api.names import path_segment_name
 from sampan.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.routing import RequestInfo
+
+if TYPE_CHECKING:
+    from sampan.apiserver.call import Call
 
 MANY = ("list", "watch", "deletecollection")
 
@@ -88,6 +91,17 @@ def _label_selector(text: str) -> LabelSelector | None:
         return parse_label_selector(text)
     except ValueError:
         return None
+
+
+def authorize_create(call: Call) -> None:
+    """An update or apply that makes a new object needs the right to create it, too. Raises 403."""
+    info = call.info
+    asked = Attributes(
+        "create", info.group, info.version, info.resource, info.subresource, info.namespace, info.name, info.path
+    )
+    decision = call.api.authorizer.authorize(call.user, asked)
+    if decision.allowed is not True:
+        raise refusal(call.user, asked, decision.reason)
 
 
 def refusal(user: User, asked: Attributes, reason: str = "") -> errors.StatusError:
