@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ipaddress
 import random
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -51,7 +50,8 @@ class Reservation:
 class Allocators:
     """`taken_ips` and `taken_ports` follow the store (see `observe`); `pending` are choices of requests under way."""
 
-    def __init__(self, service_cidr: str, ports: tuple[int, int]) -> None:
+    def __init__(self, service_cidr: str, ports: tuple[int, int], rng: random.Random) -> None:
+        self.rng = rng
         self.network = ipaddress.ip_network(service_cidr)
         self.ports = ports
         self.taken_ports: set[int] = set()
@@ -158,7 +158,7 @@ class Allocators:
             if high < low:
                 continue
             for _ in range(64):
-                address = str(self.network[random.randint(low, high)])
+                address = str(self.network[self.rng.randint(low, high)])
                 if not self._taken(call, address) and address not in self.pending:
                     self._hold(out, address)
                     return address
@@ -183,7 +183,7 @@ class Allocators:
             "apiVersion": "networking.k8s.io/v1",
             "metadata": {
                 "name": address,
-                "uid": str(uuid.uuid4()),
+                "uid": api.new_uid(),
                 "creationTimestamp": format_time(api.clock()),
                 "labels": {
                     "ipaddress.kubernetes.io/ip-family": f"IPv{family}",
@@ -261,7 +261,7 @@ class Allocators:
     def _choose_port(self, out: Reservation) -> int:
         low, high = self.ports
         for _ in range(64):
-            number = random.randint(low + min(86, (high - low) // 2), high)
+            number = self.rng.randint(low + min(86, (high - low) // 2), high)
             if not self._port_taken(number):
                 self._hold(out, f"port/{number}")
                 return number

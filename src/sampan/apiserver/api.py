@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import functools
 import logging
+import random
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,15 @@ from sampan.apiserver.resource import Resource, storage_prefix
 from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
 
 if TYPE_CHECKING:
-    from sampan.apiserver.customresources.serving import CustomResources
     from sampan.apiserver.authentication.identity import Identity
+    from sampan.apiserver.customresources.serving import CustomResources
     from sampan.apiserver.dialer import Dialer
     from sampan.apiserver.webhooks.client import WebhookClients
 
 log = logging.getLogger("sampan.apiserver")
 ROOT = b"/registry/"
-BOOKMARK_SECONDS = 60
+BOOKMARK_SECONDS = 60.0
+NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
 COMPACT_SECONDS = 300
 
 
@@ -53,16 +55,21 @@ class Api:
         event_ttl: int,
         admission: Chain,
         authorization: Callable[[Api], Authorization],
+        rng: random.Random | None = None,
+        bookmark_seconds: float = BOOKMARK_SECONDS,
     ) -> None:
+        """`clock`: seconds since the epoch; `rng`: whence names and uids come."""
         self.registry = registry
         self.store = store
         self.clock = clock
+        self.rng = rng or random.Random()
+        self.bookmark_seconds = bookmark_seconds
         self.cache = Cache()
         self.metrics = Metrics()
         self.admission = admission
         #: issues and reviews tokens; set by whoever put the server together
         self.identity: Identity | None = None
-        self.allocators = Allocators(service_cidr, node_ports)
+        self.allocators = Allocators(service_cidr, node_ports, self.rng)
         self.sessions: set[Any] = set()
         #: a store in this process: its commits reach the cache before their writers go on
         self.local = hasattr(store, "subscribe")
@@ -136,6 +143,13 @@ class Api:
 
     def _defined(self, entry: Entry, kind: EventType) -> None:
         self.custom_resources.changed(entry.record.name, None if kind == "DELETED" else entry.record)
+
+    def new_uid(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    def new_suffix(self) -> str:
+        """What is put after a `generateName`."""
+        return "".join(self.rng.choices(NAME_CHARS, k=5))
 
     def resource(self, kind: Kind) -> Resource:
         return self._resources[kind.names.group, kind.names.resource]
@@ -256,7 +270,7 @@ class Api:
 
     async def _bookmarks(self) -> None:
         while True:
-            await asyncio.sleep(BOOKMARK_SECONDS)
+            await asyncio.sleep(self.bookmark_seconds)
             for session in tuple(self.sessions):
                 session.bookmark()
 

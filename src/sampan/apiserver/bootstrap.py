@@ -6,7 +6,6 @@ Source: kubernetes/pkg/controlplane (systemnamespaces, kubernetesservice, defaul
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +61,7 @@ class Bootstrap:
         out: Obj = {"name": name}
         if namespace:
             out["namespace"] = namespace
-        out["uid"] = str(uuid.uuid4())
+        out["uid"] = self.api.new_uid()
         out["creationTimestamp"] = format_time(self.api.clock())
         return {**out, **more}
 

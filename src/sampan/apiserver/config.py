@@ -43,6 +43,8 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     advertise_address: str = "127.0.0.1"
     event_ttl: int = 3600
+    #: between two bookmarks of a watch that asked for them
+    bookmark_seconds: float = 60.0
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
     authorization_modes: tuple[str, ...] = ("Node", "RBAC")

@@ -13,7 +13,6 @@ Source: k8s.io/apiserver/pkg/util/proxy/proxy.go (ResolveEndpoint; the errors)
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl as tls
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,7 +64,7 @@ class Dialer:
         found = list(self._of_slices(namespace, name, asked)) or list(self._of_endpoints(namespace, name, asked))
         if not found:
             raise ConnectFailed(f'no endpoints available for service "{name}"')
-        return random.choice(found)
+        return self.api.rng.choice(found)
 
     def _of_slices(self, namespace: str, name: str, port: Obj) -> Iterator[tuple[str, int]]:
         for record in self.api.cached("discovery.k8s.io", "endpointslices").list(namespace):

@@ -9,10 +9,11 @@ Everything that serving does not need is imported when first asked for: starting
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import random
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -54,14 +55,25 @@ VERSION: dict[str, str] = {
 class ApiServer:
     """One API server. `port` is known after `start`."""
 
-    def __init__(self, config: ApiServerConfig) -> None:
+    def __init__(
+        self,
+        config: ApiServerConfig,
+        *,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+        listen: bool = True,
+    ) -> None:
+        """`clock`: seconds since the epoch. `listen` False: no socket is opened; requests come through `handler`."""
         self.config = config
+        self.listen = listen
         self.store = create_store(config.store, config.data_dir, config.etcd_tls)
         self.registry = Registry()
         self.api = Api(
             self.registry,
             self.store,
-            clock=time.time,
+            clock=clock,
+            rng=rng,
+            bookmark_seconds=config.bookmark_seconds,
             service_cidr=config.service_cidr,
             node_ports=config.node_port_range,
             event_ttl=config.event_ttl,
@@ -79,17 +91,17 @@ class ApiServer:
 
     @property
     def port(self) -> int:
-        assert self.server is not None
-        return self.server.port
+        return self.server.port if self.server is not None else self.config.port
 
     async def start(self) -> None:
         """Raises StoreError, OSError (a port in use, unreadable files)."""
         await self.store.open()
         await self.api.open()
-        context = self._tls()
         config = self.config
-        self.server = Server(self.handler, ssl_context=context, hosts=config.bind_hosts, port=config.port)
-        await self.server.start()
+        if self.listen:
+            context = self._tls()
+            self.server = Server(self.handler, ssl_context=context, hosts=config.bind_hosts, port=config.port)
+            await self.server.start()
         ca = config.client_ca_file.read_text() if config.client_ca_file else ""
         await Bootstrap(self.api, ca=ca, address=config.advertise_address, port=self.port).run()
         self.aggregation.start()
@@ -97,10 +109,6 @@ class ApiServer:
         self.token_secrets.start()
         self.policy_status.start()
         self.api.ready = True
-        gc.collect()
-        gc.freeze()
-        # a full collection over thousands of long-lived objects stops the world for a tenth of a second
-        gc.set_threshold(50_000, 50, 100)
 
     async def stop(self, grace: float = 5.0) -> None:
         self.stopping = True

@@ -9,8 +9,6 @@ Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Create, Update)
 
 from __future__ import annotations
 
-import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +22,7 @@ from sampan.api.schema.nodes import Struct
 from sampan.api.validation.meta import validate_object_meta, validate_object_meta_update
 from sampan.apiserver.admission.chain import Attributes, Operation
 from sampan.apiserver.allocators import Reservation
+from sampan.apiserver.authorization.attributes import authorize_create
 from sampan.apiserver.authorization.escalation import refuse_escalation
 from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
@@ -32,7 +31,6 @@ from sampan.apiserver.patch.managed import update_managed_fields
 from sampan.apiserver.views import body_as
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
 
-NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
 MAX_GENERATED = 58
 METADATA = Path("metadata")
 
@@ -144,7 +142,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     obj, meta = asked.obj, asked.obj["metadata"]
     _match_namespace(call, meta)  # admission may have changed it
     if not meta.get("name") and meta.get("generateName"):
-        suffix = "".join(random.choices(NAME_CHARS, k=5))
+        suffix = api.new_suffix()
         meta["name"] = meta["generateName"][:MAX_GENERATED] + suffix
     # without a name it is refused below, with everything else that is wrong
     meta.setdefault("name", "")
@@ -224,7 +222,7 @@ def _fill_system_fields(call: Call, obj: Obj) -> None:
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         meta.pop(name, None)
     meta["creationTimestamp"] = call.context().now
-    meta["uid"] = str(uuid.uuid4())
+    meta["uid"] = call.api.new_uid()
 
 
 def _print_status(kind: Kind, obj: Obj) -> None:
@@ -262,6 +260,7 @@ async def change(
         if record is None:
             if not create_missing:
                 raise errors.not_found(names.group, names.resource, key.rpartition("/")[2])
+            authorize_create(call)
             produced = produce(None)
             try:
                 return await create(call, produced, options, name=call.info.name)
@@ -288,7 +287,8 @@ async def _swap(
     view: View | None,
     finish: Finish | None,
 ) -> Written | None:
-    """One attempt. None: somebody else was faster, and the client did not say what it builds on."""
+    """One attempt. None: somebody else was faster. The next one finds out whether the client built on what is gone, as a
+    whole object with a revision does; a patch is made anew."""
     names, api = kind.names, call.api
     obj = {**produced.obj, "metadata": dict(produced.obj["metadata"])}
     meta, old_meta = obj["metadata"], old["metadata"]
@@ -344,7 +344,7 @@ async def _swap(
         if ask:
             question.obj = obj if view is None else view.show(obj)
             await api.admission.validate(question)
-        written = await _replace(call, kind, record, obj, options, asked, reserved)
+        written = await _replace(call, kind, record, obj, options, reserved)
     except errors.StatusError:
         await question.take_back()
         raise
@@ -362,7 +362,6 @@ async def _replace(
     record: Record,
     obj: Obj,
     options: WriteOptions,
-    asked: str,
     reserved: Reservation | None,
 ) -> Written | None:
     resource = call.resource
@@ -386,8 +385,6 @@ async def _replace(
     result = await call.api.store.txn(unchanged, ops)
     if not result.succeeded:
         await call.api.cache.reach(result.revision)
-        if asked not in ("", "0"):
-            raise errors.conflict(kind.names.group, kind.names.resource, record.name)
         return None
     if finished:
         await call.api.cache.reach(result.revision)

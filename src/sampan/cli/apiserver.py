@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -98,6 +99,10 @@ async def _serve(config: ApiServerConfig, ready_fd: int | None) -> int:
         await server.start()
     except (StoreError, OSError, ValueError) as error:
         return _tell(ready_fd, str(error))
+    gc.collect()
+    gc.freeze()
+    # a full collection over thousands of long-lived objects stops the world for a tenth of a second
+    gc.set_threshold(50_000, 50, 100)
     logging.getLogger("sampan").info("serving on port %d", server.port)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")

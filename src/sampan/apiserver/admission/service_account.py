@@ -5,7 +5,6 @@ Source: kubernetes/plugin/pkg/admission/serviceaccount/admission.go
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 VOLUME_PREFIX = "kube-api-access-"
 #: an hour and a bit, by which the server knows its own projections
 TOKEN_SECONDS = 3607
-NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
 #: a new namespace gets its default account a moment after it is made
 WAIT_FOR_DEFAULT = 1.5
 
@@ -69,7 +67,7 @@ class ServiceAccount(Plugin):
         account = await self._account(attributes, spec["serviceAccountName"], WAIT_FOR_DEFAULT)
         automount = spec.get("automountServiceAccountToken")
         if account.automount if automount is None else automount:
-            mount_token(spec)
+            mount_token(spec, attributes.api.new_suffix())
         if not spec.get("imagePullSecrets") and account.pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in account.pull_secrets]
 
@@ -118,11 +116,11 @@ def _is_mirror(pod: Obj) -> bool:
     return MIRROR in (pod["metadata"].get("annotations") or {})
 
 
-def mount_token(spec: Obj) -> None:
+def mount_token(spec: Obj, suffix: str) -> None:
     """Mount the token where nothing else is mounted there, and add the volume if anybody needs it."""
     volumes = spec.get("volumes") or []
     there = next((item["name"] for item in volumes if item.get("name", "").startswith(VOLUME_PREFIX)), "")
-    name = there or VOLUME_PREFIX + "".join(random.choices(NAME_CHARS, k=5))
+    name = there or VOLUME_PREFIX + suffix
     needed = False
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or ():

@@ -9,7 +9,6 @@ reconciliation/{reconcile_role,reconcile_rolebindings}.go
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ async def ensure_roles(api: Api) -> None:
 
 
 def _fresh(api: Api, obj: Obj) -> Obj:
-    system = {"uid": str(uuid.uuid4()), "creationTimestamp": format_time(api.clock())}
+    system = {"uid": api.new_uid(), "creationTimestamp": format_time(api.clock())}
     return {**obj, "metadata": {**obj["metadata"], **system}}
 
 

@@ -6,7 +6,6 @@ controllers/autoregister/autoregister_controller.go
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from sampan.api.kind import Obj
@@ -65,7 +64,7 @@ class ApiServices:
             "apiVersion": "apiregistration.k8s.io/v1",
             "metadata": {
                 "name": name,
-                "uid": str(uuid.uuid4()),
+                "uid": self.api.new_uid(),
                 "creationTimestamp": now,
                 "labels": {LABEL: "true"},
             },

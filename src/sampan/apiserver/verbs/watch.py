@@ -11,7 +11,6 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go, pkg/storage/cacher/cac
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable
 
 import orjson
@@ -203,7 +202,7 @@ class Session:
     async def wait(self) -> None:
         seconds = self.options.timeout
         if seconds is None or seconds <= 0:
-            seconds = int(MIN_TIMEOUT * (1 + random.random()))
+            seconds = int(MIN_TIMEOUT * (1 + self.call.api.rng.random()))
         try:
             async with asyncio.timeout(seconds):
                 await self.done.wait()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +40,7 @@ def review(
 ) -> tuple[str, Obj]:
     """The uid of a new review, and the review. `resource`, `kind` and the objects are in the version asked for by the
     webhook, which may be another than the request's."""
-    uid = str(uuid.uuid4())
+    uid = attributes.api.new_uid()
     request = {"uid": uid, **request_of(attributes, resource, kind), "object": obj, "oldObject": old}
     return uid, {"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request}
 
