@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.http.messages import Request, Response, Writer
-from sampan.client import Client, Discovery, HttpError, Resource, StatusError, errors, of_object, resource
+from sampan.client import (
+    Client,
+    Discovery,
+    HttpError,
+    Resource,
+    StatusError,
+    errors,
+    of_object,
+    resource,
+    retry_on_conflict,
+)
 from sampan.client.watch import Watch, parse
 from sampan.http import ProtocolError, TimedOut
 from sampan.testing.inprocess import InProcessTransport
@@ -138,6 +148,25 @@ async def test_discovery_with_and_without_aggregation(api: Local) -> None:
     assert await discovery.of_kind("autoscaling/v1", "HorizontalPodAutoscaler") is not None
     assert resource("horizontalpodautoscalers.autoscaling") in {each.resource for each in await discovery.preferred()}
     assert await discovery.of_kind("example.com/v1", "Widget") is None
+
+
+async def test_a_conflict_is_tried_again_a_few_times(client: Client) -> None:
+    await client.create("configmaps", config_map("a", k="0"))
+    tries = 0
+
+    async def count() -> str:
+        nonlocal tries
+        tries += 1
+        mine = await client.get("configmaps", "a", "default")
+        if tries != 3:
+            await client.patch("configmaps", "a", {"data": {"k": f"faster {tries}"}}, "default")
+        mine["data"]["k"] = "mine"
+        return str((await client.update("configmaps", mine))["data"]["k"])
+
+    assert await retry_on_conflict(count) == "mine" and tries == 3
+    with pytest.raises(StatusError) as lost:
+        await retry_on_conflict(count)
+    assert errors.is_conflict(lost.value) and tries == 8
 
 
 # -- what a server may do -------------------------------------------------------------------------------------------

@@ -186,11 +186,19 @@ async def test_token_files_are_read_again(bearer: tuple[Bearer, str], tmp_path: 
     async with Client(HttpsTransport(Config(url, token_file=file), clock=lambda: now)) as client:
         await client.get("nodes", "n")
         file.write_text("two")
+        await client.get("nodes", "n")
+        assert app.seen == ["Bearer one"] * 2
+        now += 61
         app.token = "two"
+        await client.get("nodes", "n")
+        file.write_text("three")
+        app.token = "three"
+        await client.get("nodes", "n")  # refused, read again, sent again
+        assert app.seen[2:] == ["Bearer two", "Bearer two", "Bearer three"]
+        app.token = "four"
         with pytest.raises(StatusError):
             await client.get("nodes", "n")
-        now += 61
-        await client.get("nodes", "n")
+        assert len(app.seen) == 6  # the same token would be refused again
         file.unlink()
         now += 61
         with pytest.raises(ConfigError, match="failed to read token file"):

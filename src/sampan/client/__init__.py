@@ -44,6 +44,7 @@ from sampan.client.informer import Handler, Informer, Informers
 from sampan.client.leader import LeaderElector, LeadershipLost
 from sampan.client.queue import QueueFull, QueueShutDown, WorkQueue
 from sampan.client.resources import Resource, of_kind, of_object, resource
+from sampan.client.retry import retry_on_conflict
 from sampan.client.transport import Stream, Transport
 from sampan.client.watch import Event, Watch
 from sampan.http import HttpError
@@ -99,5 +100,6 @@ __all__ = [
     "of_object",
     "reference",
     "resource",
+    "retry_on_conflict",
     "split_key",
 ]

@@ -1,7 +1,7 @@
 """What goes into the `Authorization` header, and when it is fetched anew.
 
-A token file is read again every minute (kubelet replaces it long before it expires); an exec plugin runs when it has
-not yet, when what it gave has expired, and once more after a 401.
+A token file is read again every minute (kubelet replaces it long before it expires), an exec plugin runs when it has
+not yet or when what it gave has expired; both once more after a 401.
 
 Source: client-go/transport/token_source.go, client-go/plugin/pkg/client/auth/exec/exec.go
 """
@@ -35,7 +35,7 @@ class Credentials:
         self._headers: tuple[Header, ...] = config.impersonate
         self._good_until: float | None = None
         self._lock = asyncio.Lock()
-        #: counts what the plugin gave, so that of many that see a 401 at once only the first runs it again
+        #: counts fetches, so that of many that see a 401 at once only the first fetches again
         self.generation = 0
         if config.token and not config.token_file:
             self._headers += (("Authorization", f"Bearer {config.token}"),)
@@ -55,12 +55,13 @@ class Credentials:
 
     async def renew(self, generation: int) -> bool:
         """After a 401 with what `generation` gave: whether there is something else to try."""
-        if self.config.exec is None:
+        if self._static:
             return False
+        before = self._headers
         async with self._lock:
             if self.generation == generation:
                 await self._fetch()
-        return True
+        return self.config.exec is not None or self._headers != before
 
     async def _fetch(self) -> None:
         if self.config.token_file is not None:
@@ -70,6 +71,7 @@ class Credentials:
                 raise ConfigError(f"failed to read token file {self.config.token_file}: {error.strerror}") from None
             self._headers = (*self.config.impersonate, ("Authorization", f"Bearer {token}"))
             self._good_until = self.clock() + TOKEN_FILE_SECONDS
+            self.generation += 1
             return
         assert self.config.exec is not None
         status = await run_plugin(self.config.exec, self.config)

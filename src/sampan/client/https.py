@@ -74,12 +74,9 @@ class HttpsTransport:
             if stream.code < 400 or retries >= MAX_RETRIES:
                 return stream
             reply = Reply(stream.code, stream.headers, b"")
-            if not _may_retry(reply) and reply.code != 401:
-                return stream
-            if reply.code == 401 and self.config.exec is None:
+            if not await self._again(reply, generation):
                 return stream
             await stream.aclose()
-            await self._again(reply, generation)
             retries = MAX_RETRIES if reply.code == 401 else retries + 1
 
     async def upgrade(self, method: str, path: str, *, headers: Headers, timeout: float | None = None) -> Upgraded:
