@@ -12,6 +12,7 @@ import orjson
 from sampan.api.autoscaling_v2.horizontal_pod_autoscaler import HorizontalPodAutoscaler as V2
 from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Kind, Obj
+from sampan.api.validation.autoscalers import autoscaler, autoscaler_status
 
 METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
@@ -27,7 +28,14 @@ class HorizontalPodAutoscaler(Kind):
         obj.setdefault("spec", {}).setdefault("minReplicas", 1)
 
     def validate(self, obj: Obj) -> ErrorList:
-        return V2.validate(self, obj)  # type: ignore[arg-type]
+        out = ErrorList()
+        autoscaler(self.to_storage(obj)["spec"], out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        autoscaler_status(obj, out)
+        return out
 
     def to_storage(self, obj: Obj) -> Obj:
         spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, UNKNOWN, UNSET, age
+from sampan.api.validation.autoscalers import autoscaler, autoscaler_status
 
-SPEC = Path("spec")
 _UP = {
     "stabilizationWindowSeconds": 0,
     "selectPolicy": "Max",
@@ -52,18 +52,12 @@ class HorizontalPodAutoscaler(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
-        low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
-        if low < 1:
-            out.invalid(SPEC / "minReplicas", low, "must be greater than or equal to 1")
-        if high < 1:
-            out.invalid(SPEC / "maxReplicas", high, "must be greater than 0")
-        if high < low:
-            out.invalid(SPEC / "maxReplicas", high, "must be greater than or equal to `minReplicas`")
-        target = spec.get("scaleTargetRef") or {}
-        for name in ("kind", "name"):
-            if not target.get(name):
-                out.required(SPEC / "scaleTargetRef" / name, "")
+        autoscaler(obj["spec"], out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        autoscaler_status(obj, out)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

@@ -5,13 +5,10 @@ Source: kubernetes/pkg/registry/networking/ingress/strategy.go; ValidateIngress;
 
 from __future__ import annotations
 
-from sampan.api import names
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
-
-SPEC = Path("spec")
-TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+from sampan.api.validation.ingresses import CLASS, ingress_spec, ingress_status, new_ingress
 
 
 class Ingress(Kind):
@@ -19,25 +16,25 @@ class Ingress(Kind):
     columns = (NAME, Column("Class"), Column("Hosts"), Column("Address"), Column("Ports"), AGE)
 
     def validate(self, obj: Obj) -> ErrorList:
-        out = ErrorList()
-        spec = obj.get("spec") or {}
-        if not spec.get("rules") and spec.get("defaultBackend") is None:
-            out.invalid(SPEC, spec.get("rules") or [], "either `defaultBackend` or `rules` must be specified")
-        if spec.get("defaultBackend") is not None:
-            _backend(spec["defaultBackend"], SPEC / "defaultBackend", out)
-        for index, rule in enumerate(spec.get("rules") or ()):
-            here = SPEC / "rules" @ index
-            host = rule.get("host", "")
-            if host:
-                check = names.is_wildcard_dns1123_subdomain if "*" in host else names.is_dns1123_subdomain
-                for problem in check(host):
-                    out.invalid(here / "host", host, problem)
-            paths = (rule.get("http") or {}).get("paths")
-            if rule.get("http") is not None and not paths:
-                out.required(here / "http" / "paths", "")
-            for at, path in enumerate(paths or ()):
-                _path(path, here / "http" / "paths" @ at, out)
+        out = self.validate_update(obj, obj)
+        new_ingress(obj, out)
         return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        ingress_spec(obj.get("spec") or {}, out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        ingress_status(obj, out)
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        # told once
+        if old is None and CLASS in (obj["metadata"].get("annotations") or {}):
+            return [f"annotation \"{CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"]
+        return []
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
@@ -52,33 +49,3 @@ class Ingress(Kind):
             "80, 443" if spec.get("tls") else "80",
             age(meta.get("creationTimestamp"), now),
         ]
-
-
-def _backend(backend: Obj, path: Path, out: ErrorList) -> None:
-    service, resource = backend.get("service"), backend.get("resource")
-    if service is not None and resource is not None:
-        out.invalid(path, "", "cannot set both resource and service backends")
-    elif service is None and resource is None:
-        out.required(path, "resource or service backend is required")
-    elif service is not None:
-        if not service.get("name"):
-            out.required(path / "service" / "name", "")
-        port = service.get("port") or {}
-        if port.get("name") and port.get("number"):
-            out.invalid(path / "service" / "port", port, "cannot set both port name & port number")
-        elif not port.get("name") and not port.get("number"):
-            out.required(path / "service" / "port", "port name or number is required")
-        elif port.get("number"):
-            for problem in names.is_valid_port_num(port["number"]):
-                out.invalid(path / "service" / "port" / "number", port["number"], problem)
-
-
-def _path(item: Obj, path: Path, out: ErrorList) -> None:
-    kind, text = item.get("pathType"), item.get("path", "")
-    if kind is None:
-        out.required(path / "pathType", "pathType must be specified")
-    elif kind not in TYPES:
-        out.not_supported(path / "pathType", kind, TYPES)
-    elif kind != "ImplementationSpecific" and not text.startswith("/"):
-        out.invalid(path / "path", text, "must be an absolute path")
-    _backend(item.get("backend") or {}, path / "backend", out)

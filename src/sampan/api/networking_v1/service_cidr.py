@@ -5,10 +5,12 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printServiceCIDR)
 
 from __future__ import annotations
 
-from sampan.api import names
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation import ips
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class ServiceCIDR(Kind):
@@ -17,12 +19,30 @@ class ServiceCIDR(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        cidrs = (obj.get("spec") or {}).get("cidrs") or []
+        spec = obj.get("spec") or {}
+        cidrs, here = spec.get("cidrs") or [], SPEC / "cidrs"
         if not cidrs:
-            out.required(Path("spec", "cidrs"), "at least one CIDR required")
+            out.required(here, "at least one CIDR required")
+            return out
+        if len(cidrs) > 2:
+            out.invalid(here, spec, "may only hold up to 2 values")
+            return out
         for index, cidr in enumerate(cidrs):
-            for problem in names.is_cidr(cidr):
-                out.invalid(Path("spec", "cidrs") @ index, cidr, problem)
+            out.each(here @ index, cidr, ips.strict_cidr(cidr))
+        if len(cidrs) == 2 and not out and not ips.is_dual_stack(cidrs):
+            detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+            out.invalid(here, spec, detail)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        new, was = ((item.get("spec") or {}).get("cidrs") or [] for item in (obj, old))
+        # a second family may come, nothing may go
+        if len(was) == 1 and len(new) == 2:
+            out.extend(validate_immutable(new[0], was[0], SPEC / "cidrs" @ 0))
+            out.extend(self.validate(obj))
+        else:
+            out.extend(validate_immutable(new, was, SPEC / "cidrs"))
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

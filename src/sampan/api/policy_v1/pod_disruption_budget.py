@@ -5,13 +5,14 @@ Source: kubernetes/pkg/registry/policy/poddisruptionbudget/strategy.go; Validate
 
 from __future__ import annotations
 
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
-from sampan.api.validation.meta import validate_label_selector
-from sampan.api.validation.workload import int_or_percent, not_over_hundred
+from sampan.api.validation.meta import validate_conditions, validate_label_selector
+from sampan.api.validation.workload import SPEC, STATUS, int_or_percent, nonnegative, not_over_hundred
 
-SPEC = Path("spec")
+POLICIES = ("AlwaysAllow", "IfHealthyBudget")
+COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 
 
 class PodDisruptionBudget(Kind):
@@ -23,15 +24,20 @@ class PodDisruptionBudget(Kind):
         out = ErrorList()
         spec = obj.get("spec") or {}
         if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-            detail = "minAvailable and maxUnavailable cannot be both set"
-            out.invalid(SPEC, spec, detail)
+            out.invalid(SPEC, spec, "minAvailable and maxUnavailable cannot be both set")
         for name in ("minAvailable", "maxUnavailable"):
             int_or_percent(spec.get(name), SPEC / name, out)
             not_over_hundred(spec.get(name), SPEC / name, out)
-        policy = spec.get("unhealthyPodEvictionPolicy")
-        if policy not in (None, "IfHealthyBudget", "AlwaysAllow"):
-            out.not_supported(SPEC / "unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
         out.extend(validate_label_selector(spec.get("selector"), SPEC / "selector"))
+        policy = spec.get("unhealthyPodEvictionPolicy")
+        if policy is not None and policy not in POLICIES:
+            out.not_supported(SPEC / "unhealthyPodEvictionPolicy", policy, POLICIES)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        out.extend(validate_conditions((obj.get("status") or {}).get("conditions"), STATUS / "conditions"))
+        nonnegative(obj.get("status") or {}, out, *COUNTS, path=STATUS)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

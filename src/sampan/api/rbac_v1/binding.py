@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
-from sampan.api.names import path_segment_name
+from sampan.api.names import is_dns1123_subdomain, path_segment_name
 from sampan.api.table import age
 
 GROUP = "rbac.authorization.k8s.io"
@@ -45,6 +45,8 @@ class AnyBinding(Kind):
             out.not_supported(path / "kind", ref.get("kind", ""), self.roles)
         if not ref.get("name"):
             out.required(path / "name", "")
+        else:
+            out.each(path / "name", ref["name"], path_segment_name(ref["name"]))
         for index, subject in enumerate(obj.get("subjects") or ()):
             self._subject(subject, Path("subjects") @ index, out)
         return out
@@ -54,6 +56,9 @@ class AnyBinding(Kind):
         if not subject.get("name"):
             out.required(path / "name", "")
         if kind == "ServiceAccount":
+            name = subject.get("name", "")
+            if name:
+                out.each(path / "name", name, is_dns1123_subdomain(name))
             if subject.get("apiGroup"):
                 out.not_supported(path / "apiGroup", subject["apiGroup"], ("",))
             if not subject.get("namespace") and not self.names.namespaced:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.meta import validate_immutable
 
 HIGHEST = 1_000_000_000
 SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -44,8 +45,9 @@ class PriorityClass(Kind):
         out = ErrorList()
         if obj.get("value", 0) != old.get("value", 0):
             out.forbidden(Path("value"), "may not be changed in an update.")
-        if obj.get("preemptionPolicy") != old.get("preemptionPolicy"):
-            out.invalid(Path("preemptionPolicy"), obj.get("preemptionPolicy"), "field is immutable")
+        out.extend(
+            validate_immutable(obj.get("preemptionPolicy"), old.get("preemptionPolicy"), Path("preemptionPolicy"))
+        )
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

@@ -5,6 +5,7 @@ Source: k8s.io/apimachinery/pkg/api/validation/{objectmeta,generic}.go, pkg/apis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -179,4 +180,45 @@ def validate_nonnegative(value: int, path: Path) -> ErrorList:
     out = ErrorList()
     if value < 0:
         out.invalid(path, value, "must be greater than or equal to 0")
+    return out
+
+
+_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_IS_REASON = re.compile(_REASON, re.ASCII)
+_WRONG_REASON = (
+    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+    "characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or "
+    f"'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '{_REASON}')"
+)
+
+
+def validate_conditions(conditions: Sequence[Obj] | None, path: Path) -> ErrorList:
+    """Of `metav1.Condition`s."""
+    out = ErrorList()
+    seen: set[str] = set()
+    for index, item in enumerate(conditions or ()):
+        here, kind, reason = path @ index, item.get("type", ""), item.get("reason", "")
+        if kind in seen:
+            out.duplicate(here / "type", kind)
+        seen.add(kind)
+        if not kind:
+            out.required(here / "type", "must be set")
+        else:
+            out.each(here / "type", kind, names.is_qualified_name(kind))
+        if item.get("status", "") not in ("False", "True", "Unknown"):
+            out.not_supported(here / "status", item.get("status", ""), ("False", "True", "Unknown"))
+        if item.get("observedGeneration", 0) < 0:
+            detail = "must be greater than or equal to zero"
+            out.invalid(here / "observedGeneration", item["observedGeneration"], detail)
+        if not item.get("lastTransitionTime"):
+            out.required(here / "lastTransitionTime", "must be set")
+        if not reason:
+            out.required(here / "reason", "must be set")
+        else:
+            if not _IS_REASON.fullmatch(reason):
+                out.invalid(here / "reason", reason, _WRONG_REASON)
+            if len(reason.encode()) > 1024:
+                out.too_long(here / "reason", 1024)
+        if len(item.get("message", "").encode()) > 32768:
+            out.too_long(here / "message", 32768)
     return out
