@@ -273,3 +273,79 @@ async def test_policies_are_exempt_from_policies(api: Local) -> None:
     assert (await write(api))[0] == 422
     assert (await api("DELETE", BINDINGS + "/b"))[0] == 200
     assert (await write(api))[0] == 201
+
+
+async def test_other_versions_of_a_kind(api: Local) -> None:
+    """A policy for autoscaling/v1 judges a v2 object in v1."""
+    rule = {
+        "operations": ["*"],
+        "apiGroups": ["autoscaling"],
+        "apiVersions": ["v1"],
+        "resources": ["horizontalpodautoscalers"],
+    }
+    checks = ("object.apiVersion == 'autoscaling/v1'", "object.spec.targetCPUUtilizationPercentage < 50")
+    await enforce(api, policy(*checks, matchConstraints={"resourceRules": [rule]}))
+    metric = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+    }
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    body = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "h"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": target, "metrics": [metric]},
+    }
+    code, status = await api("POST", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", body)
+    assert (code, status["message"].rpartition(": ")[2]) == (
+        422,
+        "object.spec.targetCPUUtilizationPercentage < 50",
+    )
+
+
+async def test_custom_kinds_as_objects_and_parameters(api: Local) -> None:
+    """Typed where they are defined: a field that is not there is told of in status."""
+    spec = {"type": "object", "properties": {"most": {"type": "integer"}}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+    }
+    names = {"plural": "limits", "singular": "limit", "kind": "Limit"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "limits.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": names, "versions": [version]},
+    }
+    assert (await api("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition))[0] == 201
+    limit = {"apiVersion": "example.com/v1", "kind": "Limit", "metadata": {"name": "l"}, "spec": {"most": 1}}
+    for _ in range(100):
+        code = (await api("POST", "/apis/example.com/v1/limits", limit))[0]
+        if code != 404:
+            break
+        await asyncio.sleep(0)
+    assert code == 201
+    kind = {"apiVersion": "example.com/v1", "kind": "Limit"}
+    made = policy("object.data.size() <= params.spec.most", "params.spec.least == 0 || true", paramKind=kind)
+    await enforce(api, made, binding(paramRef={"name": "l", "parameterNotFoundAction": "Deny"}))
+    assert (await write(api, config_map("a", {"x": ""})))[0] == 201
+    assert (await write(api, config_map("b", {"x": "", "y": ""})))[0] == 422
+    found: dict[str, Any] = {}
+    for _ in range(100):
+        found = (await api("GET", POLICIES + "/p"))[1]
+        if found.get("status", {}).get("observedGeneration"):
+            break
+        await asyncio.sleep(0)
+    (warning,) = found["status"]["typeChecking"]["expressionWarnings"]
+    assert warning["fieldRef"] == "spec.validations[1].expression"
+    assert "undefined field 'least'" in warning["warning"]
+
+
+async def test_policies_see_what_webhooks_have_made(api: Local) -> None:
+    """Validation comes after all mutation; here the default that the server gives."""
+    rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"]}
+    await enforce(api, policy("object.spec.type != 'ClusterIP'", matchConstraints={"resourceRules": [rule]}))
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    assert (await api("POST", "/api/v1/namespaces/default/services", body))[0] == 422
