@@ -36,13 +36,17 @@ def chosen(names: tuple[str, ...]) -> Iterator[str]:
             yield name
 
 
+def build(name: str, context: Context) -> Runs:
+    """One controller. Raises KeyError for a name that is none."""
+    module, class_ = CONTROLLERS[name]
+    made: Runs = getattr(importlib.import_module(f"sampan.controllers.{module}"), class_)(context)
+    return made
+
+
 class Manager:
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.running: dict[str, Runs] = {}
-        for name in chosen(context.options.controllers):
-            module, class_ = CONTROLLERS[name]
-            self.running[name] = getattr(importlib.import_module(f"sampan.controllers.{module}"), class_)(context)
+        self.running = {name: build(name, context) for name in chosen(context.options.controllers)}
 
     async def run(self) -> None:
         """Until cancelled."""

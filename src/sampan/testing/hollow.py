@@ -66,7 +66,10 @@ class HollowNodes:
         self._mine = set(names)
         self._recorder = recorders("kubelet")
         self._stopped: dict[str, float] = {}
+        self._registered: set[str] = set()
         self._pending: dict[str, tuple[str, str, asyncio.Task[None]]] = {}
+        #: pods that something is being done to; they are looked at again afterwards
+        self._acting: dict[str, asyncio.Task[None] | None] = {}
         self._addresses: dict[str, str] = {}
         self._next_address: dict[str, int] = {}
         self._writing = asyncio.Semaphore(MAX_WRITES)
@@ -84,12 +87,14 @@ class HollowNodes:
                 for index, name in enumerate(self.names):
                     group.create_task(self._play(name, index), name=f"hollow {name}")
         finally:
-            for _, _, task in self._pending.values():
-                task.cancel()
+            for task in (*(task for _, _, task in self._pending.values()), *self._acting.values()):
+                if task is not None:
+                    task.cancel()
 
     async def _play(self, name: str, index: int) -> None:
         async with self._writing:
             node = await self._register(name, index)
+        self._registered.add(name)
         for pod in self.pods.cache.by_index(NODE, name):
             self._seen(pod)
         if not self.heartbeats:
@@ -201,7 +206,7 @@ class HollowNodes:
     def _seen(self, pod: Obj) -> None:
         """Decide what happens next to a pod, and when; what was to happen before is called off if it is another."""
         node = pod["spec"].get("nodeName", "")
-        if node not in self._mine or self._down(node):
+        if node not in self._registered or self._down(node) or key_of(pod) in self._acting:
             return
         key, uid = key_of(pod), pod["metadata"]["uid"]
         try:
@@ -252,19 +257,23 @@ class HollowNodes:
     async def _later(self, key: str, uid: str, stage: Stage, delay: float) -> None:
         if delay > 0:
             await asyncio.sleep(delay)
-        async with self._writing:
-            pod = self.pods.cache.by_key(key)
-            if pod is None or pod["metadata"]["uid"] != uid or self._down(pod["spec"]["nodeName"]):
-                return
-            try:
-                await self._happen(pod, stage)
-            except (StatusError, HttpError) as error:
-                if isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error)):
+        self._pending.pop(key, None)
+        self._acting[key] = asyncio.current_task()
+        try:
+            async with self._writing:
+                pod = self.pods.cache.by_key(key)
+                if pod is None or pod["metadata"]["uid"] != uid or self._down(pod["spec"]["nodeName"]):
                     return
+                await self._happen(pod, stage)
+        except (StatusError, HttpError) as error:
+            if not (isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error))):
                 log.warning("%s of %s: %s; trying again", stage.name, key, error)
                 await asyncio.sleep(1.0)
-                self._pending.pop(key, None)
-                self._seen(pod)
+        finally:
+            del self._acting[key]
+        latest = self.pods.cache.by_key(key)
+        if latest is not None:
+            self._seen(latest)
 
     async def _happen(self, pod: Obj, stage: Stage) -> None:
         meta = pod["metadata"]

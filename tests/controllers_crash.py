@@ -1,0 +1,42 @@
+"""Crashes at a chosen moment: a transport whose k-th call never comes back, as if the process had died there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sampan.client.transport import Headers
+from sampan.http import Reply
+
+
+class Crashing:
+    """Around a controller's transport. `at`: which writing call (from 1) is the last; `after`: it still reached the
+    server. `crashed` is set when it happens."""
+
+    def __init__(self, inner: Any, at: int, *, after: bool = False) -> None:
+        self.inner = inner
+        self.left = at
+        self.after = after
+        self.crashed = asyncio.Event()
+
+    async def request(
+        self, method: str, path: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
+    ) -> Reply:
+        if method != "GET":
+            self.left -= 1
+            if self.left == 0 and self.after:
+                await self.inner.request(method, path, headers=headers, body=body, timeout=timeout)
+            if self.left <= 0:
+                self.crashed.set()
+                await asyncio.Event().wait()
+        reply: Reply = await self.inner.request(method, path, headers=headers, body=body, timeout=timeout)
+        return reply
+
+    async def stream(self, path: str, *, headers: Headers = (), timeout: float | None = None) -> Any:
+        return await self.inner.stream(path, headers=headers, timeout=timeout)
+
+    async def upgrade(self, method: str, path: str, *, headers: Headers, timeout: float | None = None) -> Any:
+        return await self.inner.upgrade(method, path, headers=headers, timeout=timeout)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

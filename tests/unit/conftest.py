@@ -1,0 +1,26 @@
+"""Fixtures of the unit ring. A test that uses `world` runs under virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from sampan.testing.loop import VirtualLoop
+from tests.controllers_world import World
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if "world" in getattr(item, "fixturenames", ()) or item.get_closest_marker("virtual"):
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A control plane without controllers; `world.start(...)` adds them."""
+    async with World() as made:
+        yield made

@@ -1,0 +1,60 @@
+"""Simulated nodes in a control plane: they register, and pods bound to them live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.controllers_world import World
+
+Obj = dict[str, Any]
+
+
+def pod(name: str, **options: str) -> Obj:
+    notes = {f"hollow.sampan.io/{key.replace('_', '-')}": value for key, value in options.items()}
+    spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx:1"}]}
+    return {"metadata": {"name": name, "annotations": notes}, "spec": spec}
+
+
+def phase(world: World, name: str) -> str:
+    found = world.get("pods", name)
+    return found["status"]["phase"] if found else ""
+
+
+async def test_a_pod_runs_and_goes(world: World) -> None:
+    await world.hollow()
+    await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    shown = world.get("pods", "p")
+    assert shown is not None and shown["status"]["podIP"].startswith("10.244.")
+    assert {e["reason"] for e in await world.until(lambda: world.events("Started"))} == {"Started"}
+    await world.admin.delete("pods", "p", "default")
+    await world.until(lambda: world.get("pods", "p") is None, "its end")
+
+
+async def test_a_crash_loop_backs_off_longer_each_time(world: World) -> None:
+    await world.hollow()
+    await world.admin.create("pods", pod("p", behaviour="crash"), namespace="default")
+    began = world.clock()
+
+    def restarts() -> int:
+        found = world.get("pods", "p")
+        statuses = (found or {}).get("status", {}).get("containerStatuses") or [{}]
+        return int(statuses[0].get("restartCount", 0))
+
+    await world.until(lambda: restarts() == 4)
+    assert 1 + 10 + 1 + 10 + 1 + 20 + 1 + 40 <= world.clock() - began < 100
+
+
+async def test_a_stopped_node_leaves_its_pods_as_they_are(world: World) -> None:
+    nodes = await world.hollow()
+    await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    await world.admin.patch("nodes", "n1", {"metadata": {"annotations": {"hollow.sampan.io/down": "true"}}})
+    await world.settle(30)
+    stopped = nodes.last_seen("n1")
+    assert stopped is not None and stopped < world.clock() - 20
+    await world.admin.delete("pods", "p", "default")
+    await world.settle(60)
+    assert world.get("pods", "p") is not None
+    await world.admin.patch("nodes", "n1", {"metadata": {"annotations": {"hollow.sampan.io/down": None}}})
+    await world.until(lambda: world.get("pods", "p") is None, "its end")
