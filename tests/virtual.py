@@ -1,9 +1,9 @@
-"""Virtual time: a loop whose clock jumps to the next timer whenever nothing else is to do."""
+"""Tests in virtual time, with a server in the same loop and no socket."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -12,32 +12,11 @@ from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client
 from sampan.testing.inprocess import InProcessTransport
+from sampan.testing.loop import VirtualLoop
 
 T = TypeVar("T")
 START = 1_700_000_000.0
 ADMIN = User("admin", (MASTERS, ALL_AUTHENTICATED))
-
-
-class _Selector(selectors.DefaultSelector):
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
-        if timeout is None:
-            raise RuntimeError("everybody waits, and for nothing that will come")
-        self.now += timeout
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.virtual = _Selector()
-        super().__init__(self.virtual)
-
-    def time(self) -> float:
-        return self.virtual.now
 
 
 def clock() -> float:
@@ -47,13 +26,13 @@ def clock() -> float:
 
 def virtually(test: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a test's coroutine in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(START)) as runner:
         return runner.run(test())
 
 
 async def server() -> ApiServer:
     """An API server in this loop, in memory."""
-    made = ApiServer(ApiServerConfig(port=0, store="memory"))
+    made = ApiServer(ApiServerConfig(store="memory"), clock=clock, rng=random.Random(1), listen=False)
     await made.start()
     return made
 

@@ -286,7 +286,7 @@ class Chunks:
         self.chunks = []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(EVENTS, st.integers(1, 50))
 def test_events_are_the_same_however_they_are_cut(events: list[tuple[str, dict[str, str], bool]], size: int) -> None:
     lines = b""

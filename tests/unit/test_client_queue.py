@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sampan.api import errors
 from sampan.client import Bucket, Controller, Expectations, Exponential, QueueFull, QueueShutDown, WorkQueue
 from sampan.client.backoff import controller_limiter
-from tests.virtual import VirtualLoop, virtually
+from sampan.testing.loop import VirtualLoop
+from tests.virtual import virtually
 
 
 def test_a_key_is_queued_once_and_worked_on_once_at_a_time() -> None:
@@ -171,7 +172,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestQueue.settings = settings(max_examples=8, stateful_step_count=10, deadline=None)
 
 
 # -- controllers ----------------------------------------------------------------------------------------------------

@@ -37,14 +37,17 @@ from sampan.client.client import Client
 from sampan.client.config import Config, ConfigError, from_kubeconfig, in_cluster, load
 from sampan.client.controller import Controller
 from sampan.client.discovery import Discovered, Discovery
-from sampan.client.events import Clock, EventRecorder, SeriesRecorder, reference
+from sampan.client.events import EventRecorder
 from sampan.client.expectations import Expectations
 from sampan.client.https import HttpsTransport
-from sampan.client.informer import Handler, Informer, Informers
+from sampan.client.informer import Handler, Informer
+from sampan.client.informers import Informers
 from sampan.client.leader import LeaderElector, LeadershipLost
 from sampan.client.queue import QueueFull, QueueShutDown, WorkQueue
+from sampan.client.recorder import Clock, reference
 from sampan.client.resources import Resource, of_kind, of_object, resource
 from sampan.client.retry import retry_on_conflict
+from sampan.client.series import SeriesRecorder
 from sampan.client.transport import Stream, Transport
 from sampan.client.watch import Event, Watch
 from sampan.http import HttpError

@@ -1,0 +1,104 @@
+"""One informer per resource (and selector), shared by all who ask; started and stopped together.
+
+    async with Informers(client) as informers:
+        pods = informers.get("pods")
+        ...
+        informers.start()       # and every `get` after that starts at once
+        await informers.wait_synced()
+
+Source: client-go/informers/factory.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from sampan.client.cache import Indexer
+from sampan.client.client import Client
+from sampan.client.informer import Informer
+from sampan.client.resources import Resource, resource
+
+
+class Informers:
+    """`detect_mutation`: find whoever changes a cached object (also by SAMPAN_DETECT_MUTATION=1)."""
+
+    def __init__(
+        self, client: Client, *, rng: random.Random | None = None, detect_mutation: bool | None = None
+    ) -> None:
+        self.client = client
+        self.rng = rng or random.Random()
+        self.detect_mutation = detect_mutation
+        self._informers: dict[Any, Informer] = {}
+        self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._running = False
+
+    async def __aenter__(self) -> Informers:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def get(
+        self,
+        what: Resource | str,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+        indexers: Mapping[str, Indexer] | None = None,
+    ) -> Informer:
+        """Indexers of several callers add up; those of one that already holds objects cannot be added to."""
+        found = resource(what) if isinstance(what, str) else what
+        key = (found, namespace, label_selector, field_selector, metadata_only)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = self._informers[key] = Informer(
+                self.client,
+                found,
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                metadata_only=metadata_only,
+                rng=self.rng,
+                detect_mutation=self.detect_mutation,
+            )
+            if self._running:
+                self._tasks[key] = asyncio.create_task(informer.run(), name=f"informer {found.qualified}")
+        if indexers:
+            informer.add_indexers(indexers)
+        return informer
+
+    def start(self) -> None:
+        self._running = True
+        for key, informer in self._informers.items():
+            if key not in self._tasks:
+                name = f"informer {informer.resource.qualified}"
+                self._tasks[key] = asyncio.create_task(informer.run(), name=name)
+
+    async def wait_synced(self) -> None:
+        """All that were asked for. Raises what ended one of them."""
+        for key, informer in tuple(self._informers.items()):
+            waiting = asyncio.ensure_future(informer.wait_synced())
+            task = self._tasks[key]
+            try:
+                await asyncio.wait((waiting, task), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if task.done():
+                task.result()
+
+    async def aclose(self) -> None:
+        """Stop all. Raises CacheMutated where that was looked for and found."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._running = False
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
