@@ -56,7 +56,8 @@ class CallError(Exception):
 
 
 class WebhookClients:
-    """HTTP clients by client configuration, the ones used last kept."""
+    """HTTP clients by client configuration, the ones used last kept. One that is let go may be in use: its connections
+    close when they have been idle for a while."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
@@ -66,7 +67,7 @@ class WebhookClients:
         """`config`: the `clientConfig` of a webhook. Raises CallError."""
         origin, path = target(config)
         url = f"{origin}{path}?timeout={math.ceil(timeout)}s"
-        client = await self._client(origin, config)
+        client = self._client(origin, config)
         try:
             reply = await client.request("POST", url, headers=HEADERS, body=body, timeout=timeout, max_body=max_body)
         except HttpError as error:
@@ -77,13 +78,13 @@ class WebhookClients:
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
-    async def _client(self, origin: str, config: Obj) -> HttpClient:
+    def _client(self, origin: str, config: Obj) -> HttpClient:
         key = (origin, config.get("caBundle") or "")
         client = self._clients.get(key)
         if client is None:
             client = self._clients[key] = self._build(config)
             if len(self._clients) > MAX_CLIENTS:
-                await self._clients.popitem(last=False)[1].aclose()
+                self._clients.popitem(last=False)
         self._clients.move_to_end(key)
         return client
 

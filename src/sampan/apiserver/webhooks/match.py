@@ -8,6 +8,7 @@ Source: k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/{rules,namespac
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -148,8 +149,24 @@ def matching(rules: Sequence[Rule], attributes: Attributes, equivalent: bool) ->
     return None
 
 
+#: by API: the registry's generation, and what `equivalents` found then
+_known: weakref.WeakKeyDictionary[Api, tuple[int, dict[tuple[str, ...], list[Matched]]]] = weakref.WeakKeyDictionary()
+
+
 def equivalents(attributes: Attributes) -> list[Matched]:
     """The other ways in which the same stored objects are served."""
+    api = attributes.api
+    generation, found = _known.get(api, (-1, {}))
+    if generation != api.registry.generation:
+        found = {}
+        _known[api] = (api.registry.generation, found)
+    key = (attributes.group, attributes.version, attributes.resource, attributes.subresource)
+    if key not in found:
+        found[key] = _equivalents(attributes)
+    return found[key]
+
+
+def _equivalents(attributes: Attributes) -> list[Matched]:
     call = attributes.call
     registry = call.api.registry
     out: list[Matched] = []
