@@ -177,7 +177,7 @@ async def test_who_is_a_node(api: Local) -> None:
     assert (await send(api, person("system:node:one"), "GET", "/api/v1/services"))[0] == 403
     assert (await send(api, person("one", "system:nodes"), "GET", "/api/v1/services"))[0] == 403
     assert (await send(api, account("default", "one"), "GET", "/api/v1/services"))[0] == 403
-    code, status = await send(api, node(""), "GET", "/api/v1/services")
+    _, status = await send(api, node(""), "GET", "/api/v1/services")
     assert status["message"].endswith('at the cluster scope: unknown node for user "system:node:"')
 
 

@@ -176,6 +176,8 @@ class Handler:
             raise errors.StatusError(405, "MethodNotAllowed", why, details)
         if info.verb not in kind.names.verbs or (info.verb == "create" and info.name):
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
+        if kind.names.namespaced and not info.namespace and info.name:
+            raise errors.no_such_path()
         if kind.names.namespaced and not info.namespace and info.verb not in ("list", "watch", "deletecollection"):
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if kind.names.kind in reviews.ANSWERS:

@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--tls-private-key-file", type=Path, help="its key")
     out.add_argument("--client-ca-file", type=Path, help="CA whose client certificates are believed")
     credentials.add_flags(out)
+    said = "who decides, asked in order: Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"
+    out.add_argument("--authorization-mode", type=_names, default=("Node", "RBAC"), help=said)
     out.add_argument("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of cluster IPs")
     out.add_argument("--service-node-port-range", default="30000-32767", help="range of node ports")
     out.add_argument("--storage", default="sqlite", help="memory, sqlite or etcd=URL,... (default: %(default)s)")
@@ -72,6 +74,7 @@ def main(arguments: list[str]) -> int:
         node_port_range=(int(low), int(high)),
         advertise_address=options.advertise_address or options.bind_address.split(",")[0],
         event_ttl=options.event_ttl,
+        authorization_modes=options.authorization_mode,
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
         **believed,

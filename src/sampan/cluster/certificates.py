@@ -66,6 +66,16 @@ def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
     return pki
 
 
+def issue(pki: Pki, name: str, groups: Sequence[str] = ()) -> tuple[bytes, bytes]:
+    """A client certificate of the cluster's CA for a user with groups, and its key; both PEM, written nowhere."""
+    ca = x509.load_pem_x509_certificate(pki.path("ca.crt").read_bytes())
+    ca_key = serialization.load_pem_private_key(pki.path("ca.key").read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(_name(name, *groups), key.public_key(), ca, ca_key, LEAF_DAYS)
+    return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
+
+
 def _server_names(addresses: Sequence[str]) -> list[x509.GeneralName]:
     service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys([*service, "localhost", *_host()])]
@@ -79,8 +89,8 @@ def _host() -> list[str]:
     return [name] if name.isascii() and 0 < len(name) < 64 and " " not in name else []
 
 
-def _name(common: str, organisation: str = "") -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+def _name(common: str, *organisations: str) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation) for organisation in organisations]
     return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
