@@ -5,8 +5,11 @@ Source: kubernetes/pkg/apis/flowcontrol/v1/defaults.go; printFlowSchema
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
+from sampan.api.validation.flows import flow_schema
+from sampan.api.validation.workload import STATUS
 
 
 class FlowSchema(Kind):
@@ -25,6 +28,23 @@ class FlowSchema(Kind):
         spec = obj.setdefault("spec", {})
         if not spec.get("matchingPrecedence"):
             spec["matchingPrecedence"] = 1000
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        flow_schema(obj, out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        kinds: set[str] = set()
+        for index, item in enumerate((obj.get("status") or {}).get("conditions") or ()):
+            here = STATUS / "conditions" @ index
+            if item.get("type", "") in kinds:
+                out.duplicate(here / "type", item.get("type", ""))
+            kinds.add(item.get("type", ""))
+            if not item.get("type"):
+                out.required(here / "type", "must not be empty")
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

@@ -5,8 +5,11 @@ Source: kubernetes/pkg/apis/flowcontrol/v1/defaults.go; printPriorityLevelConfig
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
+from sampan.api.validation.flows import priority_level
+from sampan.api.validation.workload import STATUS
 
 
 class PriorityLevelConfiguration(Kind):
@@ -34,6 +37,23 @@ class PriorityLevelConfiguration(Kind):
             for name, value in (("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)):
                 if not queuing.get(name):
                     queuing[name] = value
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        priority_level(obj, out)
+        return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        kinds: set[str] = set()
+        for index, item in enumerate((obj.get("status") or {}).get("conditions") or ()):
+            here = STATUS / "conditions" @ index
+            if item.get("type", "") in kinds:
+                out.duplicate(here / "type", item.get("type", ""))
+            kinds.add(item.get("type", ""))
+            if not item.get("type"):
+                out.required(here / "type", "must not be empty")
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec = obj["metadata"], obj["spec"]

@@ -5,14 +5,48 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceClaim)
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.devices import claim_spec
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC, STATUS
+
+MAX_CONSUMERS = 256
 
 
 class ResourceClaim(Kind):
     not_enforced = True
     has_status = True
     columns = (NAME, Column("State"), AGE)
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        claim_spec(obj.get("spec") or {}, SPEC, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return validate_immutable(obj.get("spec"), old.get("spec"), SPEC)
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = ErrorList()
+        status, was = obj.get("status") or {}, old.get("status") or {}
+        if was.get("allocation") is not None and status.get("allocation") is not None:
+            out.extend(validate_immutable(status["allocation"], was["allocation"], STATUS / "allocation"))
+        consumers, here = status.get("reservedFor") or [], STATUS / "reservedFor"
+        if len(consumers) > MAX_CONSUMERS:
+            out.too_many(here, len(consumers), MAX_CONSUMERS)
+        seen: set[str] = set()
+        for index, consumer in enumerate(consumers):
+            for field in ("resource", "name", "uid"):
+                if not consumer.get(field):
+                    out.required(here @ index / field, "")
+            if consumer.get("uid", "") in seen:
+                out.duplicate(here @ index / "uid", consumer.get("uid", ""))
+            seen.add(consumer.get("uid", ""))
+        if consumers and status.get("allocation") is None:
+            out.forbidden(here, "may not be specified when `allocated` is not set")
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

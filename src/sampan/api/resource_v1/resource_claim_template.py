@@ -5,13 +5,28 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceClaimT
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.claims import template_meta
+from sampan.api.validation.devices import claim_spec
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class ResourceClaimTemplate(Kind):
     not_enforced = True
     columns = (NAME, AGE)
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        spec = obj.get("spec") or {}
+        template_meta(spec.get("metadata") or {}, SPEC / "metadata", out)
+        claim_spec(spec.get("spec") or {}, SPEC / "spec", out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return validate_immutable(obj.get("spec"), old.get("spec"), SPEC)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

@@ -5,8 +5,12 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceSlice)
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.devices import slice_spec
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class ResourceSlice(Kind):
@@ -16,6 +20,20 @@ class ResourceSlice(Kind):
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.nodeName": spec.get("nodeName") or "", "spec.driver": spec.get("driver", "")}
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        slice_spec(obj.get("spec") or {}, SPEC, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = self.validate(obj)
+        new, was = obj.get("spec") or {}, old.get("spec") or {}
+        for name in ("driver", "nodeName"):
+            out.extend(validate_immutable(new.get(name), was.get(name), SPEC / name))
+        pool, before = (spec.get("pool") or {} for spec in (new, was))
+        out.extend(validate_immutable(pool.get("name"), before.get("name"), SPEC / "pool" / "name"))
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

@@ -5,11 +5,16 @@ Source: kubernetes/pkg/apis/storage/{v1/defaults,validation/validation}.go; prin
 
 from __future__ import annotations
 
+from sampan.api import names
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.node_labels import DEPRECATED
+from sampan.api.validation.scheduling import topology_selector_terms
+from sampan.api.validation.storage import parameters
 
+MODES = ("Immediate", "WaitForFirstConsumer")
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -32,27 +37,38 @@ class StorageClass(Kind):
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        if not obj.get("provisioner"):
+        provisioner = obj.get("provisioner", "")
+        if not provisioner:
             out.required(Path("provisioner"), "")
-        for name, allowed in (
-            ("reclaimPolicy", ("Delete", "Retain")),
-            ("volumeBindingMode", ("Immediate", "WaitForFirstConsumer")),
-        ):
-            if obj.get(name) not in allowed:
-                out.not_supported(Path(name), obj.get(name, ""), allowed)
+        else:
+            out.each(Path("provisioner"), provisioner, names.is_qualified_name(provisioner.lower()))
+        parameters(obj.get("parameters") or {}, True, Path("parameters"), out)
+        policy, mode = obj.get("reclaimPolicy", ""), obj.get("volumeBindingMode")
+        if policy and policy not in ("Delete", "Retain"):
+            out.not_supported(Path("reclaimPolicy"), policy, ("Delete", "Retain"))
+        if mode is None:
+            out.required(Path("volumeBindingMode"), "")
+        elif mode not in MODES:
+            out.not_supported(Path("volumeBindingMode"), mode, MODES)
+        topology_selector_terms(obj.get("allowedTopologies") or (), Path("allowedTopologies"), out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = self.validate(obj)
-        if obj.get("parameters") != old.get("parameters"):
-            out.forbidden(Path("parameters"), "updates to parameters are forbidden.")
-        if obj.get("provisioner") != old.get("provisioner"):
-            out.forbidden(Path("provisioner"), "updates to provisioner are forbidden.")
-        if obj.get("reclaimPolicy") != old.get("reclaimPolicy"):
-            out.forbidden(Path("reclaimPolicy"), "updates to reclaimPolicy are forbidden.")
-        out.extend(
-            validate_immutable(obj.get("volumeBindingMode"), old.get("volumeBindingMode"), Path("volumeBindingMode"))
-        )
+        out = ErrorList()
+        for name in ("parameters", "provisioner", "reclaimPolicy"):
+            if obj.get(name) != old.get(name):
+                out.forbidden(Path(name), f"updates to {name} are forbidden.")
+        mode = obj.get("volumeBindingMode")
+        out.extend(validate_immutable(mode, old.get("volumeBindingMode"), Path("volumeBindingMode")))
+        return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        out: list[str] = []
+        for index, term in enumerate(obj.get("allowedTopologies") or ()):
+            for at, item in enumerate(term.get("matchLabelExpressions") or ()):
+                here, key = Path("allowedTopologies") @ index / "matchLabelExpressions" @ at, item.get("key", "")
+                if key in DEPRECATED:
+                    out.append(f"{here / 'key'}: {key} is {DEPRECATED[key]}")
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
