@@ -343,7 +343,7 @@ class Connection(asyncio.Protocol):
 
     def _head(self, code: int, headers: Sequence[tuple[str, str]]) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (code, _REASONS.get(code, b"Unknown")), self.server.date()]
-        lines.extend(f"{name}: {value}".encode("latin-1", "replace") for name, value in headers)
+        lines.extend(f"{name}: {value}".encode("utf-8", "replace") for name, value in headers)
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _next(self, close: bool) -> None:
