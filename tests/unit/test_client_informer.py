@@ -382,6 +382,12 @@ def test_mutations_are_found_at_the_next_change() -> None:
         cache.put(cache.make(orjson.dumps(pod("c"))))
 
 
+def test_what_is_no_object_is_refused() -> None:
+    for raw in (b"{}", b"[]", b'{"metadata":{}}'):
+        with pytest.raises(HttpError, match="object has no meta"):
+            filled().make(raw)
+
+
 def test_keys() -> None:
     assert key_of(pod("a")) == "n/a" and split_key("n/a") == ("n", "a")
     assert key_of({"metadata": {"name": "x"}}) == "x" and split_key("x") == ("", "x")

@@ -316,6 +316,20 @@ async def test_a_stream_is_read_no_faster_than_it_is_taken(peer: Scripted, http:
     assert total == 64_000_000
 
 
+async def test_a_stream_that_came_whole_and_is_not_yet_read_leaves_its_connection_usable(
+    peer: Scripted, http: HttpClient
+) -> None:
+    peer.says(reply(b"x" * 700_000), OK)
+    stream = await http.stream("GET", peer.url)
+    total = len(await anext(stream))
+    while total < 400_000:
+        total += len(await anext(stream))
+    await asyncio.sleep(0.01)
+    assert (await http.request("GET", peer.url, timeout=2)).body == b"ok"
+    assert total + len(await stream.read()) == 700_000
+    assert peer.connections == 1
+
+
 async def test_closing_a_stream_closes_its_connection_and_ending_one_keeps_it(peer: Scripted, http: HttpClient) -> None:
     gone = asyncio.Event()
 

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from sampan.api.selectors import LabelSelector
+from sampan.http import ProtocolError
 
 Obj = dict[str, Any]
 Indexer = Callable[[Obj], Iterable[str]]
@@ -175,12 +176,16 @@ class Cache:
 
     def make(self, raw: bytes, obj: Obj | None = None) -> Record:
         """A record of an object as it came, not yet put in, decoded; whoever keeps many sets `obj` to None."""
-        obj = self._transform(orjson.loads(raw) if obj is None else obj)
-        meta = obj["metadata"]
+        obj = orjson.loads(raw) if obj is None else obj
+        try:
+            obj = self._transform(obj)
+            meta, key = obj["metadata"], key_of(obj)
+        except (KeyError, TypeError, AttributeError):
+            raise ProtocolError(f"object has no meta: {raw[:200]!r}") from None
         indexed = tuple(tuple(indexer(obj)) for indexer in self._indexers.values())
         # orjson leaves its bytes in a buffer of twice their size: only a copy gives the rest back
         encoded = bytes(memoryview(orjson.dumps(obj)))
-        return Record(key_of(obj), encoded, obj, self._share(meta.get("labels")), indexed)
+        return Record(key, encoded, obj, self._share(meta.get("labels")), indexed)
 
     def put(self, record: Record) -> Record | None:
         """The record that was there before."""

@@ -204,8 +204,7 @@ class Informer:
         while batch := await watch.batch():
             for position, event in enumerate(batch):
                 if event.type != "BOOKMARK":
-                    record = self.cache.make(event.raw)
-                    record.obj = None
+                    record = self._slim(self.cache.make(event.raw))
                     if event.type == "DELETED":
                         fresh.pop(record.key, None)
                     else:
@@ -233,10 +232,17 @@ class Informer:
         ):
             version = page["metadata"].get("resourceVersion", "")
             for item in page["items"]:
-                record = self.cache.make(b"", {**head, **item})
-                record.obj = None
+                record = self._slim(self.cache.make(b"", {**head, **item}))
                 fresh[record.key] = record
         await self._replace(fresh, version)
+
+    def _slim(self, record: Record) -> Record:
+        """One of very many: not decoded, and the one we have if it is the same."""
+        known = self.cache.record(record.key)
+        if known is not None and known.version == record.version and known.uid == record.uid:
+            return known
+        record.obj = None
+        return record
 
     async def _replace(self, fresh: dict[str, Record], version: str) -> None:
         """Make the cache what `fresh` says and tell of every difference."""
@@ -246,8 +252,7 @@ class Informer:
             if count % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
         for count, record in enumerate(fresh.values()):
-            known = self.cache.record(record.key)
-            if known is None or known.version != record.version or known.uid != record.uid:
+            if self.cache.record(record.key) is not record:
                 self._put(record)
             if count % BATCH == BATCH - 1:
                 await asyncio.sleep(0)

@@ -12,6 +12,7 @@ Source: client-go/informers/factory.go
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from sampan.client.cache import Indexer
 from sampan.client.client import Client
 from sampan.client.informer import Informer
 from sampan.client.resources import Resource, resource
+
+log = logging.getLogger("sampan.client")
 
 
 class Informers:
@@ -67,7 +70,7 @@ class Informers:
                 detect_mutation=self.detect_mutation,
             )
             if self._running:
-                self._tasks[key] = asyncio.create_task(informer.run(), name=f"informer {found.qualified}")
+                self._run(key, informer)
         if indexers:
             informer.add_indexers(indexers)
         return informer
@@ -76,8 +79,12 @@ class Informers:
         self._running = True
         for key, informer in self._informers.items():
             if key not in self._tasks:
-                name = f"informer {informer.resource.qualified}"
-                self._tasks[key] = asyncio.create_task(informer.run(), name=name)
+                self._run(key, informer)
+
+    def _run(self, key: Any, informer: Informer) -> None:
+        task = asyncio.create_task(informer.run(), name=f"informer {informer.resource.qualified}")
+        task.add_done_callback(_report)
+        self._tasks[key] = task
 
     async def wait_synced(self) -> None:
         """All that were asked for. Raises what ended one of them."""
@@ -102,3 +109,8 @@ class Informers:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s ended: %s", task.get_name(), error)

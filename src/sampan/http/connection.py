@@ -119,6 +119,10 @@ class ResponseStream:
     def end(self, error: errors.HttpError | None = None) -> None:
         self._ended = True
         self._error = error
+        if self._paused:
+            # the connection is the next exchange's now: it must not inherit our pause
+            self._paused = False
+            self._connection.resume_reading()
         self._wake()
 
     def _wake(self) -> None:

@@ -11,6 +11,7 @@ so that the server drops a slow reader here as it does elsewhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from sampan.apiserver.http.messages import App, Request, Response
 from sampan.client.transport import Headers
 from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
 
+log = logging.getLogger("sampan.testing")
 HIGH_WATER = 256 * 1024
 MAX_RETRIES = 10
 
@@ -131,6 +133,9 @@ class InProcessStream:
             await body
         except ConnectionError:
             self._error = None if self._gone else ConnectionLost("EOF", started=True)
+        except Exception:
+            log.exception("internal error in a stream")
+            self._error = ConnectionLost("unexpected EOF", started=True)
         finally:
             self._ended = True
             self._wake()
