@@ -21,7 +21,7 @@ from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers
 from sampan.controllers.context import Context, Options, Runs
 from sampan.controllers.manager import build
-from sampan.testing.hollow import HollowNodes
+from sampan.hollow import HollowNodes
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sampan.testing import stages
-from sampan.testing.stages.pod import variables
+from sampan.hollow import life as stages
+from sampan.hollow.pod import variables
 
 Obj = dict[str, Any]
 NOW = "2026-01-01T00:00:00Z"
@@ -27,9 +27,9 @@ def container(state: Obj, **more: Any) -> Obj:
     return {"name": "c", "image": "nginx:1", "ready": False, "restartCount": 0, "state": state, "lastState": {}, **more}
 
 
-RUNNING = {"phase": "Running", "containerStatuses": [container({"running": {"startedAt": NOW}}, ready=True)]}
-JOB = {"metadata": {"ownerReferences": [{"kind": "Job"}]}, "restartPolicy": "Never"}
-DELETED = {"metadata": {"deletionTimestamp": NOW}}
+RUNNING: Obj = {"phase": "Running", "containerStatuses": [container({"running": {"startedAt": NOW}}, ready=True)]}
+JOB: Obj = {"metadata": {"ownerReferences": [{"kind": "Job"}]}, "restartPolicy": "Never"}
+DELETED: Obj = {"metadata": {"deletionTimestamp": NOW}}
 
 
 def backing_off(restarts: int) -> Obj:

@@ -1,4 +1,4 @@
-"""The cluster's certificates: a CA, the API server's, the administrator's, and the key that signs tokens.
+"""The cluster's certificates: a CA, the API server's, those of its clients, and the key that signs tokens.
 
 ECDSA on P-256 throughout. Keys are readable by their owner alone. What is there and good for another month is kept.
 
@@ -21,6 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS, LEAF_DAYS, RENEW_DAYS = 3650, 365, 30
+#: client certificates: file, common name and organisations, as kubeadm makes them
+CLIENTS = (
+    ("admin", "kubernetes-admin", ("system:masters",)),
+    ("controller-manager", "system:kube-controller-manager", ()),
+    ("scheduler", "system:kube-scheduler", ()),
+)
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -41,7 +47,7 @@ def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
     if not (_good(pki.path("ca.crt")) and pki.path("ca.key").exists()):
         key = ec.generate_private_key(ec.SECP256R1())
         _write(pki, "ca", key, _certificate(_name("kubernetes"), key.public_key(), None, key, CA_DAYS))
-        for name in ("apiserver", "admin"):
+        for name in ("apiserver", *(client[0] for client in CLIENTS)):
             pki.path(f"{name}.crt").unlink(missing_ok=True)
     ca = x509.load_pem_x509_certificate(pki.path("ca.crt").read_bytes())
     ca_key = serialization.load_pem_private_key(pki.path("ca.key").read_bytes(), None)
@@ -52,10 +58,11 @@ def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
         _write(
             pki, "apiserver", key, _certificate(_name("kube-apiserver"), key.public_key(), ca, ca_key, LEAF_DAYS, names)
         )
-    if not _good(pki.path("admin.crt")):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name("kubernetes-admin", "system:masters")
-        _write(pki, "admin", key, _certificate(subject, key.public_key(), ca, ca_key, LEAF_DAYS))
+    for file, common, organisations in CLIENTS:
+        if not _good(pki.path(f"{file}.crt")):
+            key = ec.generate_private_key(ec.SECP256R1())
+            subject = _name(common, *organisations)
+            _write(pki, file, key, _certificate(subject, key.public_key(), ca, ca_key, LEAF_DAYS))
     if not pki.path("sa.key").exists():
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(

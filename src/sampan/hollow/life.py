@@ -99,13 +99,13 @@ def read(text: str, environment: cel.Environment) -> Life:
 @functools.cache
 def pods() -> Life:
     """The life of pods that comes with Sampan."""
-    from sampan.testing.stages.pod import environment
+    from sampan.hollow.pod import environment
 
     return read((importlib.resources.files(__package__) / "pod.yaml").read_text(), environment())
 
 
 def pods_from(path: Path) -> Life:
     """Another life of pods, from a user's file."""
-    from sampan.testing.stages.pod import environment
+    from sampan.hollow.pod import environment
 
     return read(path.read_text(), environment())

@@ -23,9 +23,9 @@ from sampan.api.errors import StatusError
 from sampan.api.times import format_micro_time, format_time
 from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_node, key_of
 from sampan.client.errors import is_already_exists, is_conflict, is_not_found
-from sampan.testing import stages
-from sampan.testing.stages import Life, Stage
-from sampan.testing.stages.pod import PREFIX, variables
+from sampan.hollow import life as lives
+from sampan.hollow.life import Life, Stage
+from sampan.hollow.pod import PREFIX, variables
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
@@ -56,7 +56,7 @@ class HollowNodes:
         self.client = client
         self.clock = clock
         self.rng = rng or random.Random()
-        self.life = life or stages.pods()
+        self.life = life or lives.pods()
         self.capacity = capacity or {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "200Gi", "pods": "110"}
         self.labels = labels or {}
         self.heartbeats = heartbeats

@@ -1,0 +1,162 @@
+"""What makes a cluster of an API server: controllers, scheduler and simulated nodes, in one process or each in its own.
+
+Each part is a client like any other, with its own certificate or ServiceAccount; each leads only while it holds its
+Lease. They start in any order and wait for what they need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.client import (
+    Client,
+    Config,
+    EventRecorder,
+    HttpError,
+    HttpsTransport,
+    Informers,
+    LeaderElector,
+    LeadershipLost,
+    StatusError,
+)
+from sampan.cluster.accounts import Accounts
+from sampan.controllers.context import Context, Options
+from sampan.controllers.manager import Manager
+
+log = logging.getLogger("sampan.cluster")
+MANAGER = "kube-controller-manager"
+RETRY_SECONDS = 1.0
+Part = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where the API server is, and the directory with the certificates of `certificates.ensure`."""
+
+    server: str
+    pki: Path
+
+    def config(self, name: str = "") -> Config:
+        """As the client whose certificate is `name`; without one: nobody, for tokens."""
+        if not name:
+            return Config(self.server, ca_file=self.pki / "ca.crt")
+        certificate, key = self.pki / f"{name}.crt", self.pki / f"{name}.key"
+        return Config(self.server, ca_file=self.pki / "ca.crt", certificate_file=certificate, key_file=key)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What runs in this process."""
+
+    controllers: bool = True
+    scheduler: bool = True
+    hollow: int = 0
+    leader_elect: bool = True
+    options: Options = field(default_factory=Options)
+
+
+async def run(credentials: Credentials, parts: Parts) -> None:
+    """Until cancelled."""
+    async with contextlib.AsyncExitStack() as stack:
+        running: list[Part] = []
+        if parts.controllers:
+            running.append(await stack.enter_async_context(controllers(credentials, parts)))
+        if parts.hollow:
+            running.append(await stack.enter_async_context(hollow(credentials, parts.hollow)))
+        async with asyncio.TaskGroup() as group:
+            for part in running:
+                group.create_task(_kept(part))
+
+
+async def _kept(part: Part) -> None:
+    """Run, and again when leadership was lost or the server went away."""
+    while True:
+        try:
+            await part()
+        except (LeadershipLost, StatusError, HttpError) as error:
+            log.warning("%s; starting again", error)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def identity() -> str:
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+async def led(client: Client, name: str, part: Part) -> None:
+    """Run a part while this process holds its Lease."""
+    await LeaderElector(client, "kube-system", name, identity=identity(), clock=time.time).run(part)
+
+
+@contextlib.asynccontextmanager
+async def controllers(credentials: Credentials, parts: Parts) -> AsyncIterator[Part]:
+    """The controller manager. Its informers are those of all controllers."""
+    transport = HttpsTransport(credentials.config("controller-manager"))
+    shared = HttpsTransport(credentials.config())
+    client = Client(transport, user_agent=MANAGER)
+    accounts = Accounts(client, shared, time.time, MANAGER)
+    recorders: list[EventRecorder] = []
+
+    def recorder(component: str, own: Client) -> EventRecorder:
+        made = EventRecorder(own, component, clock=time.time)
+        made.start()
+        recorders.append(made)
+        return made
+
+    async def lead() -> None:
+        async with Informers(client) as informers:
+            context = Context(informers, accounts.client, recorder, time.time, random.Random(), parts.options)
+            await Manager(context).run()
+
+    async def part() -> None:
+        await (led(client, MANAGER, lead) if parts.leader_elect else lead())
+
+    try:
+        yield part
+    finally:
+        for made in recorders:
+            await made.aclose()
+        await transport.aclose()
+        await shared.aclose()
+
+
+@contextlib.asynccontextmanager
+async def hollow(credentials: Credentials, count: int) -> AsyncIterator[Part]:
+    """Simulated nodes `hollow-1`, `hollow-2`, ..."""
+    from sampan.hollow import HollowNodes
+
+    transport = HttpsTransport(credentials.config("admin"))
+    client = Client(transport, user_agent="kubelet")
+    recorder = EventRecorder(client, "kubelet", clock=time.time)
+    recorder.start()
+
+    async def part() -> None:
+        async with Informers(client) as informers:
+            names = [f"hollow-{number}" for number in range(1, count + 1)]
+            nodes = HollowNodes(client, informers, lambda component: recorder, names=names, clock=time.time)
+            informers.start()
+            await nodes.run()
+
+    try:
+        yield part
+    finally:
+        await recorder.aclose()
+        await transport.aclose()
+
+
+def options_of(pki: Path, **more: object) -> Options:
+    """Controllers' options with the cluster's own CA and keys. Raises OSError."""
+
+    def read(name: str) -> str:
+        return (pki / name).read_text()
+
+    known = {"root_ca": read("ca.crt"), "signing_cert": read("ca.crt"), "signing_key": read("ca.key")}
+    return Options(**{**known, **more})  # type: ignore[arg-type]
