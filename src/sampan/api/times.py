@@ -5,6 +5,7 @@ Source: k8s.io/apimachinery/pkg/apis/meta/v1/{time,micro_time}.go
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -30,7 +31,13 @@ def parse_time(text: str) -> float:
 
 
 def format_time(epoch: float) -> str:
-    return datetime.fromtimestamp(int(epoch // 1), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _format_second(int(epoch // 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _format_second(epoch: int) -> str:
+    """Remembered: a write asks for the current second several times."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_micro_time(epoch: float) -> str:

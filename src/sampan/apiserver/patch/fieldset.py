@@ -8,9 +8,12 @@ Source: sigs.k8s.io/structured-merge-diff fieldpath/{set,serialize,serialize-pe}
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
+
+import orjson
 
 from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Struct
 
@@ -167,16 +170,29 @@ def is_leaf(value: Any, node: Node | None) -> bool:
 def element_key(node: ListOf, item: Any) -> str:
     """The path element of a list item: by its keys, or by its value. Absent keys have their declared default."""
     if node.merge == "set" or not isinstance(item, dict):
-        return "v:" + json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+        return "v:" + _dumps(item)
     keys = {}
-    for name in sorted(node.keys):
+    for name in _in_order(node.keys):
         if name in item:
             keys[name] = item[name]
         elif isinstance(node.element, Struct):
             field = node.element.fields.get(name)
             if field is not None and field.default is not None:
                 keys[name] = field.default
-    return "k:" + json.dumps(keys, separators=(",", ":"), ensure_ascii=False)
+    return "k:" + _dumps(keys)
+
+
+@functools.lru_cache(maxsize=256)
+def _in_order(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(keys))
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError):
+        # integers of more than 64 bits, halves of surrogate pairs
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def of(value: Any, node: Node | None, field: Field | None = None) -> FieldSet:
@@ -218,7 +234,8 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
         return out
     if isinstance(value, dict):
         for key, item in value.items():
-            out["f:" + key] = everything(item, *child(node, field, key))
+            inner = item.__class__ is dict or item.__class__ is list
+            out["f:" + key] = everything(item, *child(node, field, key)) if inner else {}
     return out
 
 
