@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sampan.scheduler.cluster import Cluster
-from sampan.scheduler.framework import Cycle, Profile
+from sampan.scheduler.framework import Cycle
 from sampan.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sampan.scheduler.plugins.node_affinity import NodeAffinity
 from sampan.scheduler.plugins.node_ports import NodePorts
@@ -19,6 +19,7 @@ from sampan.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from sampan.scheduler.plugins.resources_balanced import NodeResourcesBalancedAllocation
 from sampan.scheduler.plugins.resources_fit import NodeResourcesFit
 from sampan.scheduler.plugins.taint_toleration import TaintToleration
+from sampan.scheduler.profile import Profile
 from sampan.scheduler.shape import pod_info
 from tests import scheduler_reference as plain
 

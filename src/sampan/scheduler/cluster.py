@@ -5,7 +5,8 @@ nothing is rebuilt. What plugins count (how many pods of each node a selector pi
 kept up to date from then on (`Counters`).
 
 `generation` moves when a node changes in a way that placing depends on (labels, taints, resources, images), not with
-heartbeats; `Shape.memo` may keep what depends on nodes alone for as long as it stands.
+heartbeats; `Shape.memo` may keep what depends on nodes alone for as long as it stands. `touched_since` tells on which
+nodes pods have come or gone, so that what depends on one node and its pods need be worked out again only there.
 
 Source: k8s.io/kubernetes/pkg/scheduler/backend/cache/{cache,snapshot}.go, framework/types.go (NodeInfo)
 """
@@ -28,6 +29,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 CPU, MEMORY, EPHEMERAL = 0, 1, 2
 FIRST = 64
+MAX_TOUCHED = 1 << 14
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +38,6 @@ class NodeInfo:
 
     name: str
     slot: int
-    node: Obj
     labels: dict[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     unschedulable: bool = False
@@ -74,7 +75,11 @@ class Cluster:
         self.compared: Ints = np.zeros((2, FIRST), np.int64)
         self.pods_allowed: Ints = np.zeros(FIRST, np.int64)
         self.pods_here: Ints = np.zeros(FIRST, np.int64)
+        #: PersistentVolumeClaims in use: namespace/name to number of pods by slot
+        self.claims: dict[str, dict[int, int]] = {}
         self.counters = Counters(self)
+        self._touched: list[int] = []
+        self._touched_from = 0
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -86,13 +91,12 @@ class Cluster:
         name = node["metadata"]["name"]
         info = self.nodes.get(name)
         if info is None:
-            info = self._place(name, node)
+            info = self._place(name)
             for pod in self._waiting.pop(name, {}).values():
                 self.add_pod(pod)
             self._describe(info, node)
             self.generation += 1
             return True
-        info.node = node
         if not self._describe(info, node):
             return False
         self.generation += 1
@@ -118,7 +122,7 @@ class Cluster:
         self._free.append(info.slot)
         self.generation += 1
 
-    def _place(self, name: str, node: Obj) -> NodeInfo:
+    def _place(self, name: str) -> NodeInfo:
         if self._free:
             slot = self._free.pop()
         else:
@@ -127,7 +131,7 @@ class Cluster:
             self.by_slot.append(None)
             if slot >= self._room:
                 self._grow()
-        info = self.nodes[name] = self.by_slot[slot] = NodeInfo(name, slot, node)
+        info = self.nodes[name] = self.by_slot[slot] = NodeInfo(name, slot)
         self.valid[slot] = True
         for array in (self.requested, self.compared):
             array[:, slot] = 0
@@ -222,9 +226,11 @@ class Cluster:
             self._waiting.setdefault(pod.node, {})[pod.uid] = pod
             return
         there = info.pods.get(pod.uid)
-        if there is not None:
-            self._account(info, there, -1)
         info.pods[pod.uid] = pod
+        if there is not None:
+            if there.shape is pod.shape and there.terminating == pod.terminating:
+                return  # the usual update: its status alone
+            self._account(info, there, -1)
         self._account(info, pod, 1)
 
     def remove_pod(self, pod: PodInfo) -> None:
@@ -247,7 +253,33 @@ class Cluster:
         self.pods_here[slot] += sign
         for port in shape.ports:
             self._account_port(info, port, sign)
+        for claim in pod.claims:
+            users = self.claims.setdefault(f"{shape.namespace}/{claim}", {})
+            left = users.pop(slot, 0) + sign
+            if left > 0:
+                users[slot] = left
+            elif not users:
+                del self.claims[f"{shape.namespace}/{claim}"]
         self.counters.account(slot, pod, sign)
+        self._touch(slot)
+
+    # -- what has changed ----------------------------------------------------------------------------------------------
+
+    def _touch(self, slot: int) -> None:
+        if len(self._touched) >= MAX_TOUCHED:
+            self._touched_from += len(self._touched)
+            self._touched.clear()
+        self._touched.append(slot)
+
+    @property
+    def revision(self) -> int:
+        """Moves whenever pods come to a node or leave it."""
+        return self._touched_from + len(self._touched)
+
+    def touched_since(self, revision: int) -> list[int] | None:
+        """Slots whose pods have changed since `revision` (some more than once); None: too long ago to tell."""
+        at = revision - self._touched_from
+        return None if at < 0 else self._touched[at:]
 
     def _account_port(self, info: NodeInfo, port: Port, sign: int) -> None:
         address, protocol, number = port

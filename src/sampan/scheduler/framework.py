@@ -1,36 +1,47 @@
-"""The framework: what a plugin is, and one pod's way through the plugins of a profile.
+"""The framework: what a plugin is, and what one attempt to place a pod carries with it.
 
 A filter answers for all nodes at once with an array of codes: 0 lets the pod in, any other number stands for reasons
 that the plugin can name. A score answers with one number for each feasible node, 0 to 100. None means that a plugin has
 nothing to say about this pod, which costs nothing.
 
-Source: k8s.io/kube-scheduler/framework/interface.go, pkg/scheduler/framework/runtime/framework.go, schedule_one.go
+Upstream's extension points are the methods of `Plugin`: PreEnqueue, PreFilter (`prefilter`, `narrow`), Filter,
+PostFilter, Score (which sees all feasible nodes, so that it needs neither PreScore nor NormalizeScore), Reserve, Permit,
+PreBind, Bind, PostBind; QueueSort is `Profile.less` of none but PrioritySort's order.
+
+Source: k8s.io/kube-scheduler/framework/interface.go, pkg/scheduler/framework/runtime/framework.go
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sampan.api.selectors import LabelSelector
+from sampan.scheduler.changes import Hint
 from sampan.scheduler.cluster import Cluster, Mask
 from sampan.scheduler.shape import PodInfo, Shape
+
+if TYPE_CHECKING:
+    from sampan.scheduler.words import FitError
 
 MAX_SCORE = 100
 NOBODY, NARROWED = -1, -2
 Codes = NDArray[np.int32]
 Scores = NDArray[np.int64]
 Slots = NDArray[np.intp]
+#: all slots, or some
+At = slice | Slots
+EVERYWHERE = slice(None)
 
 
 @dataclass(slots=True)
 class Cycle:
-    """One attempt to place one pod. `state`: what a plugin keeps from filter to score. `default_selector`: what services
-    and owners select this pod by, for spreading that nobody asked for. `only`: slots that prefilters narrowed it to."""
+    """One attempt to place one pod. `state`: what a plugin keeps from one extension point to the next.
+    `default_selector`: what services and owners select this pod by, for spreading that nobody asked for."""
 
     pod: PodInfo
     cluster: Cluster
@@ -52,22 +63,49 @@ class Cycle:
 
 
 class Refused(Exception):
-    """The pod cannot be placed anywhere, whatever the nodes are (a prefilter's answer). `message` as upstream words it;
-    `final`: preemption cannot help either."""
+    """The pod cannot be placed: anywhere (a prefilter's answer), or where it was to go (Reserve's, Permit's).
 
-    def __init__(self, plugin: str, message: str, *, final: bool = True) -> None:
+    `message` as upstream words it; `final`: preemption cannot help either; `plugin`: whose answer it is, or more than
+    one's that together refuse it."""
+
+    def __init__(self, plugin: str, message: str, *, final: bool = True, plugins: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.plugin = plugin
+        self.plugins = plugins or (plugin,)
         self.message = message
         self.final = final
 
 
+@dataclass(frozen=True, slots=True)
+class PostFilter:
+    """What became of a pod that fits nowhere. `nominated`: the node it will have (empty: take its nomination away;
+    None: leave it as it is)."""
+
+    message: str = ""
+    nominated: str | None = None
+    success: bool = False
+
+
 class Plugin:
-    """Override what the plugin takes part in."""
+    """Override what the plugin takes part in. What is raised other than Refused is an error: the pod is tried again."""
 
     name = ""
     #: weight of its score unless a profile says otherwise
     weight = 0
+    #: what `filter_at` (`score`) says of a node changes only with that node and the pods on it
+    local_filter = False
+    local_score = False
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def hints(self) -> Sequence[Hint]:
+        """Which changes may help the pods that it refuses. None at all: it never refuses, or any change may help."""
+        return ()
+
+    def pre_enqueue(self, pod: PodInfo) -> str | None:
+        """Why the pod may not be tried yet."""
+        return None
+
+    # -- choosing ------------------------------------------------------------------------------------------------------
 
     def prefilter(self, cycle: Cycle) -> None:
         """Raises Refused."""
@@ -78,7 +116,11 @@ class Plugin:
 
     def filter(self, cycle: Cycle) -> Codes | None:
         """Codes by slot (at least `cluster.slots` of them)."""
-        return None
+        return self.filter_at(cycle, EVERYWHERE) if self.local_filter else None
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
+        """Of some slots, one code for each; asked of those with `local_filter`."""
+        raise NotImplementedError
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         """What a code of `filter` means, as upstream words it."""
@@ -88,9 +130,34 @@ class Plugin:
         """Taking other pods away would not help."""
         return False
 
+    def post_filter(self, cycle: Cycle, error: FitError) -> PostFilter | None:
+        """The pod fits nowhere: can something be done? None: it has nothing to do with that."""
+        return None
+
     def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
         """0 to 100 for each of `slots`."""
         return None
+
+    # -- carrying out --------------------------------------------------------------------------------------------------
+
+    def reserve(self, cycle: Cycle, node: str) -> None:
+        """The pod is taken to be there from now on. Raises Refused."""
+
+    def unreserve(self, cycle: Cycle, node: str) -> None:
+        """It is not; also called where `reserve` was not."""
+
+    async def permit(self, cycle: Cycle, node: str) -> None:
+        """Returns when the pod may be bound; meanwhile others are placed. Raises Refused."""
+
+    async def pre_bind(self, cycle: Cycle, node: str) -> None:
+        """What must be done before the pod is bound."""
+
+    async def bind(self, cycle: Cycle, node: str) -> bool:
+        """False: left to the next plugin."""
+        return False
+
+    def post_bind(self, cycle: Cycle, node: str) -> None:
+        """It is bound."""
 
 
 @dataclass(slots=True)
@@ -110,6 +177,11 @@ class Diagnosis:
         """The name of the one that refused the node (empty: none did)."""
         index = int(self.by[slot])
         return self.plugins[index].name if index >= 0 else ", ".join(self.narrowed_by) if index == NARROWED else ""
+
+    def refusers(self, cycle: Cycle) -> set[str]:
+        """All plugins that refused a node."""
+        found = np.unique(self.by[cycle.cluster.valid[: len(self.by)]])
+        return {self.plugins[index].name for index in found if index >= 0} | set(self.narrowed_by)
 
     def _reasons(self, cycle: Cycle, plugin: int, code: int) -> tuple[str, ...]:
         if plugin == NARROWED:
@@ -137,62 +209,6 @@ class Diagnosis:
             for code in np.unique(self.codes[mine]):
                 if self.plugins[plugin].unresolvable(cycle, int(code)):
                     out &= ~(mine & (self.codes == code))
-        return out
-
-
-@dataclass(slots=True)
-class Profile:
-    """One scheduler name's plugins, in order, with the weights of those that score."""
-
-    scheduler_name: str
-    filters: Sequence[Plugin]
-    scorers: Sequence[tuple[Plugin, int]]
-
-    def feasible(self, cycle: Cycle) -> tuple[Mask, Diagnosis]:
-        """Nodes that every filter lets the pod on, and why the others do not. Raises Refused."""
-        slots = cycle.cluster.slots
-        valid = cycle.cluster.valid[:slots]
-        left = valid.copy()
-        narrowed = []
-        for plugin in self.filters:
-            plugin.prefilter(cycle)
-            only = plugin.narrow(cycle)
-            if only is not None:
-                narrowed.append(plugin.name)
-                left &= only[:slots]
-        by = np.full(slots, NOBODY, np.int32)
-        by[valid & ~left] = NARROWED
-        codes = np.zeros(slots, np.int32)
-        for index, plugin in enumerate(self.filters):
-            found = plugin.filter(cycle)
-            if found is None:
-                continue
-            found = found[:slots]
-            refused = left & (found != 0)
-            if refused.any():
-                by[refused] = index
-                codes[refused] = found[refused]
-                left &= ~refused
-                if not left.any():
-                    break
-        return left, Diagnosis(self.filters, by, codes, tuple(sorted(narrowed)))
-
-    def scores(self, cycle: Cycle, slots: Slots) -> Scores:
-        """The weighted sum for each feasible node."""
-        total = np.zeros(len(slots), np.int64)
-        for plugin, weight in self.scorers:
-            found = plugin.score(cycle, slots)
-            if found is not None:
-                total += found * weight
-        return total
-
-    def scores_by_plugin(self, cycle: Cycle, slots: Slots) -> dict[str, Scores]:
-        """Unweighted, for people who want to know."""
-        out = {}
-        for plugin, _ in self.scorers:
-            found = plugin.score(cycle, slots)
-            if found is not None:
-                out[plugin.name] = found
         return out
 
 

@@ -61,9 +61,30 @@ class Shape:
         return bool(self.affinity or self.anti_affinity or self.preferred_affinity or self.preferred_anti_affinity)
 
 
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume that is attached by name: two pods may share it only to read, if at all."""
+
+    kind: str
+    names: tuple[str, ...]
+    read_only: bool
+
+    def conflicts(self, other: Disk) -> bool:
+        if self.kind != other.kind or (self.read_only and other.read_only):
+            return False
+        if self.kind != "rbd":
+            return self.names == other.names
+        return self.names[:2] == other.names[:2] and bool(set(self.names[2:]) & set(other.names[2:]))
+
+
 @dataclass(slots=True, eq=False)
 class PodInfo:
-    """One pod. `node`: where it is (or is assumed to be); empty while it waits. `pod` is shared, never changed."""
+    """One pod. `node`: where it is (or is assumed to be); empty while it waits.
+
+    `pod` is shared, never changed, and empty for pods that have a node: of those there are many, and the rest of this
+    is all that is asked of them. `claims`: names of its PersistentVolumeClaims; `disks`: volumes of kinds that only one
+    node may have; `preempted`: it goes because a scheduler made it go.
+    """
 
     pod: Obj
     shape: Shape
@@ -72,10 +93,18 @@ class PodInfo:
     node: str
     terminating: bool
     nominated: str
+    claims: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    started: str = ""
+    preempted: bool = False
 
     @property
     def namespace(self) -> str:
         return self.shape.namespace
+
+    @property
+    def name(self) -> str:
+        return self.key.partition("/")[2]
 
     @property
     def priority(self) -> int:
@@ -83,16 +112,52 @@ class PodInfo:
 
 
 def pod_info(pod: Obj, node: str | None = None) -> PodInfo:
-    meta, status = pod["metadata"], pod.get("status") or {}
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    claims, disks = _volumes(meta["name"], spec["volumes"]) if spec.get("volumes") else ((), ())
+    terminating = bool(meta.get("deletionTimestamp"))
+    where: str = spec.get("nodeName", "") if node is None else node
     return PodInfo(
-        pod,
+        {} if where else pod,
         shape_of(pod),
         f"{meta['namespace']}/{meta['name']}",
         meta.get("uid", ""),
-        (pod["spec"].get("nodeName", "") if node is None else node),
-        bool(meta.get("deletionTimestamp")),
+        where,
+        terminating,
         status.get("nominatedNodeName", ""),
+        claims,
+        disks,
+        status.get("startTime") or "",
+        terminating and _preempted(status),
     )
+
+
+def _preempted(status: Obj) -> bool:
+    return any(
+        item.get("type") == "DisruptionTarget"
+        and item.get("status") == "True"
+        and item.get("reason") == "PreemptionByScheduler"
+        for item in status.get("conditions") or ()
+    )
+
+
+def _volumes(pod: str, volumes: list[Obj]) -> tuple[tuple[str, ...], tuple[Disk, ...]]:
+    claims, disks = [], []
+    for volume in volumes:
+        if claim := volume.get("persistentVolumeClaim"):
+            claims.append(claim["claimName"])
+        elif volume.get("ephemeral") is not None:
+            claims.append(f"{pod}-{volume['name']}")
+        elif source := volume.get("gcePersistentDisk"):
+            disks.append(Disk("gce", (source["pdName"],), bool(source.get("readOnly"))))
+        elif source := volume.get("awsElasticBlockStore"):
+            # a second reader is not allowed either
+            disks.append(Disk("aws", (source["volumeID"],), False))
+        elif source := volume.get("iscsi"):
+            disks.append(Disk("iscsi", (source.get("iqn", ""),), bool(source.get("readOnly"))))
+        elif source := volume.get("rbd"):
+            names = (source.get("pool", ""), source.get("image", ""), *sorted(source.get("monitors") or ()))
+            disks.append(Disk("rbd", names, bool(source.get("readOnly"))))
+    return tuple(claims), tuple(disks)
 
 
 def shape_of(pod: Obj) -> Shape:

@@ -15,6 +15,7 @@ MIN, MAX_CONTAINER = 23 * 1024 * 1024, 1000 * 1024 * 1024
 class ImageLocality(Plugin):
     name = "ImageLocality"
     weight = 1
+    local_score = True
 
     def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
         kept = cycle.memo(self.name)

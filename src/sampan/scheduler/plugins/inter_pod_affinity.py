@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, NODE, NODE_LABEL, POD_LABEL, TARGET_POD, Change, Hint
 from sampan.scheduler.framework import MAX_SCORE, Codes, Cycle, Plugin, Scores, Slots
+from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.terms import AffinityTerm
 
 AFFINITY = "node(s) didn't match pod affinity rules"
@@ -25,6 +27,42 @@ class InterPodAffinity(Plugin):
     def __init__(self, hard_weight: int = 1, ignore_preferred_of_existing: bool = False) -> None:
         self.hard_weight = hard_weight
         self.ignore_preferred_of_existing = ignore_preferred_of_existing
+
+    # -- hints ---------------------------------------------------------------------------------------------------------
+
+    def hints(self) -> list[Hint]:
+        return [
+            Hint(ASSIGNED_POD, ADD | DELETE | POD_LABEL, self._concerns),
+            Hint(TARGET_POD, POD_LABEL),
+            Hint(NODE, ADD | NODE_LABEL, self._in_topology),
+        ]
+
+    @staticmethod
+    def _concerns(pod: PodInfo, change: Change) -> bool:
+        """A pod came that this one wants to be near, or went that one of both wanted to be far from.
+
+        Labels of namespaces are not known here: where a term looks at them, it may concern."""
+        old, new = change.old, change.new
+
+        def speaks_of(term: AffinityTerm, other: PodInfo) -> bool:
+            covered = other.namespace in term.namespaces or term.namespace_selector is not None
+            return covered and term.selector.matches(other.shape.labels)
+
+        wants_near = new is not None and any(speaks_of(term, new) for term in pod.shape.affinity)
+        if wants_near:
+            return True
+        return old is not None and (
+            any(speaks_of(term, old) for term in pod.shape.anti_affinity)
+            or any(speaks_of(term, pod) for term in old.shape.anti_affinity)
+        )
+
+    @staticmethod
+    def _in_topology(pod: PodInfo, change: Change) -> bool:
+        """The node is in a domain that the terms speak of, which it was not in before."""
+        terms = (*pod.shape.affinity, *pod.shape.anti_affinity)
+        if not terms or change.is_new:
+            return all(term.topology_key in change.new.labels for term in pod.shape.affinity)
+        return any(change.old.labels.get(t.topology_key) != change.new.labels.get(t.topology_key) for t in terms)
 
     # -- filter --------------------------------------------------------------------------------------------------------
 

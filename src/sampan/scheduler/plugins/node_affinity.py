@@ -5,19 +5,41 @@ Source: plugins/nodeaffinity/node_affinity.go; component-helpers/scheduling/core
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sampan.api.selectors import Requirement
+from sampan.scheduler.changes import ADD, NODE, NODE_LABEL, Change, Hint
 from sampan.scheduler.cluster import Cluster, Mask
-from sampan.scheduler.framework import Codes, Cycle, Plugin, Scores, Slots, normalised
-from sampan.scheduler.terms import NodeSelector, NodeTerm
+from sampan.scheduler.framework import At, Codes, Cycle, Plugin, Refused, Scores, Slots, normalised
+from sampan.scheduler.shape import PodInfo
+from sampan.scheduler.terms import NodeSelector, NodeTerm, PreferredNode
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
+ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
+CONFLICT = "pod affinity terms conflict"
 
 
 class NodeAffinity(Plugin):
     name = "NodeAffinity"
     weight = 2
+    local_filter = True
+
+    def __init__(self, added: NodeSelector | None = None, preferred: tuple[PreferredNode, ...] = ()) -> None:
+        """`added`, `preferred`: what a profile asks of nodes for every pod."""
+        self.added = added
+        self.preferred = preferred
+
+    def hints(self) -> list[Hint]:
+        return [Hint(NODE, ADD | NODE_LABEL, self._matches)]
+
+    def _matches(self, pod: PodInfo, change: Change) -> bool:
+        def matches(node: Any) -> bool:
+            wanted = (self.added, pod.shape.node_selector)
+            return all(item is None or item.matches(node.name, node.labels) for item in wanted)
+
+        return matches(change.new) and (change.is_new or not matches(change.old))
 
     def narrow(self, cycle: Cycle) -> Mask | None:
         """By name, where every term names nodes (as a DaemonSet's pods do)."""
@@ -25,38 +47,48 @@ class NodeAffinity(Plugin):
         if selector is None or not selector.terms:
             return None
         out = np.zeros_like(cycle.cluster.valid)
+        together: set[str] = set()
         for term in selector.terms:
             names = [set(field.values) for field in term.fields if field.operator == "in"]
             if not names:
                 return None
-            for name in set.intersection(*names):
-                info = cycle.cluster.nodes.get(name)
-                if info is not None:
-                    out[info.slot] = True
+            together |= set.intersection(*names)
+        if not together:
+            raise Refused(self.name, CONFLICT)
+        for name in together:
+            info = cycle.cluster.nodes.get(name)
+            if info is not None:
+                out[info.slot] = True
         return out
 
-    def filter(self, cycle: Cycle) -> Codes | None:
-        if cycle.shape.node_selector is None:
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
+        if self.added is None and cycle.shape.node_selector is None:
             return None
-        return (~required(cycle)).astype(np.int32)
+        out = (~required(cycle)[at]).astype(np.int32)
+        if self.added is not None:
+            kept = cycle.memo(("NodeAffinity/added", self))
+            if kept is None:
+                kept = cycle.keep(("NodeAffinity/added", self), ~selector_mask(cycle.cluster, self.added))
+            out[kept[at]] = 2
+        return out
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
-        return (REASON,)
+        return (REASON if code == 1 else ENFORCED,)
 
     def unresolvable(self, cycle: Cycle, code: int) -> bool:
         return True
 
     def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
-        preferred = cycle.shape.preferred_nodes
+        preferred = (*cycle.shape.preferred_nodes, *self.preferred)
         if not preferred:
             return None
-        sums = cycle.memo("NodeAffinity/preferred")
+        sums = cycle.memo(("NodeAffinity/preferred", self))
         if sums is None:
             sums = np.zeros(len(cycle.cluster.valid), np.int64)
             for item in preferred:
                 if item.weight:
                     sums += term_mask(cycle.cluster, item.term) * item.weight
-            cycle.keep("NodeAffinity/preferred", sums)
+            cycle.keep(("NodeAffinity/preferred", self), sums)
         return normalised(sums[slots])
 
 

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from sampan.scheduler.framework import Codes, Cycle, Plugin
+from sampan.scheduler.changes import ADD, NODE, Change, Hint
+from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.shape import PodInfo
 
 REASON = "node(s) didn't match the requested node name"
 
 
 class NodeName(Plugin):
     name = "NodeName"
+    local_filter = True
 
-    def filter(self, cycle: Cycle) -> Codes | None:
-        wanted = cycle.pod.pod["spec"].get("nodeName")
+    def hints(self) -> list[Hint]:
+        return [Hint(NODE, ADD, self._asked_for, by_shape=False)]
+
+    @staticmethod
+    def _asked_for(pod: PodInfo, change: Change) -> bool:
+        wanted = pod.pod["spec"].get("nodeName")
+        return not wanted or wanted == change.new.name
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
+        # a shape does not know of it; but a pod that names its node is bound by that, and never waits here
+        wanted = cycle.pod.pod.get("spec", {}).get("nodeName")
         if not wanted:
             return None
         out = np.ones(len(cycle.cluster.valid), np.int32)
         info = cycle.cluster.nodes.get(wanted)
         if info is not None:
             out[info.slot] = 0
-        return out
+        return out[at]
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

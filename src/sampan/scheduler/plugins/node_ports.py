@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sampan.scheduler.framework import Codes, Cycle, Plugin
+from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, NODE, Change, Hint
+from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.shape import PodInfo
 
 REASON = "node(s) didn't have free ports for the requested pod ports"
 ANY = "0.0.0.0"
@@ -15,8 +17,20 @@ ANY = "0.0.0.0"
 
 class NodePorts(Plugin):
     name = "NodePorts"
+    local_filter = True
 
-    def filter(self, cycle: Cycle) -> Codes | None:
+    def hints(self) -> list[Hint]:
+        return [Hint(ASSIGNED_POD, DELETE, self._frees), Hint(NODE, ADD)]
+
+    @staticmethod
+    def _frees(pod: PodInfo, change: Change) -> bool:
+        return any(
+            mine[1:] == other[1:] and (ANY in (mine[0], other[0]) or mine[0] == other[0])
+            for mine in pod.shape.ports
+            for other in change.old.shape.ports
+        )
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         if not cycle.shape.ports:
             return None
         out = np.zeros(len(cycle.cluster.valid), np.int32)
@@ -25,7 +39,7 @@ class NodePorts(Plugin):
             for other, slots in users.items():
                 if address in (ANY, other) or other == ANY:
                     out[list(slots)] = 1
-        return out
+        return out[at]
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sampan.scheduler.framework import Codes, Cycle, Plugin
+from sampan.scheduler.changes import ADD, NODE, NODE_TAINT, POD_TOLERATION, TARGET_POD, Change, Hint
+from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.terms import Taint, tolerated
 
 TAINT = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
@@ -16,15 +18,26 @@ REASON = "node(s) were unschedulable"
 
 class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
+    local_filter = True
 
-    def filter(self, cycle: Cycle) -> Codes | None:
+    def hints(self) -> list[Hint]:
+        return [Hint(NODE, ADD | NODE_TAINT, self._open), Hint(TARGET_POD, POD_TOLERATION, self._tolerates)]
+
+    @staticmethod
+    def _open(pod: PodInfo, change: Change) -> bool:
+        return not change.new.unschedulable and (change.is_new or change.old.unschedulable)
+
+    @staticmethod
+    def _tolerates(pod: PodInfo, change: Change) -> bool:
+        return tolerated(change.new.shape.tolerations, TAINT)
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         kept = cycle.memo(self.name)
         if kept is None:
             cordoned = cycle.cluster.unschedulable
             passes = not cordoned.any() or tolerated(cycle.shape.tolerations, TAINT)
             kept = cycle.keep(self.name, (None if passes else cordoned.astype(np.int32),))
-        found: Codes | None = kept[0]
-        return found
+        return None if kept[0] is None else kept[0][at]
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

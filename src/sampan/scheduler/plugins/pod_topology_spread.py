@@ -11,10 +11,23 @@ import math
 
 import numpy as np
 
+from sampan.scheduler.changes import (
+    ADD,
+    ASSIGNED_POD,
+    DELETE,
+    NODE,
+    NODE_LABEL,
+    NODE_TAINT,
+    POD_LABEL,
+    TARGET_POD,
+    Change,
+    Hint,
+)
 from sampan.scheduler.cluster import Mask
 from sampan.scheduler.framework import MAX_SCORE, Codes, Cycle, Plugin, Scores, Slots
 from sampan.scheduler.plugins.node_affinity import required
 from sampan.scheduler.plugins.taint_toleration import untolerated
+from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.terms import EVERYTHING, HOSTNAME, Spread
 
 SKEWED = "node(s) didn't match pod topology spread constraints"
@@ -31,6 +44,37 @@ class PodTopologySpread(Plugin):
         """`defaults`: of a profile with defaultingType List; None: the system's."""
         self.system = defaults is None
         self.defaults = SYSTEM if defaults is None else defaults
+
+    def hints(self) -> list[Hint]:
+        return [
+            Hint(ASSIGNED_POD, ADD | DELETE | POD_LABEL, self._counted),
+            Hint(TARGET_POD, POD_LABEL),
+            Hint(NODE, ADD | DELETE | NODE_LABEL | NODE_TAINT, self._a_place),
+        ]
+
+    def _hard(self, pod: PodInfo) -> list[Spread] | None:
+        """None: those of the profile, whose selectors are not known here."""
+        own = pod.shape.spreads
+        if not own and any(item.hard for item in self.defaults):
+            return None
+        return [item for item in own if item.hard]
+
+    def _counted(self, pod: PodInfo, change: Change) -> bool:
+        """The pod that came, went or changed is one of those that are counted."""
+        there = [info for info in (change.old, change.new) if info is not None]
+        if there[0].namespace != pod.namespace:
+            return False
+        hard = self._hard(pod)
+        if hard is None:
+            return True
+        matched = [[item.selector.matches(info.shape.labels) for item in hard] for info in there]
+        return matched[0] != matched[-1] if change.actions & POD_LABEL else any(matched[0])
+
+    def _a_place(self, pod: PodInfo, change: Change) -> bool:
+        """The node has all the topologies, or had them and another has become the fullest."""
+        hard = self._hard(pod)
+        nodes = [node for node in (change.old, change.new) if node is not None]
+        return hard is None or any(all(item.topology_key in node.labels for item in hard) for node in nodes)
 
     def constraints(self, cycle: Cycle, hard: bool) -> list[Spread]:
         own = cycle.shape.spreads

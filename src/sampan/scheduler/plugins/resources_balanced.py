@@ -14,6 +14,7 @@ from sampan.scheduler.plugins.resources_fit import CPU_AND_MEMORY, Weights, amou
 class NodeResourcesBalancedAllocation(Plugin):
     name = "NodeResourcesBalancedAllocation"
     weight = 1
+    local_score = True
 
     def __init__(self, resources: Weights = CPU_AND_MEMORY) -> None:
         self.resources = tuple(name for name, _ in resources)

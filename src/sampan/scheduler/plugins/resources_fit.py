@@ -10,8 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sampan.scheduler.changes import (
+    ADD,
+    ASSIGNED_POD,
+    DELETE,
+    NODE,
+    NODE_ALLOCATABLE,
+    POD_SCALE_DOWN,
+    TARGET_POD,
+    Change,
+    Hint,
+)
 from sampan.scheduler.cluster import Ints
-from sampan.scheduler.framework import MAX_SCORE, Codes, Cycle, Plugin, Scores, Slots
+from sampan.scheduler.framework import MAX_SCORE, At, Codes, Cycle, Plugin, Scores, Slots
+from sampan.scheduler.shape import PodInfo, Shape
 
 Weights = Sequence[tuple[str, int]]
 CPU_AND_MEMORY: Weights = (("cpu", 1), ("memory", 1))
@@ -33,6 +45,7 @@ class Strategy:
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
     weight = 1
+    local_filter = local_score = True
 
     def __init__(
         self,
@@ -45,29 +58,55 @@ class NodeResourcesFit(Plugin):
         self.ignored = ignored
         self.groups = groups
 
-    def wanted(self, cycle: Cycle) -> list[tuple[str, int]]:
-        """The resources that are asked for, in the order of their bits: bit 0 is for the number of pods."""
-        order = {"cpu": 0, "memory": 1, "ephemeral-storage": 2}
-        asked = [
-            (name, amount)
-            for name, amount in cycle.shape.requests.items()
-            if amount > 0 and name not in self.ignored and name.partition("/")[0] not in self.groups
+    def hints(self) -> list[Hint]:
+        return [
+            Hint(ASSIGNED_POD, DELETE | POD_SCALE_DOWN, self._frees),
+            Hint(TARGET_POD, POD_SCALE_DOWN),
+            Hint(NODE, ADD | NODE_ALLOCATABLE, self._larger),
         ]
-        return sorted(asked, key=lambda item: (order.get(item[0], 3), item[0]))
 
-    def filter(self, cycle: Cycle) -> Codes | None:
+    def _frees(self, pod: PodInfo, change: Change) -> bool:
+        """Its place alone is something too: the node may have had too many pods."""
+        if change.actions & DELETE:
+            return True
+        before, after = change.old.shape.requests, change.new.shape.requests
+        return any(after.get(name, 0) < before.get(name, 0) for name, _ in self.wanted(pod.shape))
+
+    def _larger(self, pod: PodInfo, change: Change) -> bool:
+        """The pod fits on the node while that is empty, and more is there than was."""
+        wanted, now = [("pods", 1), *self.wanted(pod.shape)], change.new.allocatable
+        if any(now.get(name, 0) < amount for name, amount in wanted):
+            return False
+        return change.is_new or any(now.get(name, 0) > change.old.allocatable.get(name, 0) for name, _ in wanted)
+
+    def wanted(self, shape: Shape) -> list[tuple[str, int]]:
+        """The resources that are asked for, in the order of their bits: bit 0 is for the number of pods."""
+        kept: list[tuple[str, int]] | None = shape.memo.get(self)
+        if kept is None:
+            order = {"cpu": 0, "memory": 1, "ephemeral-storage": 2}
+            asked = [
+                (name, amount)
+                for name, amount in shape.requests.items()
+                if amount > 0 and name not in self.ignored and name.partition("/")[0] not in self.groups
+            ]
+            kept = shape.memo[self] = sorted(asked, key=lambda item: (order.get(item[0], 3), item[0]))
+        return kept
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         cluster = cycle.cluster
-        out: Codes = (cluster.pods_here + 1 > cluster.pods_allowed).astype(np.int32)
-        for bit, (name, amount) in enumerate(self.wanted(cycle), 1):
+        out: Codes = (cluster.pods_here[at] >= cluster.pods_allowed[at]).astype(np.int32)
+        for bit, (name, amount) in enumerate(self.wanted(cycle.shape), 1):
             row = cluster.row(name)
-            lacks = cluster.requested[row] + amount > cluster.allocatable[row]
-            out |= lacks.astype(np.int32) << bit
-            out |= (amount > cluster.allocatable[row]).astype(np.int32) << NEVER
+            allocatable = cluster.allocatable[row, at]
+            lacks = cluster.requested[row, at] + amount > allocatable
+            if lacks.any():
+                out |= lacks.astype(np.int32) << bit
+                out |= (amount > allocatable).astype(np.int32) << NEVER
         return out
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         out = [TOO_MANY_PODS] if code & 1 else []
-        wanted = self.wanted(cycle)
+        wanted = self.wanted(cycle.shape)
         out.extend(f"Insufficient {name}" for bit, (name, _) in enumerate(wanted, 1) if code >> bit & 1)
         return tuple(out)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sampan.scheduler.framework import Codes, Cycle, Plugin, Scores, Slots, normalised
-from sampan.scheduler.terms import Taint, tolerated
+from sampan.scheduler.changes import ADD, NODE, NODE_TAINT, POD_TOLERATION, TARGET_POD, Change, Hint
+from sampan.scheduler.framework import At, Codes, Cycle, Plugin, Scores, Slots, normalised
+from sampan.scheduler.shape import PodInfo
+from sampan.scheduler.terms import Taint, Toleration, tolerated
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
@@ -19,15 +21,23 @@ HARD = ("NoSchedule", "NoExecute")
 class TaintToleration(Plugin):
     name = "TaintToleration"
     weight = 3
+    local_filter = True
 
-    def filter(self, cycle: Cycle) -> Codes | None:
+    def hints(self) -> list[Hint]:
+        return [Hint(NODE, ADD | NODE_TAINT, self._clears), Hint(TARGET_POD, POD_TOLERATION)]
+
+    @staticmethod
+    def _clears(pod: PodInfo, change: Change) -> bool:
+        mine = pod.shape.tolerations
+        return not _refuses(mine, change.new.taints) and (change.is_new or _refuses(mine, change.old.taints))
+
+    def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         kept = cycle.memo(self.name)
         if kept is None:
             sets = cycle.cluster.taint_sets
             refused = np.array([untolerated(cycle, taints) for taints in sets], np.int32)
             kept = cycle.keep(self.name, (refused[cycle.cluster.taint_set] if refused.any() else None,))
-        found: Codes | None = kept[0]
-        return found
+        return None if kept[0] is None else kept[0][at]
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)
@@ -48,4 +58,8 @@ class TaintToleration(Plugin):
 
 
 def untolerated(cycle: Cycle, taints: tuple[Taint, ...]) -> bool:
-    return any(taint.effect in HARD and not tolerated(cycle.shape.tolerations, taint) for taint in taints)
+    return _refuses(cycle.shape.tolerations, taints)
+
+
+def _refuses(tolerations: tuple[Toleration, ...], taints: tuple[Taint, ...]) -> bool:
+    return any(taint.effect in HARD and not tolerated(tolerations, taint) for taint in taints)

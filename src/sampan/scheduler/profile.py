@@ -1,0 +1,233 @@
+"""One scheduler name's plugins, and a pod's way through their filters and scores.
+
+Most of what is asked of a node depends on that node alone. For each shape of pod the answers of such plugins are kept
+(`Plan`) and, when the next pod of that shape comes, worked out anew only for nodes where pods have come or gone since:
+after one pod of a Deployment was placed, that is one node of thousands. This is how pods of one controller are placed
+in a batch, and because the same code answers for one node and for all, the batch decides as one by one would.
+
+Source: pkg/scheduler/framework/runtime/framework.go, schedule_one.go; KEP-5598 (opportunistic batching) has the aim
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.scheduler.cluster import Cluster, Mask
+from sampan.scheduler.framework import (
+    EVERYWHERE,
+    NARROWED,
+    NOBODY,
+    At,
+    Codes,
+    Cycle,
+    Diagnosis,
+    Plugin,
+    Refused,
+    Scores,
+    Slots,
+)
+from sampan.scheduler.shape import Shape
+
+PLANS = 64
+
+
+def takes_part(plugin: Plugin, point: str) -> bool:
+    """Does the plugin have this extension point?"""
+    return getattr(type(plugin), point) is not getattr(Plugin, point)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the local plugins say of every node: the first to refuse it and why, and the sum of their scores."""
+
+    cluster: Cluster
+    generation: int
+    revision: int
+    ok: Mask
+    by: NDArray[np.int32]
+    codes: Codes
+    scores: Scores
+
+
+class Profile:
+    """`filters` and `scorers` in order, those with their weights; `plugins` all, for the other extension points.
+
+    `planned`: keep plans; without, every pod is asked of every node (which decides the same)."""
+
+    def __init__(
+        self,
+        scheduler_name: str,
+        filters: Sequence[Plugin],
+        scorers: Sequence[tuple[Plugin, int]],
+        plugins: Sequence[Plugin] = (),
+        *,
+        planned: bool = True,
+    ) -> None:
+        self.scheduler_name = scheduler_name
+        self.filters = list(filters)
+        self.scorers = list(scorers)
+        self.plugins = list(plugins)
+        self.planned = planned
+        self._prefilters = [plugin for plugin in filters if takes_part(plugin, "prefilter")]
+        self._narrowers = [plugin for plugin in filters if takes_part(plugin, "narrow")]
+        # the plan ends with the first filter that looks beyond the node, as the first to refuse is the one to report
+        self._local = list(itertools.takewhile(lambda plugin: plugin.local_filter, filters))
+        self._local_scorers = [(plugin, weight) for plugin, weight in scorers if plugin.local_score]
+        self._other_scorers = [(plugin, weight) for plugin, weight in scorers if not plugin.local_score]
+        self._plans: OrderedDict[Shape, Plan] = OrderedDict()
+
+    def at(self, point: str) -> list[Plugin]:
+        """The plugins that have an extension point."""
+        return [plugin for plugin in self.plugins if takes_part(plugin, point)]
+
+    # -- filters -------------------------------------------------------------------------------------------------------
+
+    def prefilter(self, cycle: Cycle) -> tuple[Mask | None, tuple[str, ...]]:
+        """The nodes that come into question (None: all), and the plugins that say so. Raises Refused."""
+        for plugin in self._prefilters:
+            plugin.prefilter(cycle)
+        narrowed: list[str] = []
+        out: Mask | None = None
+        for plugin in self._narrowers:
+            only = plugin.narrow(cycle)
+            if only is not None:
+                narrowed.append(plugin.name)
+                out = only if out is None else out & only
+                if len(narrowed) > 1 and not out.any():
+                    message = f"node(s) didn't satisfy plugin(s) [{' '.join(sorted(narrowed))}] simultaneously"
+                    raise Refused(plugin.name, message, plugins=tuple(sorted(narrowed)))
+        return out, tuple(sorted(narrowed))
+
+    def feasible(self, cycle: Cycle) -> tuple[Mask, Diagnosis]:
+        """Nodes that every filter lets the pod on, and why the others do not. Raises Refused."""
+        only, narrowed = self.prefilter(cycle)
+        return self.filter(cycle, only, narrowed)
+
+    def filter(self, cycle: Cycle, only: Mask | None = None, narrowed: tuple[str, ...] = ()) -> tuple[Mask, Diagnosis]:
+        plan = self._plan(cycle)
+        left, by, codes = plan.ok.copy(), plan.by.copy(), plan.codes.copy()
+        slots = len(left)
+        if only is not None:
+            out = cycle.cluster.valid[:slots] & ~only[:slots]
+            by[out], codes[out] = NARROWED, 0
+            left &= only[:slots]
+        for index in range(len(self._local), len(self.filters)):
+            if not left.any():
+                break
+            found = self.filters[index].filter(cycle)
+            if found is None:
+                continue
+            refused = left & (found[:slots] != 0)
+            if refused.any():
+                by[refused] = index
+                codes[refused] = found[:slots][refused]
+                left &= ~refused
+        return left, Diagnosis(self.filters, by, codes, narrowed)
+
+    def refusal(self, cycle: Cycle, slot: int) -> tuple[int, int] | None:
+        """The first filter that refuses one node (its index), and its code; None: the pod fits there."""
+        at = np.array([slot], np.intp)
+        for index, plugin in enumerate(self.filters):
+            if plugin.local_filter:
+                found = plugin.filter_at(cycle, at)
+                code = 0 if found is None else int(found[0])
+            else:
+                found = plugin.filter(cycle)
+                code = 0 if found is None else int(found[slot])
+            if code:
+                return index, code
+        return None
+
+    # -- plans ---------------------------------------------------------------------------------------------------------
+
+    def _plan(self, cycle: Cycle) -> Plan:
+        cluster, shape = cycle.cluster, cycle.shape
+        plan = self._plans.get(shape) if self.planned else None
+        if plan is not None and plan.cluster is cluster and plan.generation == cluster.generation:
+            touched = cluster.touched_since(plan.revision)
+            if touched is not None and len(touched) * 2 < cluster.slots:
+                if touched:
+                    self._work_out(cycle, plan, np.unique(np.array(touched, np.intp)))
+                    plan.revision = cluster.revision
+                self._plans.move_to_end(shape)
+                return plan
+        slots = cluster.slots
+        plan = Plan(
+            cluster,
+            cluster.generation,
+            cluster.revision,
+            np.zeros(slots, bool),
+            np.zeros(slots, np.int32),
+            np.zeros(slots, np.int32),
+            np.zeros(slots, np.int64),
+        )
+        self._work_out(cycle, plan, EVERYWHERE)
+        if self.planned:
+            self._plans[shape] = plan
+            if len(self._plans) > PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    def _work_out(self, cycle: Cycle, plan: Plan, at: At) -> None:
+        size = len(plan.ok)
+        valid = cycle.cluster.valid[:size][at]
+        left = valid.copy()
+        by = np.full(len(left), NOBODY, np.int32)
+        codes = np.zeros(len(left), np.int32)
+        for index, plugin in enumerate(self._local):
+            found = plugin.filter_at(cycle, at)
+            if found is None:
+                continue
+            found = found[: len(left)]
+            refused = left & (found != 0)
+            if refused.any():
+                by[refused] = index
+                codes[refused] = found[refused]
+                left &= ~refused
+                if not left.any():
+                    break
+        plan.ok[at], plan.by[at], plan.codes[at] = left, by, codes
+        slots = np.arange(size) if isinstance(at, slice) else at
+        plan.scores[at] = self._sum(cycle, self._local_scorers, slots)
+
+    # -- scores --------------------------------------------------------------------------------------------------------
+
+    def scores(self, cycle: Cycle, slots: Slots) -> Scores:
+        """The weighted sum for each feasible node."""
+        total = self._sum(cycle, self._other_scorers, slots)
+        total += self._plan(cycle).scores[slots]
+        return total
+
+    @staticmethod
+    def _sum(cycle: Cycle, scorers: Sequence[tuple[Plugin, int]], slots: Slots) -> Scores:
+        total = np.zeros(len(slots), np.int64)
+        for plugin, weight in scorers:
+            found = plugin.score(cycle, slots)
+            if found is not None:
+                total += found * weight
+        return total
+
+    def scores_by_plugin(self, cycle: Cycle, slots: Slots) -> dict[str, Scores]:
+        """Unweighted, for people who want to know."""
+        out = {}
+        for plugin, _ in self.scorers:
+            found = plugin.score(cycle, slots)
+            if found is not None:
+                out[plugin.name] = found
+        return out
+
+    def choose(self, cycle: Cycle, feasible: Mask, rng: random.Random) -> int:
+        """The slot of the best of the feasible nodes; equals are drawn from."""
+        slots = np.flatnonzero(feasible)
+        if len(slots) == 1:
+            return int(slots[0])
+        total = self.scores(cycle, slots)
+        best = np.flatnonzero(total == total.max())
+        return int(slots[best[rng.randrange(len(best))] if len(best) > 1 else best[0]])
