@@ -11,6 +11,10 @@ def main() -> None:
         from sampan.cli.apiserver import main as apiserver
 
         sys.exit(apiserver(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] in ("controller-manager", "components"):
+        from sampan.cli.components import main as components
+
+        sys.exit(components(sys.argv[1], sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

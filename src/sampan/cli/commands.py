@@ -63,16 +63,17 @@ def cli() -> None:
 @click.option(
     "--nodes", type=int, default=0, show_default=True, help="Nodes to run (none yet: the control plane alone)."
 )
+@click.option("--hollow", type=click.IntRange(0, 10_000), help="Simulated nodes to run (default: as before, or none).")
 @click.option("--store", help="memory, sqlite (default) or etcd=URL,...")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API server (default: 6443, or a free one).")
 @OUTPUT
 @told
-def up(name: str, nodes: int, store: str | None, port: int | None, output: str) -> None:
+def up(name: str, nodes: int, hollow: int | None, store: str | None, port: int | None, output: str) -> None:
     """Bring a cluster up, or carry on with one that was down."""
     if nodes:
         raise ClusterError("there are no nodes to run yet", "leave --nodes out: the control plane runs without")
     show = (lambda text: None) if output == "json" else (lambda text: click.echo(f" • {text}"))
-    done = lifecycle.up(state.find(name), store=store, port=port, progress=show)
+    done = lifecycle.up(state.find(name), store=store, port=port, progress=show, hollow=hollow)
     if output == "json":
         click.echo(json.dumps({"name": name, "server": done.server, "context": done.context, "already": done.already}))
         return

@@ -1,7 +1,7 @@
 """Up and down: a control plane as a process of its own that outlives the terminal.
 
-`up` makes certificates, starts `sampan apiserver`, hears from it through a pipe that it serves, and writes the
-kubeconfig. Whatever was there before, after a reboot or a `kill -9`, is carried on with.
+`up` makes certificates, starts `sampan apiserver`, hears from it through a pipe that it serves, starts controllers and
+scheduler as a second process, and writes the kubeconfig. Whatever was there before, after a reboot or a `kill -9`, is carried on with.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sampan.cluster.state import Cluster, Settings
 
 START_SECONDS, STOP_SECONDS = 30.0, 15.0
 SERVICE_ADDRESS = "10.96.0.1"
+COMPONENTS = "components"
 Progress = Callable[[str], None]
 
 
@@ -35,14 +36,23 @@ class Up:
     already: bool
 
 
-def up(cluster: Cluster, *, store: str | None, port: int | None, progress: Progress) -> Up:
-    """Raises ClusterError."""
+def up(cluster: Cluster, *, store: str | None, port: int | None, progress: Progress, hollow: int | None = None) -> Up:
+    """`hollow`: simulated nodes (None: as before). Raises ClusterError."""
     with cluster.locked():
         known = cluster.settings()
         if cluster.pid() is not None and known is not None:
+            if hollow is not None and hollow != known.hollow:
+                raise ClusterError(
+                    f"cluster {cluster.name} is running with {known.hollow} simulated nodes",
+                    f"stop it first: sampan down --name {cluster.name}",
+                )
+            if cluster.pid(COMPONENTS) is None:
+                progress("Starting controllers and scheduler")
+                _start_components(cluster, known)
             kubeconfig.add(kubeconfig.default_path(), cluster.name, url(known.port), certificates.Pki(cluster.pki))
             return Up(cluster, url(known.port), kubeconfig.context_name(cluster.name), True)
         settings = _settings(known, store, port)
+        settings.hollow = known.hollow if hollow is None and known else hollow or 0
         progress("Making certificates")
         try:
             pki = certificates.ensure(cluster.pki, [SERVICE_ADDRESS])
@@ -53,6 +63,8 @@ def up(cluster: Cluster, *, store: str | None, port: int | None, progress: Progr
         progress("Starting the control plane")
         _start(cluster, settings)
         cluster.save(settings)
+        progress("Starting controllers and scheduler")
+        _start_components(cluster, settings)
         progress("Writing the kubeconfig")
         kubeconfig.add(kubeconfig.default_path(), cluster.name, url(settings.port), pki)
         return Up(cluster, url(settings.port), kubeconfig.context_name(cluster.name), False)
@@ -109,7 +121,7 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",
         "--storage", settings.store, "--data-dir", str(cluster.directory), "--ready-fd", str(writer),
     ]  # fmt: skip
-    with open(cluster.log, "ab") as log:
+    with open(cluster.log(), "ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], start_new_session=True
         )
@@ -125,7 +137,21 @@ def _start(cluster: Cluster, settings: Settings) -> None:
     process.kill()
     process.wait()
     why = said.strip() or ("it ended" if ready else f"it did not answer within {START_SECONDS:.0f} s")
-    raise ClusterError(f"the control plane did not start: {why}", f"its log is {cluster.log}")
+    raise ClusterError(f"the control plane did not start: {why}", f"its log is {cluster.log()}")
+
+
+def _start_components(cluster: Cluster, settings: Settings) -> None:
+    """They find the server by themselves, and need no waiting for."""
+    if cluster.pid(COMPONENTS) is not None:
+        return
+    command = [
+        sys.executable, "-m", "sampan.cli", "components", "--server", url(settings.port),
+        "--pki-dir", str(cluster.pki), "--hollow", str(settings.hollow), "--leader-elect=false",
+        "--host-path-root", str(cluster.directory / "volumes"),
+    ]  # fmt: skip
+    with open(cluster.log(COMPONENTS), "ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    cluster.note_pid(process.pid, COMPONENTS)
 
 
 def down(cluster: Cluster) -> bool:
@@ -134,15 +160,20 @@ def down(cluster: Cluster) -> bool:
         raise ClusterError(f"there is no cluster {cluster.name}", "`sampan status` lists those there are")
     with cluster.locked():
         pid = cluster.pid()
-        if pid is not None:
-            _stop(cluster, pid)
-        (cluster.directory / "apiserver.pid").unlink(missing_ok=True)
+        for process in (COMPONENTS, "apiserver"):
+            running = cluster.pid(process)
+            if running is not None:
+                _stop(running)
+            cluster.forget_pid(process)
         kubeconfig.remove(kubeconfig.default_path(), cluster.name)
         return pid is not None
 
 
-def _stop(cluster: Cluster, pid: int) -> None:
-    handle = os.pidfd_open(pid)
+def _stop(pid: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     try:
         os.kill(pid, signal.SIGTERM)
         gone, _, _ = select.select([handle], [], [], STOP_SECONDS)

@@ -4,8 +4,8 @@ $SAMPAN_HOME/clusters/NAME/   (default ~/.local/share/sampan)
     cluster.json    how it was brought up: port, store
     pki/            certificates and keys
     state.db        the store
-    apiserver.log   the server's output
-    apiserver.pid   process id and start time, so that a reused id is not mistaken for ours
+    PROCESS.log     the output of a process: apiserver, components
+    PROCESS.pid     its id and start time, so that a reused id is not mistaken for ours
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def home() -> Path:
 
 @dataclass(slots=True)
 class Settings:
+    """`hollow`: how many simulated nodes."""
+
     port: int
     store: str
+    hollow: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,8 @@ class Cluster:
     def pki(self) -> Path:
         return self.directory / "pki"
 
-    @property
-    def log(self) -> Path:
-        return self.directory / "apiserver.log"
+    def log(self, process: str = "apiserver") -> Path:
+        return self.directory / f"{process}.log"
 
     @property
     def database(self) -> Path:
@@ -62,7 +64,7 @@ class Cluster:
     def settings(self) -> Settings | None:
         try:
             raw = json.loads((self.directory / "cluster.json").read_text())
-            return Settings(int(raw["port"]), str(raw["store"]))
+            return Settings(int(raw["port"]), str(raw["store"]), int(raw.get("hollow", 0)))
         except (OSError, ValueError, KeyError):
             return None
 
@@ -71,16 +73,19 @@ class Cluster:
         scratch.write_text(json.dumps(asdict(settings)) + "\n")
         os.replace(scratch, self.directory / "cluster.json")
 
-    def pid(self) -> int | None:
-        """The running API server's process id."""
+    def pid(self, process: str = "apiserver") -> int | None:
+        """The id of a running process of this cluster."""
         try:
-            pid, started = (self.directory / "apiserver.pid").read_text().split()
+            pid, started = (self.directory / f"{process}.pid").read_text().split()
         except (OSError, ValueError):
             return None
         return int(pid) if start_time(int(pid)) == started else None
 
-    def note_pid(self, pid: int) -> None:
-        (self.directory / "apiserver.pid").write_text(f"{pid} {start_time(pid)}\n")
+    def note_pid(self, pid: int, process: str = "apiserver") -> None:
+        (self.directory / f"{process}.pid").write_text(f"{pid} {start_time(pid)}\n")
+
+    def forget_pid(self, process: str) -> None:
+        (self.directory / f"{process}.pid").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

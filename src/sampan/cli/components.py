@@ -1,0 +1,84 @@
+"""`sampan controller-manager` in the foreground, and `sampan components`, which `sampan up` starts: controllers, scheduler
+and simulated nodes in one process.
+
+Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from sampan.cli.credentials import boolean
+from sampan.cluster.components import Credentials, Parts, options_of, run
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog=f"sampan {name}", description="Run what makes actual state follow desired state."
+    )
+    out.add_argument("--server", default="https://127.0.0.1:6443", help="the API server (default: %(default)s)")
+    out.add_argument(
+        "--pki-dir", type=Path, required=True, help="directory with ca.crt, ca.key and the clients' certificates"
+    )
+    out.add_argument("--controllers", default="*", help="controllers to run: *, name, -name; separated by commas")
+    out.add_argument("--cluster-cidr", default="10.244.0.0/16", help="range of pods' addresses")
+    out.add_argument("--service-cluster-ip-range", default="10.96.0.0/16", help="range of cluster IPs")
+    out.add_argument("--node-monitor-grace-period", type=float, default=50.0, help="seconds without a sign of life")
+    out.add_argument("--leader-elect", type=boolean, nargs="?", const=True, default=True, metavar="BOOL",
+                     help="run only while holding the lease (default: true)")  # fmt: skip
+    out.add_argument("--host-path-root", default="/tmp/hostpath-provisioner", help="where volumes are provisioned")
+    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    if name == "components":
+        out.add_argument("--hollow", type=int, default=0, help="simulated nodes")
+    return out
+
+
+def main(name: str, arguments: list[str]) -> int:
+    """The process's exit code."""
+    given = parser(name).parse_args(arguments)
+    level = logging.DEBUG if given.v > 3 else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        options = options_of(
+            given.pki_dir,
+            controllers=tuple(given.controllers.split(",")),
+            cluster_cidr=given.cluster_cidr,
+            service_cluster_ip_range=given.service_cluster_ip_range,
+            node_monitor_grace_period=given.node_monitor_grace_period,
+            host_path_root=given.host_path_root,
+        )
+    except OSError as error:
+        print(f"sampan {name}: {error}\ncheck --pki-dir: it must hold the cluster's certificates", file=sys.stderr)
+        return 1
+    together = name == "components"
+    parts = Parts(
+        controllers=True,
+        scheduler=together,
+        hollow=given.hollow if together else 0,
+        leader_elect=given.leader_elect,
+        options=options,
+    )
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    with runner:
+        return runner.run(_until_told(Credentials(given.server, given.pki_dir), parts))
+
+
+async def _until_told(credentials: Credentials, parts: Parts) -> int:
+    task = asyncio.create_task(run(credentials, parts))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return 0
