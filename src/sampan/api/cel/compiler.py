@@ -47,6 +47,8 @@ _UNSET = object()
 _CONVERSIONS = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration"))
 #: kinds whose values Python compares as CEL does, when both sides are of the same kind
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
+#: kinds that may be lists and maps
+_NESTED = frozenset(("list", "map", "dyn", "opaque", "param"))
 _HASHED = frozenset(("string", "int", "uint"))
 
 
@@ -152,6 +154,7 @@ class Compiler:
             return Code(call, cost + 1)
         runs = [arg.run for arg in args]
         function = _function(node)
+        joins = node.overloads[0].id == "add_list" and node.type.element.kind in _NESTED
 
         def priced(frame: Frame) -> Any:
             meter = frame[0]
@@ -162,6 +165,8 @@ class Compiler:
                 meter.cost += 1
                 raise
             meter.cost += price(values, result)
+            if joins:
+                meter.weigh(result)
             if meter.cost > meter.limit:
                 meter.stop()
             return result
@@ -274,11 +279,14 @@ class Compiler:
             return _constant([item.constant for item in items])
         runs = [item.run for item in items]
         cost = sum(item.cost for item in items) + LIST_COST
+        nested = any(item.type.kind in _NESTED for item in node.items)
         if not node.optional:
+            if nested:
+                return Code(lambda frame: frame[0].weigh([run(frame) for run in runs]), cost)
             return Code(lambda frame: [run(frame) for run in runs], cost)
         optional = node.optional
 
-        def build(frame: Frame) -> list[Any]:
+        def build(frame: Frame) -> Any:
             out: list[Any] = []
             for place, run in enumerate(runs):
                 value = run(frame)
@@ -287,7 +295,7 @@ class Compiler:
                         continue
                     value = value.value
                 out.append(value)
-            return out
+            return frame[0].weigh(out) if nested else out
 
         return Code(build, cost)
 
@@ -295,8 +303,10 @@ class Compiler:
         parts = [(self.compile(key), self.compile(value), optional) for _, key, value, optional in node.entries]
         cost = sum(key.cost + value.cost for key, value, _ in parts) + MAP_COST
         runs = [(key.run, value.run, optional) for key, value, optional in parts]
+        known = all(key.known and value.known for key, value, _ in parts) and not any(part[2] for part in parts)
+        nested = not known and any(entry[2].type.kind in _NESTED for entry in node.entries)
 
-        def build(frame: Frame) -> dict[Any, Any]:
+        def build(frame: Frame) -> Any:
             out: dict[Any, Any] = {}
             for key_run, value_run, optional in runs:
                 key = key_run(frame)
@@ -309,9 +319,9 @@ class Compiler:
                         continue
                     value = value.value
                 out[place] = value
-            return out
+            return frame[0].weigh(out) if nested else out
 
-        if all(key.known and value.known for key, value, _ in parts) and not any(part[2] for part in parts):
+        if known:
             try:
                 return _constant(build([None]))
             except EvaluationError:
@@ -346,7 +356,8 @@ class Compiler:
         condition = self.compile(node.condition) if node.condition is not None else None
         body = self.compile(node.body)
         self.unbind(2 if second else 1)
-        loop = folds.Loop(over.run, first, second, body.run, body.cost, condition.run if condition else None)
+        nested = node.body.type.kind in _NESTED
+        loop = folds.Loop(over.run, first, second, body.run, body.cost, condition.run if condition else None, nested)
         base = over.cost + 1  # the range, and `__result__` at the end
         if node.kind in ("all", "exists"):
             # `@not_strictly_false(__result__)`, with a `!` for exists, then `__result__` again

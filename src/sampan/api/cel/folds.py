@@ -24,7 +24,7 @@ _END = object()
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`first` and `second` are the variables' places in the frame; no second one is 0."""
+    """`first` and `second` are the variables' places in the frame; no second one is 0. `nested`: the body may be a list."""
 
     over: Run
     first: int
@@ -32,6 +32,7 @@ class Loop:
     body: Run
     cost: int
     condition: Run | None
+    nested: bool
 
     def turns(self, frame: Frame) -> Iterator[Any]:
         """Binds the variables for each turn."""
@@ -118,7 +119,7 @@ def build_list(loop: Loop, filter_cost: int) -> Run:
     body, condition = loop.body, loop.condition
     step = 1 + LIST_COST + 1 + loop.cost
 
-    def run(frame: Frame) -> list[Any]:
+    def run(frame: Frame) -> Any:
         out: list[Any] = []
         meter = frame[0]
         for _ in loop.turns(frame):
@@ -128,7 +129,7 @@ def build_list(loop: Loop, filter_cost: int) -> Run:
                 out.append(body(frame))
             if meter.cost > meter.limit:
                 meter.stop()
-        return out
+        return meter.weigh(out) if loop.nested else out
 
     return run
 
@@ -138,7 +139,7 @@ def sort_by(loop: Loop) -> Run:
     over = loop.over
     keys_of = build_list(loop, 0)
 
-    def run(frame: Frame) -> list[Any]:
+    def run(frame: Frame) -> Any:
         items = over(frame)
         if not isinstance(items, list):
             raise EvaluationError("no such overload")
@@ -158,7 +159,7 @@ def build_map(loop: Loop, filter_cost: int, whole_entries: bool) -> Run:
     # the call and `__result__`, and the key where it is an argument
     step = (2 if whole_entries else 3) + loop.cost
 
-    def run(frame: Frame) -> dict[Any, Any]:
+    def run(frame: Frame) -> Any:
         out: dict[Any, Any] = {}
         meter = frame[0]
         for _ in loop.turns(frame):
@@ -166,20 +167,24 @@ def build_map(loop: Loop, filter_cost: int, whole_entries: bool) -> Run:
             if condition is None or _chosen(condition(frame)):
                 meter.cost += step
                 value = body(frame)
-                if not whole_entries:
+                if whole_entries:
+                    _insert(out, value)
+                else:
                     out[map_key(frame[first])] = value
-                    continue
-                if not isinstance(value, Mapping):
-                    raise EvaluationError("no such overload")
-                for key, item in value.items():
-                    if key in out:
-                        raise EvaluationError(f"insert failed: key {from_key(key)} already exists")
-                    out[key] = item
             if meter.cost > meter.limit:
                 meter.stop()
-        return out
+        return meter.weigh(out) if loop.nested else out
 
     return run
+
+
+def _insert(out: dict[Any, Any], entry: Any) -> None:
+    if not isinstance(entry, Mapping):
+        raise EvaluationError("no such overload")
+    for key, item in entry.items():
+        if key in out:
+            raise EvaluationError(f"insert failed: key {from_key(key)} already exists")
+        out[key] = item
 
 
 def _chosen(value: Any) -> bool:
