@@ -37,10 +37,23 @@ def pattern(text: str) -> Any:
     return re2.compile(text, options)
 
 
-class Node:
-    """One schema node. `checks`: what its own keywords say; children are followed by `check`."""
+@functools.lru_cache(maxsize=8192)
+def _short_matches(regex: str, text: str) -> bool:
+    return pattern(regex).search(text.encode(errors="surrogatepass")) is not None
 
-    __slots__ = ("additional", "checks", "enum", "items", "keys", "nullable", "properties", "types")
+
+def matches(regex: str, text: str) -> bool:
+    """Whether the pattern is found in `text`. Bytes, since RE2 counts in them; most strings are checked often."""
+    if len(text) <= 64:
+        return _short_matches(regex, text)
+    return pattern(regex).search(text.encode(errors="surrogatepass")) is not None
+
+
+class Node:
+    """One schema node. `checks`: what its own keywords say; children are followed by `check`. `quick`: says for most good
+    scalars at once that there is nothing to check."""
+
+    __slots__ = ("additional", "checks", "enum", "items", "keys", "nullable", "properties", "quick", "types")
 
     def __init__(self, schema: Schema) -> None:
         kind = schema.get("type", "")
@@ -56,6 +69,7 @@ class Node:
         self.keys: tuple[str, ...] = tuple(schema.get("x-kubernetes-list-map-keys") or ()) if mapped else ()
         self.enum = _enum(schema["enum"]) if schema.get("enum") else None
         self.checks = tuple(_checks(schema))
+        self.quick = _quick(schema)
 
     def check(self, value: Any, path: str, out: ErrorList, old: Any = NEW) -> None:
         if old is not NEW and same(value, old):
@@ -81,11 +95,14 @@ class Node:
             before = old if old.__class__ is dict else {}
             for key, item in value.items():
                 node = properties.get(key, additional)
-                if node is not None:
+                if node is not None and not (node.quick is not None and node.quick(item)):
                     node.check(item, f"{path}.{key}" if path else key, out, before.get(key, NEW))
         elif kind is list and self.items is not None:
             before_of = self._correlate(old)
+            quick = self.items.quick
             for index, item in enumerate(value):
+                if quick is not None and quick(item):
+                    continue
                 self.items.check(item, f"{path}[{index}]", out, before_of(item))
 
     def _fits(self, value: Any) -> bool:
@@ -106,6 +123,36 @@ class Node:
 
     def key_of(self, item: dict[str, Any]) -> bytes:
         return orjson.dumps([item.get(key) for key in self.keys])
+
+
+_PLAIN = {"type", "description", "title", "default", "nullable", "example", "externalDocs", "x-kubernetes-validations"}
+
+
+def _quick(schema: Schema) -> Callable[[Any], bool] | None:
+    """A test that only what is right can pass; None: there is no cheap one."""
+    kind = schema.get("type")
+    more = {key for key, value in schema.items() if value is not None and value is not False and value != ""} - _PLAIN
+    if kind == "boolean" and not more:
+        return lambda value: value.__class__ is bool
+    if kind == "integer" and more <= {"minimum", "maximum"}:
+        low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
+        if schema.get("exclusiveMinimum") or schema.get("exclusiveMaximum"):
+            return None
+        return lambda value: value.__class__ is int and low <= value <= high
+    if kind != "string":
+        return None
+    if not more:
+        return lambda value: value.__class__ is str
+    if more <= {"maxLength", "minLength"}:
+        least, most = schema.get("minLength", 0), schema.get("maxLength", float("inf"))
+        return lambda value: value.__class__ is str and least <= len(value) <= most
+    if more == {"enum"}:
+        known = frozenset(value for value in schema["enum"] if isinstance(value, str))
+        return lambda value: value.__class__ is str and value in known
+    if more == {"pattern"}:
+        regex = schema["pattern"]
+        return lambda value: value.__class__ is str and matches(regex, value)
+    return None
 
 
 def _at(path: str) -> str:
@@ -160,7 +207,7 @@ def _strings(schema: Schema) -> list[Check]:
             add(out, "FieldValueTooLong", path, value, f"may not be more than {longest} bytes")
         if shortest is not None and len(value) < shortest:
             _invalid(out, path, value, f"should be at least {shortest} chars long")
-        if regex and not pattern(regex).search(value):
+        if regex and not matches(regex, value):
             _invalid(out, path, value, f"should match '{regex}'")
 
     return [check]
