@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks import client
+from benchmarks import admission
 from benchmarks.api import measure
 from sampan.store.contract import Compare, Put
 from sampan.store.sqlite import SqliteStore
