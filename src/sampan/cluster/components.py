@@ -65,13 +65,20 @@ class Parts:
 
 
 async def run(credentials: Credentials, parts: Parts) -> None:
-    """Until cancelled."""
+    """Until cancelled. Parts that need not wait for a Lease share one mirror of the cluster's objects."""
     async with contextlib.AsyncExitStack() as stack:
+        shared = None
+        if not parts.leader_elect:
+            transport = HttpsTransport(credentials.config("controller-manager"))
+            stack.push_async_callback(transport.aclose)
+            shared = await stack.enter_async_context(Informers(Client(transport, user_agent="sampan")))
         running: list[Part] = []
         if parts.controllers:
-            running.append(await stack.enter_async_context(controllers(credentials, parts)))
+            running.append(await stack.enter_async_context(controllers(credentials, parts, shared)))
+        if parts.scheduler:
+            running.append(await stack.enter_async_context(scheduler(credentials, parts, shared)))
         if parts.hollow:
-            running.append(await stack.enter_async_context(hollow(credentials, parts.hollow)))
+            running.append(await stack.enter_async_context(hollow(credentials, parts.hollow, shared)))
         async with asyncio.TaskGroup() as group:
             for part in running:
                 group.create_task(_kept(part))
@@ -97,7 +104,17 @@ async def led(client: Client, name: str, part: Part) -> None:
 
 
 @contextlib.asynccontextmanager
-async def controllers(credentials: Credentials, parts: Parts) -> AsyncIterator[Part]:
+async def mirrored(client: Client, shared: Informers | None) -> AsyncIterator[Informers]:
+    """The informers that all share, or new ones."""
+    if shared is not None:
+        yield shared
+        return
+    async with Informers(client) as own:
+        yield own
+
+
+@contextlib.asynccontextmanager
+async def controllers(credentials: Credentials, parts: Parts, mirror: Informers | None) -> AsyncIterator[Part]:
     """The controller manager. Its informers are those of all controllers."""
     transport = HttpsTransport(credentials.config("controller-manager"))
     shared = HttpsTransport(credentials.config())
@@ -112,7 +129,7 @@ async def controllers(credentials: Credentials, parts: Parts) -> AsyncIterator[P
         return made
 
     async def lead() -> None:
-        async with Informers(client) as informers:
+        async with mirrored(client, mirror) as informers:
             context = Context(informers, accounts.client, recorder, time.time, random.Random(), parts.options)
             await Manager(context).run()
 
@@ -129,7 +146,27 @@ async def controllers(credentials: Credentials, parts: Parts) -> AsyncIterator[P
 
 
 @contextlib.asynccontextmanager
-async def hollow(credentials: Credentials, count: int) -> AsyncIterator[Part]:
+async def scheduler(credentials: Credentials, parts: Parts, mirror: Informers | None) -> AsyncIterator[Part]:
+    from sampan.scheduler.scheduler import Scheduler
+
+    transport = HttpsTransport(credentials.config("scheduler"))
+    client = Client(transport, user_agent="kube-scheduler")
+
+    async def lead() -> None:
+        async with mirrored(client, mirror) as informers:
+            await Scheduler(client, informers, clock=time.time).run()
+
+    async def part() -> None:
+        await (led(client, "kube-scheduler", lead) if parts.leader_elect else lead())
+
+    try:
+        yield part
+    finally:
+        await transport.aclose()
+
+
+@contextlib.asynccontextmanager
+async def hollow(credentials: Credentials, count: int, mirror: Informers | None) -> AsyncIterator[Part]:
     """Simulated nodes `hollow-1`, `hollow-2`, ..."""
     from sampan.hollow import HollowNodes
 
@@ -139,7 +176,7 @@ async def hollow(credentials: Credentials, count: int) -> AsyncIterator[Part]:
     recorder.start()
 
     async def part() -> None:
-        async with Informers(client) as informers:
+        async with mirrored(client, mirror) as informers:
             names = [f"hollow-{number}" for number in range(1, count + 1)]
             nodes = HollowNodes(client, informers, lambda component: recorder, names=names, clock=time.time)
             informers.start()
