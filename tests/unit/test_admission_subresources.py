@@ -1,6 +1,8 @@
 """What admission is asked, and shown, for everything that is not a plain write; and which plugins a server has."""
 
+import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from sampan.apiserver.admission.chain import Attributes, Chain, Plugin
 from sampan.apiserver.admission.order import chain
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.http.messages import Request, Response
+from sampan.cluster.certificates import ensure
 from tests.conftest import Local
 from tests.unit.test_admission_pods import PODS, pod
 
@@ -236,7 +239,9 @@ async def test_a_generated_name_comes_after_admission(api: Local, witness: Witne
 # -- approval and signing of certificates --------------------------------------------------------------------------------
 
 
-async def test_certificates_need_the_right_for_their_signer(api: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_certificates_need_the_right_for_their_signer(
+    api: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     request = certificate("someone", "group")
     path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
     spec = {"request": request, "signerName": "example.com/x", "usages": ["client auth"]}
@@ -263,7 +268,8 @@ async def test_certificates_need_the_right_for_their_signer(api: Local, monkeypa
     )
     rights.allowed = {("approve", "example.com/*")}
     assert (await api("PATCH", f"{path}/c/approval", approve, MERGE))[0] == 200
-    signed = {"status": {"certificate": "eA=="}}
+    issued = ensure(tmp_path, ["127.0.0.1"]).path("ca.crt").read_bytes()
+    signed = {"status": {"certificate": base64.b64encode(issued).decode()}}
     code, refused = await api("PATCH", f"{path}/c/status", signed, MERGE)
     assert code == 403 and "user not permitted to sign requests" in refused["message"]
     masters = {"request": certificate("someone", "system:masters"), "signerName": "kubernetes.io/kube-apiserver-client"}
@@ -272,8 +278,6 @@ async def test_certificates_need_the_right_for_their_signer(api: Local, monkeypa
 
 
 def certificate(name: str, group: str) -> str:
-    import base64
-
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

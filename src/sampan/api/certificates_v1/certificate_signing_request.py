@@ -5,14 +5,10 @@ Source: kubernetes/pkg/registry/certificates/certificates/strategy.go; validatio
 
 from __future__ import annotations
 
-import base64
-
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, human_duration
-
-SPEC = Path("spec")
-MIN_SECONDS = 600
+from sampan.api.validation.certificates import signing_request, signing_request_update
 
 
 class CertificateSigningRequest(Kind):
@@ -44,43 +40,24 @@ class CertificateSigningRequest(Kind):
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         obj["spec"] = old["spec"]
 
+    def validate_name(self, name: str, generate: bool) -> list[str]:
+        # any will do that a URL can have
+        return []
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        spec = obj["spec"]
-        if not _is_request(spec.get("request") or ""):
-            out.invalid(SPEC / "request", spec.get("request") or "", "PEM block type must be CERTIFICATE REQUEST")
-        signer = spec.get("signerName", "")
-        if not signer:
-            out.required(SPEC / "signerName", "")
-        elif "/" not in signer:
-            out.invalid(
-                SPEC / "signerName",
-                signer,
-                'must be a fully qualified domain and path of the form "example.com/signer-name"',
-            )
-        seconds = spec.get("expirationSeconds")
-        if seconds is not None and seconds < MIN_SECONDS:
-            out.invalid(
-                SPEC / "expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"
-            )
+        signing_request(obj, out)
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        return ErrorList()
+        return _changed(obj, old, "")
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return _changed(obj, old, "status")
 
     def validate_approval_update(self, obj: Obj, old: Obj) -> ErrorList:
         """A decision stays, and there is one."""
-        out = ErrorList()
-        types = [c.get("type") for c in (obj.get("status") or {}).get("conditions") or ()]
-        path = Path("status", "conditions")
-        if "Approved" in types and "Denied" in types:
-            out.invalid(
-                path @ types.index("Denied") / "type", "Denied", "Approved and Denied conditions are mutually exclusive"
-            )
-        for was in (old.get("status") or {}).get("conditions") or ():
-            if was.get("type") in ("Approved", "Denied", "Failed") and was["type"] not in types:
-                out.forbidden(path, f'updates may not remove a condition of type "{was["type"]}"')
-        return out
+        return _changed(obj, old, "approval")
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"spec.signerName": (obj.get("spec") or {}).get("signerName", "")}
@@ -99,11 +76,7 @@ class CertificateSigningRequest(Kind):
         return [meta["name"], old, spec.get("signerName") or NONE, spec.get("username", ""), duration, ",".join(shown)]
 
 
-def _is_request(text: str) -> bool:
-    from cryptography import x509
-
-    try:
-        x509.load_pem_x509_csr(base64.b64decode(text))
-    except ValueError:
-        return False
-    return True
+def _changed(obj: Obj, old: Obj, subresource: str) -> ErrorList:
+    out = ErrorList()
+    signing_request_update(obj, old, subresource, out)
+    return out

@@ -6,11 +6,12 @@ printClusterTrustBundle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sampan.api.field import ErrorList, Path
+from sampan.api.field import ErrorList
 from sampan.api.kind import NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE
+from sampan.api.validation.certificates import trust_bundle
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class ClusterTrustBundle(Kind):
@@ -18,24 +19,23 @@ class ClusterTrustBundle(Kind):
     has_generation = False
     columns = (NAME, Column("SignerName"))
 
-    def validate_name(self, name: str, generate: bool) -> Sequence[str]:
-        """What stands after the signer's name, which `validate` looks at."""
-        return super().validate_name(name.rpartition(":")[2], generate)
+    def selectable_fields(self, obj: Obj) -> dict[str, str]:
+        return {"spec.signerName": (obj.get("spec") or {}).get("signerName", "")}
+
+    def validate_name(self, name: str, generate: bool) -> list[str]:
+        # it depends on the signer
+        return []
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
-        name, signer = obj["metadata"].get("name", ""), (obj.get("spec") or {}).get("signerName", "")
-        prefix = signer.replace("/", ":") + ":" if signer else ""
-        path = Path("metadata", "name")
-        if prefix and not name.startswith(prefix):
-            out.invalid(path, name, f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}")
-        elif ":" in name.removeprefix(prefix):
-            who = f"for signerName {signer}" if signer else "without signer name"
-            out.invalid(path, name, f'ClusterTrustBundle {who} must not have ":" in its name')
+        trust_bundle(obj, out)
         return out
 
-    def selectable_fields(self, obj: Obj) -> dict[str, str]:
-        return {"spec.signerName": (obj.get("spec") or {}).get("signerName", "")}
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        out = self.validate(obj)
+        new, was = ((item.get("spec") or {}).get("signerName", "") for item in (obj, old))
+        out.extend(validate_immutable(new, was, SPEC / "signerName"))
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

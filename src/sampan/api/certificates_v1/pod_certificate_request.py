@@ -5,8 +5,12 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printPodCertificate
 
 from __future__ import annotations
 
+from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.certificates import pod_request
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class PodCertificateRequest(Kind):
@@ -17,6 +21,14 @@ class PodCertificateRequest(Kind):
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec = obj.get("spec") or {}
         return {f"spec.{name}": spec.get(name, "") for name in ("signerName", "podName", "nodeName")}
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        pod_request(obj, out)
+        return out
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return validate_immutable(obj.get("spec"), old.get("spec"), SPEC)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

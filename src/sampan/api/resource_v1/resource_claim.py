@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.resource_v1.defaults import default_claim
 from sampan.api.table import age
 from sampan.api.validation.devices import claim_spec
 from sampan.api.validation.meta import validate_immutable
@@ -19,6 +20,9 @@ class ResourceClaim(Kind):
     not_enforced = True
     has_status = True
     columns = (NAME, Column("State"), AGE)
+
+    def default(self, obj: Obj) -> None:
+        default_claim(obj.get("spec") or {})
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

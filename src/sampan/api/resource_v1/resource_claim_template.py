@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Kind, Obj
+from sampan.api.resource_v1.defaults import default_claim
 from sampan.api.table import age
 from sampan.api.validation.claims import template_meta
 from sampan.api.validation.devices import claim_spec
@@ -17,6 +18,9 @@ from sampan.api.validation.workload import SPEC
 class ResourceClaimTemplate(Kind):
     not_enforced = True
     columns = (NAME, AGE)
+
+    def default(self, obj: Obj) -> None:
+        default_claim((obj.get("spec") or {}).get("spec") or {})
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
