@@ -94,6 +94,22 @@ def test_a_user_sees_what_the_roles_say(kubectl: Kubectl) -> None:
     kubectl("delete", "role,rolebinding", "--all")
 
 
+def test_an_account_with_a_token(kubectl: Kubectl) -> None:
+    if kubectl.minor < 24:
+        pytest.skip("`create token` came with 1.24")
+    kubectl("create", "serviceaccount", "bot")
+    kubectl("create", "rolebinding", "bot", "--clusterrole=view", f"--serviceaccount={kubectl.namespace}:bot")
+    config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+    config["users"][0]["user"] = {"token": kubectl("create", "token", "bot").strip()}
+    target = kubectl.scratch / "bot.json"
+    target.write_text(json.dumps(config))
+    assert kubectl.run("get", "configmaps", "-o", "name", config=target)[1] == "configmap/kube-root-ca.crt\n"
+    code, _, said = kubectl.run("get", "secrets", config=target)
+    assert code == 1
+    assert f'User "system:serviceaccount:{kubectl.namespace}:bot" cannot list resource "secrets"' in said
+    kubectl("delete", "rolebinding,serviceaccount", "bot")
+
+
 def test_can_i(kubectl: Kubectl) -> None:
     assert kubectl("auth", "can-i", "delete", "nodes").strip() == "yes"
     bob = kubectl.user("bob")

@@ -249,3 +249,39 @@ async def test_accounts_are_people_too(api: Local) -> None:
     code, status = await send(api, bot, "POST", ROLES, weak)
     assert code == 403
     assert 'user "system:serviceaccount:default:bot" (groups=["system:serviceaccounts"' in status["message"]
+
+
+@pytest.mark.parametrize("holds", [rule("*", "*", "*"), rule("get", "pods")], ids=["all", "little"])
+async def test_a_rule_of_a_billion_parts_stops_nobody(api: Local, holds: dict[str, Any]) -> None:
+    await make_role(api, "tenant", holds, rule(WRITE, ALL_RBAC, "rbac.authorization.k8s.io"), namespace="default")
+    await bind(api, "tenant", "Role/tenant", "User/mallory", namespace="default")
+    many = [f"a{number}" for number in range(1000)]
+    bomb = role("bomb", {"apiGroups": many, "resources": many, "verbs": many}, namespace="default")
+    code, status = await send(api, MALLORY, "POST", ROLES, bomb)
+    if holds["verbs"] == ["get"]:
+        assert code == 403
+        assert "not currently held" in status["message"]
+        return
+    assert code == 201
+    assert (await send(api, MALLORY, "POST", BINDINGS, binding("b", "Role/bomb", "User/x", namespace="default")))[
+        0
+    ] == 201
+    thing = "/apis/a7/v1/namespaces/default/a9"
+    for method, verb in (("GET", "list"), ("POST", "create")):
+        _, status = await send(api, person("x"), method, thing)
+        assert f"cannot {verb} resource" in status["message"]
+
+
+def test_wide_rules_count_like_others() -> None:
+    from sampan.apiserver.authorization.rules import HELD
+    from sampan.apiserver.authorization.table import Table
+
+    many = [f"a{number}" for number in range(100)]
+    table = Table()
+    table.add({"apiGroups": many, "resources": [*many, "*/scale"], "verbs": many, "resourceNames": ["x"]}, HELD)
+    table.add({"apiGroups": ["*"], "resources": many, "verbs": [*many, *many]}, HELD)
+    assert [grant.of("x") for grant in table.find("a1", "a2", "a3", "")] == [HELD, HELD]
+    assert [grant.of("y") for grant in table.find("a1", "a2", "a3", "")] == [None, HELD]
+    assert [grant.of("x") for grant in table.find("a1", "a2", "b", "scale")] == [HELD]
+    assert not list(table.find("a1", "a2", "a3", "log"))
+    assert not list(table.find("b", "a2", "a3", ""))

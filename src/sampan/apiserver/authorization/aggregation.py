@@ -40,14 +40,15 @@ RETRY_SECONDS = (1.0, 30.0)
 def aggregated(role: Obj, roles: Iterable[Obj]) -> list[Rule]:
     """The rules that `role` gathers from `roles`: in order of selectors and names, each once."""
     roles = sorted(roles, key=lambda other: str(other["metadata"]["name"]))
-    out: list[Rule] = []
+    out: dict[bytes, Rule] = {}
     for selector in role["aggregationRule"].get("clusterRoleSelectors") or ():
         chosen = label_selector_from(selector)
         for other in roles:
             meta = other["metadata"]
             if meta["name"] != role["metadata"]["name"] and chosen.matches(meta.get("labels")):
-                out.extend(rule for rule in other.get("rules") or () if rule not in out)
-    return out
+                for rule in other.get("rules") or ():
+                    out.setdefault(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS), rule)
+    return list(out.values())
 
 
 class Aggregation:

@@ -30,6 +30,8 @@ AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 FEEDS = "rbac.authorization.k8s.io/aggregate-to-"
 #: etcd takes 128 operations in a transaction
 AT_ONCE = 120
+#: API servers that start together on one store are in each other's way
+ATTEMPTS = 5
 EVENTS: Rule = {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]}
 READ, WRITE = ["get", "list", "watch"], ["create", "delete", "deletecollection", "patch", "update"]
 VERBS = {"read": READ, "write": WRITE, "full": sorted([*READ, *WRITE])}
@@ -37,26 +39,32 @@ VERBS = {"read": READ, "write": WRITE, "full": sorted([*READ, *WRITE])}
 
 async def ensure_roles(api: Api) -> None:
     """Raises StoreError."""
-    ops: list[tuple[Compare, Op]] = []
+    for _ in range(ATTEMPTS):
+        ops = list(_changes(api))
+        well = True
+        for start in range(0, len(ops), AT_ONCE):
+            some = ops[start : start + AT_ONCE]
+            result = await api.store.txn([compare for compare, _ in some], [op for _, op in some])
+            await api.cache.reach(result.revision)
+            well = well and result.succeeded
+        if well:
+            return
+    # each time somebody changed one of them; whoever it was starts with the same roles
+
+
+def _changes(api: Api) -> Iterator[tuple[Compare, Op]]:
     for resource, expected in objects():
         cache = api.cached(GROUP, resource)
         meta = expected["metadata"]
         key = f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else meta["name"]
         record = cache.get(key)
+        obj: Obj | None = expected if record is None else reconciled(record.obj(), expected)
+        if obj is None:
+            continue
+        if "uid" not in obj["metadata"]:
+            obj = _fresh(api, obj)
         store_key = (cache.prefix + key).encode()
-        if record is None:
-            obj: Obj | None = _fresh(api, expected)
-        else:
-            obj = reconciled(record.obj(), expected)
-            if obj is not None and "uid" not in obj["metadata"]:
-                obj = _fresh(api, obj)
-        if obj is not None:
-            compare = Compare(store_key, "mod", "=", record.revision if record is not None else 0)
-            ops.append((compare, Put(store_key, encode(obj))))
-    for start in range(0, len(ops), AT_ONCE):
-        some = ops[start : start + AT_ONCE]
-        result = await api.store.txn([compare for compare, _ in some], [op for _, op in some])
-        await api.cache.reach(result.revision)
+        yield Compare(store_key, "mod", "=", record.revision if record is not None else 0), Put(store_key, encode(obj))
 
 
 def _fresh(api: Api, obj: Obj) -> Obj:

@@ -1,8 +1,9 @@
 """RBAC: what roles and bindings allow, answered from an index that follows the watch caches.
 
 Bindings are kept by subject and namespace. For a subject of a namespace (or of the cluster) that somebody asks about,
-the rules of all roles bound to it are laid out in one table, by verb, group and resource: a question costs a few look-ups
-in the tables of the user and of each group, however many roles there are. A change drops the tables that it touches.
+the rules of all roles bound to it are laid out in one table, by verb, group and resource; what the tables of a user and
+of each group say together is remembered for the users that ask. So a question costs a look-up or two, however many roles
+there are. A change drops the tables that it touches, and what was remembered.
 
 Source: kubernetes/plugin/pkg/auth/authorizer/rbac/rbac.go, pkg/registry/rbac/validation/rule.go
 """
@@ -18,12 +19,15 @@ from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision, Holdings
 from sampan.apiserver.authorization.rules import Rule, go_errors
+from sampan.apiserver.authorization.table import Grant, Table
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api
 
 GROUP = "rbac.authorization.k8s.io"
+#: what is remembered at most: users by namespace, and for each of them verbs and resources
+MOST_VIEWS, MOST_ANSWERS = 1024, 1024
 #: namespace (empty: the cluster) and subject (`u:NAME` or `g:NAME`)
 Scope = tuple[str, str]
 #: namespace (empty: a ClusterRole) and name
@@ -46,38 +50,36 @@ class Binding:
 
 
 @dataclass(slots=True)
-class Grant:
-    """What one verb, group and resource is given: for any name, or for certain ones."""
+class View:
+    """One user in one namespace: the tables that apply, and the answers they gave. Answers are as many as the verbs and
+    resources that were asked about, which a client can make up: they are forgotten when there are too many."""
 
-    any: Decision | None = None
-    named: dict[str, Decision] = field(default_factory=dict)
+    tables: list[Table]
+    grants: dict[tuple[str, str, str, str], Grant] = field(default_factory=dict)
 
+    def resource(self, asked: Attributes) -> Decision | None:
+        key = (asked.verb, asked.group, asked.resource, asked.subresource)
+        grant = self.grants.get(key)
+        if grant is None:
+            if len(self.grants) >= MOST_ANSWERS:
+                self.grants.clear()
+            grant = self.grants[key] = Grant()
+            for table in self.tables:
+                for found in table.find(*key):
+                    grant.any = grant.any or found.any
+                    grant.named = {**found.named, **grant.named}
+        return grant.of(asked.name)
 
-@dataclass(slots=True)
-class Table:
-    """All that one subject may do in one namespace, or everywhere. `missing`: roles that are bound but not there."""
+    def path(self, asked: Attributes) -> Decision | None:
+        for table in self.tables:
+            found = table.path(asked.verb, asked.path)
+            if found is not None:
+                return found
+        return None
 
-    grants: dict[tuple[str, str, str], Grant] = field(default_factory=dict)
-    urls: dict[tuple[str, str], Decision] = field(default_factory=dict)
-    prefixes: list[tuple[str, str, Decision]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def add(self, rule: Rule, decision: Decision) -> None:
-        verbs, names = rule.get("verbs") or (), rule.get("resourceNames")
-        for group in rule.get("apiGroups") or ():
-            for resource in rule.get("resources") or ():
-                for verb in verbs:
-                    grant = self.grants.setdefault((verb, group, resource), Grant())
-                    if not names:
-                        grant.any = grant.any or decision
-                    else:
-                        for name in names:
-                            grant.named.setdefault(name, decision)
-        for url in rule.get("nonResourceURLs") or ():
-            for verb in verbs:
-                self.urls.setdefault((verb, url), decision)
-                if url.endswith("*"):
-                    self.prefixes.append((verb, url.rstrip("*"), decision))
+    def refusal(self) -> Decision:
+        missing = [message for table in self.tables for message in table.missing]
+        return Decision(None, "RBAC: " + go_errors(missing)) if missing else NO_OPINION
 
 
 class Rbac:
@@ -87,9 +89,10 @@ class Rbac:
         self.roles = api.cached(GROUP, "roles")
         self.cluster_roles = api.cached(GROUP, "clusterroles")
         self.bindings = (api.cached(GROUP, "rolebindings"), api.cached(GROUP, "clusterrolebindings"))
-        self._seen: tuple[Any, ...] = ()
+        self._seen: tuple[Any, Any, Any, Any] = (None, None, None, None)
         self._bound: dict[Scope, dict[str, Binding]] = {}
         self._tables: dict[Scope, Table] = {}
+        self._views: dict[tuple[str, tuple[str, ...], str], View] = {}
         #: whose tables a role's rules went into
         self._using: dict[RoleKey, set[Scope]] = {}
         self._rules: dict[RoleKey, list[Rule] | None] = {}
@@ -102,37 +105,14 @@ class Rbac:
 
     def authorize(self, user: User, asked: Attributes) -> Decision:
         self._follow()
-        tables = self._tables_of(user, asked.namespace)
-        found = self._resource(tables, asked) if asked.is_resource else self._path(tables, asked)
-        if found is not None:
-            return found
-        missing = [message for table in tables for message in table.missing]
-        return Decision(None, "RBAC: " + go_errors(missing)) if missing else NO_OPINION
-
-    def _resource(self, tables: list[Table], asked: Attributes) -> Decision | None:
-        resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-        resources = (resource, "*", "*/" + asked.subresource) if asked.subresource else (resource, "*")
-        keys = [(verb, group, name) for verb in (asked.verb, "*") for group in (asked.group, "*") for name in resources]
-        for table in tables:
-            grants = table.grants
-            for key in keys:
-                grant = grants.get(key)
-                if grant is not None:
-                    decision = grant.any or grant.named.get(asked.name)
-                    if decision is not None:
-                        return decision
-        return None
-
-    @staticmethod
-    def _path(tables: list[Table], asked: Attributes) -> Decision | None:
-        for table in tables:
-            found = table.urls.get((asked.verb, asked.path)) or table.urls.get(("*", asked.path))
-            if found is not None:
-                return found
-            for verb, prefix, decision in table.prefixes:
-                if verb in (asked.verb, "*") and asked.path.startswith(prefix):
-                    return decision
-        return None
+        key = (user.name, user.groups, asked.namespace)
+        view = self._views.get(key)
+        if view is None:
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
+            view = self._views[key] = View(self._tables_of(user, asked.namespace))
+        found = view.resource(asked) if asked.is_resource else view.path(asked)
+        return found if found is not None else view.refusal()
 
     def rules_for(self, user: User, namespace: str) -> Holdings:
         """All rules that apply to a user in a namespace (empty: everywhere), and what went wrong finding them."""
@@ -165,11 +145,17 @@ class Rbac:
     def _follow(self) -> None:
         """Read everything when the caches were loaded since (their `records` are then another dict)."""
         bindings, cluster = self.bindings
-        now = (bindings.records, cluster.records, self.roles.records, self.cluster_roles.records)
-        if self._seen and all(a is b for a, b in zip(now, self._seen, strict=True)):
+        a, b, c, d = self._seen
+        if (
+            bindings.records is a
+            and cluster.records is b
+            and self.roles.records is c
+            and self.cluster_roles.records is d
+        ):
             return
-        self._seen = now
+        self._seen = (bindings.records, cluster.records, self.roles.records, self.cluster_roles.records)
         self._bound, self._tables, self._using, self._rules = {}, {}, {}, {}
+        self._views.clear()
         for cache in self.bindings:
             for record in cache.records.values():
                 self._bind(read_binding(record))
@@ -228,12 +214,14 @@ class Rbac:
             self._tables.pop(key, None)
 
     def _binding_changed(self, entry: Entry, kind: EventType) -> None:
+        self._views.clear()
         if entry.before is not None:
             self._unbind(read_binding(entry.before))
         if kind != "DELETED":
             self._bind(read_binding(entry.record))
 
     def _role_changed(self, entry: Entry, kind: EventType) -> None:
+        self._views.clear()
         key = (entry.record.namespace, entry.record.name)
         self._rules.pop(key, None)
         for scope in self._using.pop(key, ()):

@@ -6,13 +6,17 @@ evaluation_helpers.go; pkg/registry/rbac/validation/policy_compact.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sampan.api.field import go_quote
 from sampan.api.kind import Obj
-from sampan.apiserver.authorization.attributes import Attributes
+from sampan.apiserver.authorization.attributes import Attributes, Decision
+from sampan.apiserver.authorization.table import Table
 
 Rule = Obj
+HELD = Decision(True)
+#: parts that the rules of one object are taken apart to
+MOST_PARTS = 20_000
 PARTS = ("apiGroups", "resources", "nonResourceURLs", "resourceNames", "verbs")
 
 
@@ -31,7 +35,7 @@ def rule_allows(rule: Rule, asked: Attributes) -> bool:
 
 
 def _any(allowed: Sequence[str] | None, wanted: str) -> bool:
-    return bool(allowed) and ("*" in allowed or wanted in allowed)
+    return allowed is not None and ("*" in allowed or wanted in allowed)
 
 
 def _resource_matches(resources: Sequence[str], asked: Attributes) -> bool:
@@ -51,52 +55,74 @@ def url_covers(rule: str, path: str) -> bool:
 
 
 def uncovered(owned: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
-    """The smallest parts of `wanted` that no rule of `owned` covers."""
+    """The smallest parts of `wanted` that nothing of `owned` covers.
+
+    DEVIATION: upstream takes every rule apart; one of very many parts, which a megabyte of JSON can make billions, is
+    here covered by one rule as a whole or not at all.
+    """
+    table = Table()
     owned = list(owned)
-    return [part for rule in wanted for part in break_down(rule) if not any(_covers(own, part) for own in owned)]
-
-
-def break_down(rule: Rule) -> list[Rule]:
-    """A rule as rules of one group, resource, verb and name each."""
+    for rule in owned:
+        table.add(rule, HELD)
+    left = MOST_PARTS
     out: list[Rule] = []
+    for rule in wanted:
+        parts = _count(rule)
+        if parts > left:
+            if not any(_covers(own, rule) for own in owned):
+                out.append(rule)
+            continue
+        left -= parts
+        out.extend(part for part in break_down(rule) if not _held(table, part))
+    return out
+
+
+def _count(rule: Rule) -> int:
+    sizes = [len(rule.get(part) or ()) for part in ("apiGroups", "resources", "resourceNames", "nonResourceURLs")]
+    return len(rule.get("verbs") or ()) * (sizes[0] * sizes[1] * max(sizes[2], 1) + sizes[3])
+
+
+def break_down(rule: Rule) -> Iterator[Rule]:
+    """A rule as rules of one group, resource, verb and name each."""
     verbs = rule.get("verbs") or ()
-    names = rule.get("resourceNames") or ()
     for group in rule.get("apiGroups") or ():
         for resource in rule.get("resources") or ():
             for verb in verbs:
                 part = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
-                out.extend([{**part, "resourceNames": [name]} for name in names] if names else [part])
+                if rule.get("resourceNames"):
+                    yield from ({**part, "resourceNames": [name]} for name in rule["resourceNames"])
+                else:
+                    yield part
     for url in rule.get("nonResourceURLs") or ():
-        out.extend({"nonResourceURLs": [url], "verbs": [verb]} for verb in verbs)
-    return out
+        yield from ({"nonResourceURLs": [url], "verbs": [verb]} for verb in verbs)
 
 
-def _covers(owned: Rule, part: Rule) -> bool:
-    names, owned_names = part.get("resourceNames"), owned.get("resourceNames")
+def _held(table: Table, part: Rule) -> bool:
+    """Whether something covers a part as `break_down` makes it."""
+    (verb,) = part["verbs"]
+    if "nonResourceURLs" in part:
+        return table.path(verb, part["nonResourceURLs"][0]) is not None
+    resource, _, subresource = part["resources"][0].partition("/")
+    names = part.get("resourceNames")
+    return any(
+        grant.of(names[0]) if names else grant.any
+        for grant in table.find(verb, part["apiGroups"][0], resource, subresource)
+    )
+
+
+def _covers(owned: Rule, rule: Rule) -> bool:
+    names, owned_names = rule.get("resourceNames"), owned.get("resourceNames")
     return (
-        _has_all(owned.get("verbs"), part.get("verbs"))
-        and _has_all(owned.get("apiGroups"), part.get("apiGroups"))
-        and _resources_cover(owned.get("resources") or (), part.get("resources") or ())
-        and all(
-            any(url_covers(url, wanted) for url in owned.get("nonResourceURLs") or ())
-            for wanted in part.get("nonResourceURLs") or ()
-        )
+        _has_all(owned.get("verbs"), rule.get("verbs"))
+        and _has_all(owned.get("apiGroups"), rule.get("apiGroups"))
+        and _has_all(owned.get("resources"), rule.get("resources"))
+        and _has_all(owned.get("nonResourceURLs"), rule.get("nonResourceURLs"))
         and (not owned_names or (bool(names) and set(names or ()) <= set(owned_names)))
     )
 
 
 def _has_all(owned: Sequence[str] | None, wanted: Sequence[str] | None) -> bool:
     return "*" in (owned or ()) or set(wanted or ()) <= set(owned or ())
-
-
-def _resources_cover(owned: Sequence[str], wanted: Sequence[str]) -> bool:
-    if "*" in owned:
-        return True
-    for resource in wanted:
-        _, slash, subresource = resource.partition("/")
-        if resource not in owned and not (slash and f"*/{subresource}" in owned):
-            return False
-    return True
 
 
 # -- printing --------------------------------------------------------------------------------------------------------
@@ -107,7 +133,8 @@ def compact(rules: Iterable[Rule]) -> list[Rule]:
     out: list[Rule] = []
     simple: dict[tuple[str, str, tuple[str, ...]], Rule] = {}
     for rule in rules:
-        groups, resources = rule.get("apiGroups") or (), rule.get("resources") or ()
+        groups: list[str] = rule.get("apiGroups") or []
+        resources: list[str] = rule.get("resources") or []
         names = tuple(rule.get("resourceNames") or ())
         if len(groups) != 1 or len(resources) != 1 or len(names) > 1 or rule.get("nonResourceURLs"):
             out.append(rule)

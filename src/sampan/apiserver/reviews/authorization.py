@@ -105,8 +105,8 @@ def _attributes(spec: Obj) -> tuple[Attributes, list[str]]:
     problems: list[str] = []
     fields = selectors.fields(asked.get("fieldSelector"), problems)
     labels = selectors.labels(asked.get("labelSelector"), problems)
-    values = (asked.get(name, "") for name in NAMES)
-    return Attributes(*values, field_selector=fields, label_selector=labels), problems
+    values: dict[str, Any] = {name: asked.get(name, "") for name in NAMES}
+    return Attributes(**values, field_selector=fields, label_selector=labels), problems
 
 
 def _spec_problems(review: Obj, *, subject: bool) -> ErrorList:
