@@ -16,6 +16,7 @@ from sampan.api.cel.times import Duration, Timestamp
 from sampan.api.cel.values import Uint
 
 pytest.importorskip("cel_expr_python")
+pytestmark = pytest.mark.slow
 oracle: Any = importlib.import_module("cel_expr_python.cel")
 T = oracle.Type
 VARIABLES: dict[str, tuple[Any, Any, Any]] = {

@@ -34,6 +34,8 @@ from sampan.api.cel.values import TypeValue
 Bindings = dict[str, Type]
 #: what can be null besides null itself
 _NULLABLE = frozenset(("object", "timestamp", "duration"))
+_SCALAR = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration", "dyn"))
+_PLAIN = frozenset(("int", "uint", "double", "bool", "string", "bytes", "list", "map"))
 #: what can be sorted
 _ORDERED = frozenset(("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"))
 _OPEN = frozenset(("dyn", "error"))
@@ -129,7 +131,9 @@ class Checker:
         if of.kind == "map":
             return of.element
         if of.kind == "object":
-            field = (of.fields or {}).get(name)
+            if of.fields is None:
+                return types.Dyn
+            field = of.fields.get(name)
             return field.type if field else self._issue(node, f"undefined field '{name}'", at)
         if of.kind == "param":
             self._assign(types.Dyn, of)
@@ -161,9 +165,9 @@ class Checker:
     def _overload(self, node: Call, overloads: Sequence[Overload], args: list[Type], member: bool) -> Type:
         result: Type | None = None
         for overload in overloads:
-            if overload.member != member or len(overload.params) != len(args):
-                continue
             params, returned = overload.params, overload.result
+            if overload.member != member or len(params) != len(args) or _plainly_different(args, params):
+                continue
             if overload.generic:
                 renamed: Bindings = {}
                 params = tuple(self._instance(param, renamed) for param in params)
@@ -214,7 +218,7 @@ class Checker:
         return types.MapType(self._join(keys), self._join(values))
 
     def _struct(self, node: StructNode) -> Type:
-        named = self._names.get(node.name)
+        named = self._named_type(node.name)
         if named is None or named.kind != "object":
             for _, _, value, _ in node.entries:
                 self._check(value)
@@ -233,6 +237,15 @@ class Checker:
                     at,
                 )
         return named
+
+    def _named_type(self, name: str) -> Type | None:
+        """A type by its name. An object without declared fields has types of its own below it (`Object.spec`)."""
+        found = self._names.get(name)
+        if found is None:
+            root = self._names.get(name.partition(".")[0])
+            if root is not None and root.kind == "object" and root.fields is None:
+                return Type("object", name=name, fields=None)
+        return found
 
     def _unwrapped(self, node: Node, type: Type) -> Type:
         resolved = self._resolve(type)
@@ -346,6 +359,8 @@ class Checker:
     def _assign_all(self, to: Sequence[Type], given: Sequence[Type]) -> bool:
         trial = _Trial(self._bound)
         for a, b in zip(to, given, strict=True):
+            if a.kind == b.kind and a.kind in _SCALAR:
+                continue
             if not _assignable(trial, a, b):
                 return False
         if trial.new:
@@ -413,6 +428,14 @@ class Checker:
             if problem is not None:
                 place, message = problem
                 self._issue(node if place is None else items.items[place], message)
+
+
+def _plainly_different(args: Sequence[Type], params: Sequence[Type]) -> bool:
+    """Seen at a glance, for the many overloads of the operators (a generator would take twice as long)."""
+    for arg, param in zip(args, params, strict=True):  # noqa: SIM110
+        if arg.kind != param.kind and arg.kind in _PLAIN and param.kind in _PLAIN:
+            return True
+    return False
 
 
 class _Trial:

@@ -116,8 +116,8 @@ class Compiler:
         run = operand.run
         inside = of.element if is_optional(of) else of
         name, convert, typed = node.name, None, False
-        if inside.kind == "object":
-            field = (inside.fields or {})[node.name]
+        if inside.kind == "object" and inside.fields is not None:
+            field = inside.fields[node.name]
             name, typed = field.wire, not field.nulls
             convert = converter(field.type)
         if node.test:
@@ -329,8 +329,11 @@ class Compiler:
         return Code(build, cost)
 
     def _struct(self, node: StructNode) -> Code:
-        fields = node.type.fields or {}
-        parts = [(fields[name].wire, self.compile(value), optional) for _, name, value, optional in node.entries]
+        fields = node.type.fields
+        parts = [
+            (name if fields is None else fields[name].wire, self.compile(value), optional)
+            for _, name, value, optional in node.entries
+        ]
         runs = [(name, value.run, optional) for name, value, optional in parts]
 
         def build(frame: Frame) -> dict[str, Any]:

@@ -85,8 +85,7 @@ class Environment:
         if expect is not None:
             wanted = [expect] if isinstance(expect, Type) else list(expect)
             if result not in wanted and types.Dyn not in wanted:
-                one = "" if len(wanted) == 1 else "one of "
-                raise CompileError(f"must evaluate to {one}{_listed(wanted)}", wrong_type=True)
+                raise CompileError(f"must evaluate to {_listed(wanted)} but got {_named(result)}", wrong_type=True)
         compiler = Compiler(self.variables)
         code = compiler.compile(tree)
         return Program(source, tree, code, compiler.slots, self.variables, frozenset(checker.used))
@@ -94,8 +93,12 @@ class Environment:
 
 def _listed(wanted: Sequence[Type]) -> str:
     if len(wanted) == 1:
-        return str(wanted[0])
-    return f"[{' '.join(map(str, wanted))}]"
+        return _named(wanted[0])
+    return f"one of [{' '.join(map(_named, wanted))}]"
+
+
+def _named(type: Type) -> str:
+    return "null_type" if type.kind == "null" else str(type)
 
 
 @functools.cache

@@ -64,9 +64,10 @@ class Token(NamedTuple):
 
 def tokens(source: str, issues: list[Issue]) -> list[Token]:
     out: list[Token] = []
-    at = 0
-    while at < len(source):
-        match = _TOKEN.match(source, at)
+    at, end = 0, len(source)
+    next_token = _TOKEN.match
+    while at < end:
+        match = next_token(source, at)
         if match is None:
             unknown = _UNKNOWN.match(source, at)
             text = unknown.group() if unknown else source[at]
@@ -75,10 +76,12 @@ def tokens(source: str, issues: list[Issue]) -> list[Token]:
             at += len(text)
             continue
         kind, text = match.lastgroup or "", match.group()
-        if kind in ("string", "raw"):
-            out.append(_quoted(text, at, issues))
-        elif kind == "op":
+        if kind == "op":
             out.append(Token(text, text, at))
+        elif kind == "ident":
+            out.append(Token(kind, text, at, text))
+        elif kind in ("string", "raw"):
+            out.append(_quoted(text, at, issues))
         elif kind != "space":
             out.append(_plain(kind, text, at, issues))
         at = match.end()
@@ -101,9 +104,7 @@ def _plain(kind: str, text: str, at: int, issues: list[Issue]) -> Token:
         if number in (float("inf"), float("-inf")):
             issues.append(Issue(at, "invalid double literal"))
         return Token(kind, text, at, number)
-    if kind == "escaped":
-        return Token(kind, text, at, text[1:-1])
-    return Token(kind, text, at, text)
+    return Token(kind, text, at, text[1:-1])
 
 
 def _quoted(text: str, at: int, issues: list[Issue]) -> Token:
