@@ -1,6 +1,6 @@
 """Custom resources: a definition of 2,000 lines served, its instances created, a hundred of them in memory.
 
-    python -m benchmarks.customresources
+python -m benchmarks.customresources
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ GROUPS, FIELDS = 12, 28
 def schema() -> dict[str, Any]:
     """Objects of strings, numbers, lists and maps, with the descriptions and bounds that real ones have."""
     kinds: list[dict[str, Any]] = [
-        {"type": "string", "description": "What this is called, in a few words of the people who use it.", "maxLength": 200},
+        {
+            "type": "string",
+            "description": "What this is called, in a few words of the people who use it.",
+            "maxLength": 200,
+        },
         {"type": "integer", "description": "How many of these there are to be, at most.", "minimum": 0},
         {"type": "string", "enum": ["Always", "Never", "IfNotPresent"], "default": "Always"},
         {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9-]+$"}},
@@ -98,7 +102,9 @@ async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
     for number in range(100):
         await client.send(request("POST", f"/apis/{GROUP}/v1/namespaces/default/things{number}", thing(number, "one")))
     out.append(("100 such CRDs in use: memory", bench.memory() - before, "MB", "-"))
-    out.append(("OpenAPI v3 of the group", await bench.median_ms(request("GET", f"/openapi/v3/apis/{GROUP}/v1")), "ms", "-"))
+    out.append(
+        ("OpenAPI v3 of the group", await bench.median_ms(request("GET", f"/openapi/v3/apis/{GROUP}/v1")), "ms", "-")
+    )
     return out
 
 

@@ -52,7 +52,7 @@ async def test_each_follows_the_definitions(servers: tuple[Local, Local]) -> Non
     assert (await two("PUT", f"{CRDS}/crontabs.{GROUP}", crd))[0] == 200
 
     async def defaulted() -> bool:
-        return (await one("GET", f"{CRONTABS}/b"))[1]["spec"].get("zone") == "north"
+        return bool((await one("GET", f"{CRONTABS}/b"))[1]["spec"].get("zone") == "north")
 
     await until(defaulted)
     assert (await two("DELETE", f"{CRDS}/crontabs.{GROUP}"))[0] == 200

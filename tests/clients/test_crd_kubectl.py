@@ -70,7 +70,10 @@ def test_create_get_and_delete(run: Run) -> None:
 
 def test_refusals_reach_the_user(run: Run) -> None:
     refused = run("create", "-f", "-", "--validate=false", stdin=manifest(run, "a", replicas="many"), ok=False)
-    assert 'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"' in refused.stderr
+    assert (
+        'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"'
+        in refused.stderr
+    )
     unknown = run("create", "-f", "-", stdin=manifest(run, "a", nonsense=1), ok=False)
     assert unknown.returncode == 1 and "nonsense" in unknown.stderr
 
@@ -83,20 +86,25 @@ def test_apply_patch_scale_and_edit_labels(run: Run) -> None:
     assert spec == {"cronSpec": "x", "replicas": 3, "image": "two"}
     run("patch", resource(run), "a", "--type=merge", "-p", '{"spec":{"mode":"fast"}}')
     run("patch", resource(run), "a", "--type=json", "-p", '[{"op":"replace","path":"/spec/mode","value":"slow"}]')
-    assert "Unsupported value" in run(
-        "patch", resource(run), "a", "--type=merge", "-p", '{"spec":{"mode":"odd"}}', ok=False
-    ).stderr
+    assert (
+        "Unsupported value"
+        in run("patch", resource(run), "a", "--type=merge", "-p", '{"spec":{"mode":"odd"}}', ok=False).stderr
+    )
     assert "scaled" in run("scale", resource(run), "a", "--replicas=5").stdout
     run("label", resource(run), "a", "app=cron")
     run("annotate", resource(run), "a", "note=yes")
-    found = run("get", resource(run), "-l", "app=cron", "-o", "jsonpath={.items[0].spec.replicas} {.items[0].spec.mode}")
+    found = run(
+        "get", resource(run), "-l", "app=cron", "-o", "jsonpath={.items[0].spec.replicas} {.items[0].spec.mode}"
+    )
     assert found.stdout == "5 slow"
     run("delete", resource(run), "--all")
 
 
 def test_server_side_apply_and_conflict(run: Run) -> None:
     run("apply", "--server-side", "--field-manager=one", "-f", "-", stdin=manifest(run, "a", replicas=4))
-    clash = run("apply", "--server-side", "--field-manager=two", "-f", "-", stdin=manifest(run, "a", replicas=5), ok=False)
+    clash = run(
+        "apply", "--server-side", "--field-manager=two", "-f", "-", stdin=manifest(run, "a", replicas=5), ok=False
+    )
     assert "conflict" in clash.stderr and ".spec.replicas" in clash.stderr
     forced = ["apply", "--server-side", "--force-conflicts", "--field-manager=two", "-f", "-"]
     run(*forced, stdin=manifest(run, "a", replicas=5))

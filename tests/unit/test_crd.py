@@ -50,7 +50,9 @@ def version(name: str = "v1", **more: Any) -> dict[str, Any]:
     return {"name": name, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **more}
 
 
-def definition(*versions: dict[str, Any], plural: str = "crontabs", kind: str = "CronTab", **spec: Any) -> dict[str, Any]:
+def definition(
+    *versions: dict[str, Any], plural: str = "crontabs", kind: str = "CronTab", **spec: Any
+) -> dict[str, Any]:
     names = {"plural": plural, "kind": kind, **spec.pop("names", {})}
     body = {"group": GROUP, "scope": "Namespaced", "names": names, "versions": list(versions) or [version()], **spec}
     return {
@@ -68,7 +70,7 @@ def crontab(name: str, api_version: str = "v1", **spec: Any) -> dict[str, Any]:
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(5):
-        while not await check():
+        while not await check():  # noqa: ASYNC110  # the API is asked, which wakes nobody
             await asyncio.sleep(0)
 
 
@@ -93,7 +95,11 @@ async def define(api: Local, crd: dict[str, Any]) -> Any:
 async def test_names_are_accepted_and_the_kind_is_served_at_once(api: Local) -> None:
     crd = await define(api, definition(names={"shortNames": ["ct"], "categories": ["all"]}))
     accepted = condition(crd, "NamesAccepted")
-    assert (accepted["status"], accepted["reason"], accepted["message"]) == ("True", "NoConflicts", "no conflicts found")
+    assert (accepted["status"], accepted["reason"], accepted["message"]) == (
+        "True",
+        "NoConflicts",
+        "no conflicts found",
+    )
     established = condition(crd, "Established")
     assert established["reason"] == "InitialNamesAccepted"
     assert established["message"] == "the initial names have been accepted"
@@ -404,7 +410,9 @@ async def test_documents_follow(api: Local) -> None:
 async def test_protected_groups_and_what_is_built_in(api: Local) -> None:
     crd = definition(group="widgets.k8s.io")
     code, refused = await api("POST", CRDS, crd)
-    assert code == 422 and refused["details"]["causes"][0]["field"] == "metadata.annotations[api-approved.kubernetes.io]"
+    assert (
+        code == 422 and refused["details"]["causes"][0]["field"] == "metadata.annotations[api-approved.kubernetes.io]"
+    )
     crd["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
     found = await define(api, crd)
     approved = condition(found, "KubernetesAPIApprovalPolicyConformant")

@@ -86,7 +86,9 @@ def test_names_and_versions() -> None:
     del bare["schema"]
     assert problems(definition(bare)) == ["spec.versions[0].schema.openAPIV3Schema: Required value"]
     warned = problems(definition(version(deprecationWarning="old")))
-    assert warned == ['spec.versions[0].deprecationWarning: Invalid value: "old": can only be set for deprecated versions']
+    assert warned == [
+        'spec.versions[0].deprecationWarning: Invalid value: "old": can only be set for deprecated versions'
+    ]
     other = version("v2", storage=False)
     other["schema"]["openAPIV3Schema"]["properties"]["spec"] = {"type": "array"}
     assert problems(definition(version(), other)) == [
@@ -114,7 +116,10 @@ def test_updates_keep_what_objects_are_stored_by() -> None:
             {"type": "object", "anyOf": [{"properties": {"a": {"minimum": 1}}}]},
             f"properties[spec].properties[a]: Required value: because it is defined in {ROOT}.properties[spec].anyOf[0].properties[a]",
         ),
-        ({"type": "object", "allOf": [{"type": "object"}]}, "properties[spec].allOf[0].type: Forbidden: must be empty to be structural"),
+        (
+            {"type": "object", "allOf": [{"type": "object"}]},
+            "properties[spec].allOf[0].type: Forbidden: must be empty to be structural",
+        ),
         (
             {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}},
             "properties[spec].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
@@ -200,7 +205,8 @@ def test_columns_subresources_and_selectable_fields() -> None:
     ]
     fields = [{"jsonPath": path} for path in (".spec.nodes", ".spec.none", ".spec.mode", ".spec.mode", ".spec['a']")]
     assert problems(definition(version(selectableFields=fields))) == [
-        'spec.selectableFields[0].jsonPath: Invalid value: ".spec.nodes": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.',
+        'spec.selectableFields[0].jsonPath: Invalid value: ".spec.nodes": must point to a field of type string, boolean or '
+        "integer. Enum string fields and strings with formats are allowed.",
         'spec.selectableFields[1].jsonPath: Invalid value: ".spec.none": is an invalid path: does not refer to a valid field',
         'spec.selectableFields[3].jsonPath: Duplicate value: ".spec.mode"',
         "spec.selectableFields[4].jsonPath: Invalid value: \".spec['a']\": is an invalid path: array notation is not allowed",

@@ -15,7 +15,19 @@ from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.cluster.certificates import Pki
 from tests.conftest import Local
-from tests.unit.test_crd import CRDS, CRONTABS, GROUP, MERGE, Sink, condition, crontab, define, definition, until, version
+from tests.unit.test_crd import (
+    CRDS,
+    CRONTABS,
+    GROUP,
+    MERGE,
+    Sink,
+    condition,
+    crontab,
+    define,
+    definition,
+    until,
+    version,
+)
 from tests.webhook_server import Webhook, serving
 
 BETA = CRONTABS.replace("/v1/", "/v1beta1/")
@@ -49,7 +61,9 @@ async def test_after_a_restart_all_is_as_it_was(pki: Pki, tmp_path: Path) -> Non
         "type": "string",
         "default": "north",
     }
-    crd["metadata"]["resourceVersion"] = (await second("GET", f"{CRDS}/crontabs.{GROUP}"))[1]["metadata"]["resourceVersion"]
+    crd["metadata"]["resourceVersion"] = (await second("GET", f"{CRDS}/crontabs.{GROUP}"))[1]["metadata"][
+        "resourceVersion"
+    ]
     assert (await second("PUT", f"{CRDS}/crontabs.{GROUP}", crd))[0] == 200
     held = crontab("held")
     held["metadata"]["finalizers"] = ["example.com/hold"]
@@ -169,7 +183,10 @@ async def test_a_webhook_that_lies_or_fails_is_told_of(api: Local, webhook: Webh
 
     failed = {"result": {"status": "Failure", "message": "cannot"}}
     assert await refusal(lambda request: failed) == "cannot"
-    assert await refusal(lambda request: {**convert(request), "convertedObjects": []}) == "expected 1 converted objects, got 0"
+    assert (
+        await refusal(lambda request: {**convert(request), "convertedObjects": []})
+        == "expected 1 converted objects, got 0"
+    )
     assert "expected response.uid" in await refusal(lambda request: {**convert(request), "uid": "other"})
 
     def renamed(request: dict[str, Any]) -> dict[str, Any]:

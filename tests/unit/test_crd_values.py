@@ -239,7 +239,7 @@ def test_rules_see_metadata_at_the_root() -> None:
     }
     kind = kind_of({}, schema={"openAPIV3Schema": schema})
     assert [str(e) for e in kind.validate(thing({}))] == [
-        '<nil>: Invalid value: "object": failed rule: self.metadata.name.startsWith(\'x\')'
+        "<nil>: Invalid value: \"object\": failed rule: self.metadata.name.startsWith('x')"
     ]
 
 
@@ -267,7 +267,7 @@ def test_what_did_not_change_may_stay_wrong() -> None:
     kind = kind_of(schema)
     new = {**old, "n": 2, "items": [{"k": "c"}, {"k": "a", "v": 9}]}
     assert kind.validate_update(thing(new), thing(old)) == []
-    assert kind.warnings(thing(new), thing(old)) == ['spec.odd: Invalid value: "string": failed rule: self == \'good\'']
+    assert kind.warnings(thing(new), thing(old)) == ["spec.odd: Invalid value: \"string\": failed rule: self == 'good'"]
     changed = [
         str(error)
         for error in kind.validate_update(
@@ -277,7 +277,7 @@ def test_what_did_not_change_may_stay_wrong() -> None:
     assert changed == [
         "spec.items[0].v: Invalid value: 8: spec.items[0].v in body should be less than or equal to 1",
         "spec.plain[0]: Invalid value: 9: spec.plain[0] in body should be less than or equal to 1",
-        'spec.odd: Invalid value: "string": failed rule: self == \'good\'',
+        "spec.odd: Invalid value: \"string\": failed rule: self == 'good'",
     ]
     # what only looks the same to Python is not the same
     assert errors({"type": "object", "properties": {"n": {"type": "integer"}}}, {"n": True}, {"n": 1})
@@ -339,7 +339,10 @@ def test_bad_jsonpath(path: str) -> None:
 
 
 def test_a_column_with_a_bad_path_is_left_out() -> None:
-    columns = [{"name": "A", "type": "string", "jsonPath": ".spec.a"}, {"name": "B", "type": "string", "jsonPath": ".spec["}]
+    columns = [
+        {"name": "A", "type": "string", "jsonPath": ".spec.a"},
+        {"name": "B", "type": "string", "jsonPath": ".spec["},
+    ]
     kind = kind_of(REPLICAS, additionalPrinterColumns=columns)
     assert [column.name for column in kind.columns] == ["Name", "A"]
     assert kind.row(thing({"a": {"x": [1, True]}}), 0) == ["a", '{"x":[1,true]}']
@@ -347,7 +350,11 @@ def test_a_column_with_a_bad_path_is_left_out() -> None:
 
 NAMES = st.sampled_from(["a", "b", "c"])
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=12,
 )
@@ -359,7 +366,11 @@ def _grown(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
         st.dictionaries(NAMES, inner, min_size=1, max_size=3),
         st.sets(NAMES),
     )
-    lists = st.builds(lambda items, kind: {"type": "array", "items": items, **kind}, inner, st.sampled_from([{}, {"x-kubernetes-list-type": "set"}]))
+    lists = st.builds(
+        lambda items, kind: {"type": "array", "items": items, **kind},
+        inner,
+        st.sampled_from([{}, {"x-kubernetes-list-type": "set"}]),
+    )
     maps = st.builds(lambda value: {"type": "object", "additionalProperties": value}, inner)
     return objects | lists | maps
 

@@ -15,7 +15,6 @@ from sampan.api.times import parse_time
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
-
 class Columns:
     """`additionalPrinterColumns` compiled; without any there is Age."""
 

@@ -44,9 +44,9 @@ def _check(schema: Schema, path: Path, out: ErrorList) -> None:
         Node(schema).check(default, "", found)
     if not found:
         check_lists(schema, default, "", found)
-    for error in found:
-        place = str(path) if error.field in ("", "<nil>") else f"{path}.{error.field}"
-        out.append(replace(error, field=place))
+    for wrong in found:
+        place = str(path) if wrong.field in ("", "<nil>") else f"{path}.{wrong.field}"
+        out.append(replace(wrong, field=place))
 
 
 def check_default_rules(schema: Schema, path: Path, out: ErrorList) -> None:

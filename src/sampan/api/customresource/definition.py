@@ -94,7 +94,9 @@ def _versions(spec: Obj, path: Path, out: ErrorList, old: Obj | None) -> None:
             out.invalid(here / "name", name, ",".join(problems))
         _deprecation(version, here, out)
         if not top_schema or index == 0:
-            status = any("status" in (item.get("subresources") or {}) for item in (versions if top_schema else [version]))
+            status = any(
+                "status" in (item.get("subresources") or {}) for item in (versions if top_schema else [version])
+            )
             unchanged = name in before and before[name] == version.get("schema")
             _schema(version, path / "validation" if top_schema else here / "schema", status, unchanged, out)
         if not top_subresources or index == 0:
@@ -178,7 +180,9 @@ def _root(schema: Obj, path: Path, out: ErrorList) -> None:
             word[:1].upper() + word[1:] for word in name.removeprefix("x-kubernetes-").split("-")
         )
         if name == "type" and schema["type"] != "object":
-            detail = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+            detail = (
+                'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+            )
             out.invalid(path / "openAPIV3Schema.type", schema["type"], detail)
             return
         if go not in _ROOT:

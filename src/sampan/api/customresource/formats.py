@@ -20,7 +20,9 @@ _HOST = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62})?(?:\.[a-zA-Z0-9](?:[a-zA-
 _EMAIL = re.compile(r"[^@\s\"<>()\[\]:;,\\]+@[^@\s]+", re.ASCII)
 _UUID = re.compile(r"[a-f0-9]{8}-?[a-f0-9]{4}-?([0-9a-f])[a-f0-9]{3}-?([a-f0-9])[a-f0-9]{3}-?[a-f0-9]{12}", re.I)
 _MAC = re.compile(r"(?:[0-9a-f]{2}([:-]))(?:[0-9a-f]{2}\1){4}(?:[0-9a-f]{2}\1[0-9a-f]{2}\1)?[0-9a-f]{2}", re.I)
-_DURATION = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|nano|us|µs|μs|micro|ms|milli|s|sec|m|min|h|hr|hour|d|day|w|week)s?\s*")
+_DURATION = re.compile(
+    r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|nano|us|µs|μs|micro|ms|milli|s|sec|m|min|h|hr|hour|d|day|w|week)s?\s*"
+)
 _HEX_COLOUR = re.compile(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _RGB_COLOUR = re.compile(r"rgb\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
 

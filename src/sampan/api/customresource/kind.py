@@ -22,11 +22,11 @@ from sampan.api.customresource.columns import Columns
 from sampan.api.customresource.embedded import check_embedded, has_embedded
 from sampan.api.customresource.lists import check_lists, has_unique_lists
 from sampan.api.customresource.nodes import kind_struct
-from sampan.api.customresource.values import add, json_type
 from sampan.api.customresource.validate import NEW, Node
+from sampan.api.customresource.values import add, json_type
 from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Context, Kind, Names, Obj, Subresource
-from sampan.api.schema.decode import WrongType
+from sampan.api.schema.decode import WrongType, reader
 from sampan.api.schema.nodes import Struct
 
 WRITABLE = ("get", "patch", "update")
@@ -89,18 +89,15 @@ class CustomKind(Kind):
     @functools.cached_property
     def schema(self) -> Struct:  # type: ignore[override]  # an attribute of Kind, made late here
         names = self.names
-        return kind_struct((names.group, names.version, names.kind), self._openapi())
+        return kind_struct((names.group, names.version, names.kind), self.published())
 
-    def _openapi(self) -> Obj:
+    def published(self) -> Obj:
         declared = (self.version.load().get("schema") or {}).get("openAPIV3Schema")
         return declared or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
-    def published(self) -> Obj:
-        return self._openapi()
-
     @functools.cached_property
     def _checks(self) -> Checks:
-        return Checks(self._openapi())
+        return Checks(self.published())
 
     @property
     def list_kind(self) -> str:
@@ -173,7 +170,13 @@ class CustomKind(Kind):
                 continue
             value = found[0]
             if not isinstance(value, int) or isinstance(value, bool):
-                add(out, "FieldValueInvalid", path, 0, f"{path} accessor error: {jsonpath.go_text(value)} is of the type {_GO_TYPES[json_type(value)]}, expected int64")
+                add(
+                    out,
+                    "FieldValueInvalid",
+                    path,
+                    0,
+                    f"{path} accessor error: {jsonpath.go_text(value)} is of the type {_GO_TYPES[json_type(value)]}, expected int64",
+                )
             elif value < 0:
                 add(out, "FieldValueInvalid", path, value, "should be a non-negative integer")
             elif value > MAX_INT32:
@@ -223,7 +226,7 @@ class CustomKind(Kind):
         """Pruned and completed by this version's schema, as upstream decodes what it reads."""
         names = self.names
         try:
-            read = self.schema.reader(obj, "", None)
+            read = reader(self.schema)(obj, "", None)
         except WrongType:
             # what was stored under another schema is shown as it is rather than not at all
             read = obj

@@ -5,7 +5,7 @@ Source: k8s.io/kube-openapi/pkg/schemaconv (which fields are granular, which ato
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from sampan.api.customresource.reader import compile_reader
 from sampan.api.schema import facts
@@ -39,7 +39,7 @@ def _struct(schema: Schema, resource: bool = False) -> Struct:
 def _node(schema: Schema) -> Node:
     embedded = bool(schema.get("x-kubernetes-embedded-resource"))
     if "items" in schema:
-        kind = schema.get("x-kubernetes-list-type") or "atomic"
+        kind: Literal["atomic", "set", "map"] = schema.get("x-kubernetes-list-type") or "atomic"
         return ListOf(_node(schema["items"]), kind, tuple(schema.get("x-kubernetes-list-map-keys") or ()))
     if isinstance(schema.get("additionalProperties"), dict):
         return MapOf(_node(schema["additionalProperties"]), schema.get("x-kubernetes-map-type") == "atomic")

@@ -29,10 +29,7 @@ def v2_schema(schema: Schema) -> Schema:
     """Without what Swagger 2.0 cannot say; where that leaves a wrong picture, with less than the whole."""
     if schema.get("x-kubernetes-int-or-string") or schema.get("nullable"):
         # clients that validate by this document would refuse one of the forms
-        kept = {key: value for key, value in schema.items() if key.startswith("x-") or key == "description"}
-        if schema.get("nullable") and not schema.get("x-kubernetes-int-or-string"):
-            return {**kept, "x-nullable": True} if not kept else kept
-        return kept
+        return {key: value for key, value in schema.items() if key.startswith("x-") or key == "description"}
     out = {key: _below(key, value, v2_schema) for key, value in schema.items() if key not in _NOT_IN_V2}
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         # kubectl 1.20 and older take a list of known fields for the only ones

@@ -138,6 +138,10 @@ def _rule(
 
 def _said(error: cel.CompileError, what: str) -> str:
     if error.wrong_type:
-        return "messageExpression must evaluate to a string" if what == "messageExpression" else f"{what} must evaluate to a bool"
+        return (
+            "messageExpression must evaluate to a string"
+            if what == "messageExpression"
+            else f"{what} must evaluate to a bool"
+        )
     text = str(error)
     return f"messageExpression {text}" if what == "messageExpression" else text

@@ -8,6 +8,7 @@ Source: apiextensions-apiserver/pkg/apiserver/schema/cel/{compilation,validation
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,10 +129,8 @@ class Rules:
     def check(self, obj: Any, old: Any = None) -> ErrorList:
         self.tolerated = []
         run = _Run(self.tolerated)
-        try:
+        with contextlib.suppress(Exhausted):
             run.check(self.node, obj, NEW if old is None else old, "", False)
-        except Exhausted:
-            pass
         return run.out
 
 

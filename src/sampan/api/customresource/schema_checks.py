@@ -187,7 +187,9 @@ def _keys_present(keys: list[str], items: Schema, path: Path, out: ErrorList) ->
             continue
         here = path / "properties" @ key
         if key not in (items.get("required") or ()) and declared.get("default") is None:
-            detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            detail = (
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            )
             out.required(here / "default", detail)
         if declared.get("nullable"):
             detail = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"

@@ -5,6 +5,7 @@ Source: apiextensions-apiserver/pkg/apiserver/schema/{validation,complete}.go
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from sampan.api.customresource.validate import pattern
@@ -64,7 +65,9 @@ def _node(schema: Schema, level: str, path: Path, out: ErrorList) -> None:
     _type(schema, kind, level, path, out)
     _resource(schema, properties, level, path, out)
     if embedded and not properties and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+        detail = (
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+        )
         out.required(path / "properties", detail)
 
 
@@ -136,7 +139,7 @@ def _values(
 
 def bad_pattern(text: str) -> str:
     """Why RE2 refuses a pattern (empty: it does not)."""
-    import re2
+    re2: Any = importlib.import_module("re2")
 
     try:
         pattern(text)

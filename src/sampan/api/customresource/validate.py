@@ -10,6 +10,7 @@ Source: k8s.io/kube-openapi/pkg/validation/{validate,errors}; apiextensions-apis
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ _INT_RANGES = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 <<
 @functools.lru_cache(maxsize=4096)
 def pattern(text: str) -> Any:
     """A compiled RE2 pattern, which no input makes slow. Raises re2.error."""
-    import re2
+    re2: Any = importlib.import_module("re2")
 
     options = re2.Options()
     options.log_errors = False
@@ -84,7 +85,13 @@ class Node:
         kind = value.__class__
         if self.types and not self._fits(value):
             found = json_type(value)
-            add(out, "FieldValueTypeInvalid", path, found, f'{_at(path)} must be of type {",".join(self.types)}: "{found}"')
+            add(
+                out,
+                "FieldValueTypeInvalid",
+                path,
+                found,
+                f'{_at(path)} must be of type {",".join(self.types)}: "{found}"',
+            )
             return
         for check in self.checks:
             check(value, path, out)
@@ -246,7 +253,9 @@ def _numbers(schema: Schema) -> list[Check]:
         if top is not None and (value >= top if no_top else value > top):
             _invalid(out, path, value, f"should be less than {'' if no_top else 'or equal to '}{go_number(top)}")
         if bottom is not None and (value <= bottom if no_bottom else value < bottom):
-            _invalid(out, path, value, f"should be greater than {'' if no_bottom else 'or equal to '}{go_number(bottom)}")
+            _invalid(
+                out, path, value, f"should be greater than {'' if no_bottom else 'or equal to '}{go_number(bottom)}"
+            )
 
     return [check]
 
@@ -347,7 +356,7 @@ def _one_of(nodes: list[Node]) -> Check:
         shown = "Found none valid" if not valid else f"Found {valid} valid alternatives"
         _whole(out, path, f"must validate one and only one schema (oneOf). {shown}")
         if not valid:
-            out.extend(min(results, key=len))
+            out.extend(sorted(results, key=len)[0])
 
     return check
 

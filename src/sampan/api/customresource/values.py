@@ -37,9 +37,8 @@ def _same_types(a: Any, b: Any) -> bool:
 
 def go_number(value: float) -> str:
     """`%v` of a float64."""
-    if isinstance(value, int) or value.is_integer():
-        if abs(value) < 1e21:
-            return str(int(value))
+    if (isinstance(value, int) or value.is_integer()) and abs(value) < 1e21:
+        return str(int(value))
     text = repr(float(value))
     if "e" in text:
         mantissa, _, exponent = text.partition("e")

@@ -79,7 +79,9 @@ class Converter:
         if not isinstance(converted, list) or len(converted) != len(asked):
             count = len(converted) if isinstance(converted, list) else 0
             raise CallError(f"expected {len(asked)} converted objects, got {count}")
-        return [_restored(new, old, wanted, index) for index, (new, old) in enumerate(zip(converted, asked, strict=True))]
+        return [
+            _restored(new, old, wanted, index) for index, (new, old) in enumerate(zip(converted, asked, strict=True))
+        ]
 
 
 def _restored(new: Any, old: Obj, wanted: str, index: int) -> Obj:

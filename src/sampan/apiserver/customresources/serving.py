@@ -111,7 +111,7 @@ class CustomResources:
 
         def load(version: str) -> Obj:
             record = self.api.definitions.get(name)
-            versions = record.obj()["spec"]["versions"] if record is not None else ()
+            versions: list[Obj] = record.obj()["spec"]["versions"] if record is not None else []
             for entry in versions:
                 if entry["name"] == version:
                     return entry

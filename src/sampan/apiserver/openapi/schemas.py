@@ -184,7 +184,9 @@ def custom_schemas(registry: Registry, group: str, version: str, prefix: str, *,
         from sampan.api.customresource import openapi
 
         name = custom_name((group, version, names.kind))
-        out[name] = openapi.root_schema(kind.published(), (group, version, names.kind), f"{prefix}{_META}.ObjectMeta", v2=v2)
+        out[name] = openapi.root_schema(
+            kind.published(), (group, version, names.kind), f"{prefix}{_META}.ObjectMeta", v2=v2
+        )
         lists = openapi.list_schema(
             (group, version, names.kind), kind.list_kind, prefix + name, f"{prefix}{_META}.ListMeta", v2=v2
         )

@@ -127,7 +127,6 @@ class OpenApi:
             return 304, out, b""
         return 200, out, body
 
-
     def _v2_protobuf(self) -> bytes:
         from sampan.apiserver.openapi import gnostic, v2
 

@@ -33,7 +33,9 @@ def document(registry: Registry) -> Json:
     found, special = reachable(roots)
     definitions = {name: schemas.render(struct) for name, struct in sorted(found.items())}
     definitions |= {name: dict(SPECIAL[name]) for name in sorted(special)}
-    paths = _paths(registry, [n for gv in groups for n in registry.names(*gv) if not is_custom(registry, n)], PATCH_TYPES)
+    paths = _paths(
+        registry, [n for gv in groups for n in registry.names(*gv) if not is_custom(registry, n)], PATCH_TYPES
+    )
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.37.0"},
@@ -63,9 +65,7 @@ def _paths(registry: Registry, found: list[Names], patches: tuple[str, ...]) -> 
     return out
 
 
-def _operation(
-    registry: Registry, operation: Operation, group: str, version: str, patches: tuple[str, ...]
-) -> Json:
+def _operation(registry: Registry, operation: Operation, group: str, version: str, patches: tuple[str, ...]) -> Json:
     reply = _ref(registry, operation.reply)
     ok: Json = {"description": "OK", "schema": reply} if reply else {"description": "OK"}
     parameters = [_query_parameter(name) for name in operation.query]

@@ -50,9 +50,7 @@ def document(registry: Registry, group: str, version: str) -> bytes:
     )
 
 
-def _operation(
-    registry: Registry, operation: Operation, group: str, version: str, patches: tuple[str, ...]
-) -> Json:
+def _operation(registry: Registry, operation: Operation, group: str, version: str, patches: tuple[str, ...]) -> Json:
     reply = _ref(registry, operation.reply)
     codes = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
     content = {media: {"schema": reply} for media in MEDIA} if reply else {}

@@ -234,8 +234,8 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
         return out
     if isinstance(value, dict):
         for key, item in value.items():
-            inner = item.__class__ is dict or item.__class__ is list
-            out["f:" + key] = everything(item, *child(node, field, key)) if inner else {}
+            plain = item.__class__ is not dict and item.__class__ is not list
+            out["f:" + key] = {} if plain else everything(item, *child(node, field, key))
     return out
 
 
