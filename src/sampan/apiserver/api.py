@@ -64,6 +64,7 @@ class Api:
         self.clock = clock
         self.rng = rng or random.Random()
         self.bookmark_seconds = bookmark_seconds
+        self.compact_seconds = float(COMPACT_SECONDS)
         self.cache = Cache()
         self.metrics = Metrics()
         self.admission = admission
@@ -278,7 +279,7 @@ class Api:
         """History is kept for five to ten minutes, as upstream keeps it."""
         before = self.cache.revision
         while True:
-            await asyncio.sleep(COMPACT_SECONDS)
+            await asyncio.sleep(self.compact_seconds)
             now = self.cache.revision
             try:
                 if before > 0:

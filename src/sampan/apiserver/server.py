@@ -33,6 +33,7 @@ from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.http.server import Server
 from sampan.apiserver.policies.status import PolicyStatus
 from sampan.apiserver.routing import RequestInfo
+from sampan.store.contract import Store
 from sampan.store.open import create as create_store
 
 VERSION: dict[str, str] = {
@@ -62,11 +63,13 @@ class ApiServer:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         listen: bool = True,
+        store: Store | None = None,
     ) -> None:
-        """`clock`: seconds since the epoch. `listen` False: no socket is opened; requests come through `handler`."""
+        """`clock`: seconds since the epoch. `listen` False: no socket is opened; requests come through `handler`.
+        `store`: one that there is already, instead of what `config` says."""
         self.config = config
         self.listen = listen
-        self.store = create_store(config.store, config.data_dir, config.etcd_tls)
+        self.store = store or create_store(config.store, config.data_dir, config.etcd_tls)
         self.registry = Registry()
         self.api = Api(
             self.registry,

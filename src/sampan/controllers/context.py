@@ -48,6 +48,8 @@ class Options:
     horizontal_pod_autoscaler_cpu_initialization_period: float = 300.0
     host_path_root: str = "/tmp/hostpath-provisioner"
     concurrent_syncs: int = 5
+    #: when a node that writes no Lease last showed life (None: it is none of those); simulated nodes under virtual time
+    last_seen: Callable[[str], float | None] = lambda name: None
     #: names of controllers as upstream has them: `*` is all, `-name` leaves one out
     controllers: tuple[str, ...] = ("*",)
 

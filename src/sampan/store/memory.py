@@ -98,6 +98,13 @@ class MemoryStore:
     async def open(self) -> None:
         """Nothing to load."""
 
+    def fill(self, kvs: Sequence[KeyValue], revision: int) -> None:
+        """Begin with these, as if all before `revision` had been compacted. Only while nothing is stored."""
+        mvcc = self.mvcc
+        mvcc.keys = sorted(kv.key for kv in kvs)
+        mvcc.history = {kv.key: [kv] for kv in kvs}
+        mvcc.current = mvcc.visible = mvcc.compacted = revision
+
     async def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()

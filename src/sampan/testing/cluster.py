@@ -1,0 +1,391 @@
+"""A whole cluster in this process, for tests: API server, controllers, scheduler, simulated nodes.
+
+    async with sampan.testing.Cluster(nodes=3) as cluster:
+        await cluster.apply("deployment.yaml")
+        await cluster.wait_for("deployment/web", "Available")
+        await cluster.advance(hours=1)
+
+In a `VirtualLoop` (the pytest plugin's fixtures run in one) its time is virtual: an hour takes as long as what happens
+in it. The same seed gives the same run. In any other loop everything works but `advance`.
+
+`https=True` adds an endpoint on the loopback and a kubeconfig, for clients in other threads and processes; time then
+flows as theirs does, and jumps only during `advance`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sampan.apiserver.authentication.user import User
+from sampan.apiserver.config import ApiServerConfig
+from sampan.apiserver.server import ApiServer
+from sampan.client import Client, EventRecorder, Informers, Resource, StatusError
+from sampan.controllers.context import Context, Options
+from sampan.controllers.manager import Manager
+from sampan.hollow import HollowNodes
+from sampan.scheduler.scheduler import Scheduler
+from sampan.store.contract import KeyValue, prefix_end
+from sampan.store.memory import MemoryStore
+from sampan.testing.conditions import Condition, holds
+from sampan.testing.inprocess import InProcessTransport
+from sampan.testing.loop import VirtualLoop
+
+Obj = dict[str, Any]
+AUTHENTICATED = "system:authenticated"
+ADMIN = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
+ROOT = b"/registry/"
+PATIENCE = 600.0
+MANAGER = "kube-controller-manager"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that was stored at a revision, and what time it was (seconds since the epoch)."""
+
+    revision: int
+    wall: float
+    kvs: tuple[KeyValue, ...]
+
+
+class Cluster:
+    """`nodes`: how many simulated nodes (`node-1`, ...), or their names. `controllers`: as kube-controller-manager's
+    flag. `history`: keep everything that ever was, for `rewind`. `client` is the administrator's."""
+
+    def __init__(
+        self,
+        nodes: int | Iterable[str] = 0,
+        *,
+        seed: int = 0,
+        https: bool = False,
+        controllers: tuple[str, ...] = ("*",),
+        scheduler: bool = True,
+        history: bool = False,
+        capacity: dict[str, str] | None = None,
+        options: Options | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        self.node_names = [f"node-{n}" for n in range(1, nodes + 1)] if isinstance(nodes, int) else list(nodes)
+        self.seed = seed
+        self.https = https
+        self.controllers = controllers
+        self.with_scheduler = scheduler
+        self.history = history
+        self.capacity = capacity
+        self.options = options or Options()
+        self.client: Client
+        self.server: ApiServer
+        self.nodes: HollowNodes | None = None
+        self._snapshot = snapshot
+        self._shift = 0.0
+        self._loop: asyncio.AbstractEventLoop
+        self._parts = contextlib.AsyncExitStack()
+        self._files = contextlib.ExitStack()
+        self._changed = asyncio.Event()
+        self._walls: list[tuple[int, float]] = []
+        self._port = 0
+        self._directory: Path | None = None
+
+    async def __aenter__(self) -> Cluster:
+        self._loop = asyncio.get_running_loop()
+        if self.https:
+            self._directory = Path(self._files.enter_context(tempfile.TemporaryDirectory(prefix="sampan-")))
+            if isinstance(self._loop, VirtualLoop):
+                self._loop.flowing = True
+        try:
+            await self._start(self._snapshot)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._parts.aclose()
+        self._files.close()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """The cluster's wall clock, in seconds since the epoch."""
+        now = self._loop.wall() if isinstance(self._loop, VirtualLoop) else time.time()
+        return now + self._shift
+
+    async def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let time pass, and all that happens in it. Raises RuntimeError where time is real."""
+        if not isinstance(self._loop, VirtualLoop):
+            raise RuntimeError(
+                "time can only be advanced in a sampan.testing.VirtualLoop: use the pytest fixture `cluster`, or "
+                "sampan.testing.run"
+            )
+        await self._loop.advance(seconds + 60 * minutes + 3600 * hours + 86_400 * days)
+
+    # -- asking and waiting --------------------------------------------------------------------------------------------
+
+    def resource(self, name: str) -> Resource:
+        """By plural, singular, short name or `plural.group`, custom ones too. Raises KeyError."""
+        registry = self.server.registry
+        plain, _, wanted = name.lower().partition(".")
+        for group, versions in registry.groups():
+            for version in versions:
+                for names in registry.names(group, version):
+                    known = (names.resource, names.singular, *names.short)
+                    if plain in known and (not wanted or wanted == group) and "get" in names.verbs:
+                        return Resource(group, version, names.resource, names.kind, names.namespaced)
+        raise KeyError(name)
+
+    def get(self, what: str, namespace: str = "default") -> Obj | None:
+        """`pod/web-0`, `deployments.apps/web`: as it is stored now; None: it is not there. The caller's own."""
+        found, name = self._named(what)
+        cache = self.server.api.cached(found.group, found.name)
+        record = cache.get(f"{namespace}/{name}" if found.namespaced else name)
+        return record.obj() if record is not None else None
+
+    def list(self, what: str, namespace: str = "") -> list[Obj]:
+        """All of a kind, of one namespace or of all. The caller's own."""
+        found = self.resource(what)
+        return [record.obj() for record in self.server.api.cached(found.group, found.name).list(namespace)]
+
+    def _named(self, what: str) -> tuple[Resource, str]:
+        kind, _, name = what.partition("/")
+        if not name:
+            raise ValueError(f"{what!r} names no object: write it as kind/name")
+        return self.resource(kind), name
+
+    async def wait_for(
+        self,
+        what: str | Callable[[], Any],
+        condition: Condition = "exists",
+        namespace: str = "default",
+        *,
+        timeout: float = PATIENCE,
+    ) -> Any:
+        """Until `condition` holds for an object, and then that object; or until a function says something true.
+
+        `condition`: the type of a status condition (`Available`; `Ready=False`), `path=value` (`status.phase=Running`),
+        `exists`, `deleted`, or a function of the object. Raises TimeoutError after so many seconds of the cluster's
+        time, saying how the object stands.
+        """
+
+        def check() -> Any:
+            if callable(what):
+                return what()
+            obj = self.get(what, namespace)
+            return (obj or True) if holds(condition, obj) else None
+
+        jumping = self._loop.jumping() if isinstance(self._loop, VirtualLoop) and not self.https else None
+        with jumping or contextlib.nullcontext():
+            try:
+                async with asyncio.timeout(timeout):
+                    while not (found := check()):
+                        self._changed.clear()
+                        await self._changed.wait()
+            except TimeoutError:
+                shown = "" if callable(what) else f": it is {self.get(what, namespace)}"
+                raise TimeoutError(f"{what} was not {condition} within {timeout:.0f} s{shown}") from None
+        return found
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    async def apply(
+        self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
+    ) -> builtins.list[Obj]:
+        """Server-side apply of a file, YAML text, an object or several; what they are then. Raises StatusError."""
+        out = []
+        for obj in documents(source):
+            group, _, version = obj["apiVersion"].rpartition("/")
+            kind = self.server.registry.by_kind(group, version, obj["kind"])
+            if kind is None:
+                raise KeyError(f'no kind "{obj["kind"]}" is registered for version "{obj["apiVersion"]}"')
+            names = kind.names
+            what = Resource(names.group, names.version, names.resource, names.kind, names.namespaced)
+            where = (obj.get("metadata") or {}).get("namespace") or namespace if names.namespaced else ""
+            placed = {**obj, "metadata": {**obj["metadata"], "namespace": where}} if where else obj
+            out.append(await self.client.apply(what, placed, field_manager="sampan-testing", force=True))
+        return out
+
+    async def delete(self, what: str, namespace: str = "default") -> None:
+        """What is not there is no error."""
+        found, name = self._named(what)
+        with contextlib.suppress(KeyError):
+            try:
+                await self.client.delete(found, name, namespace if found.namespaced else "")
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """The store's, which `rewind` takes."""
+        return self.server.api.cache.revision
+
+    async def snapshot(self, revision: int = 0) -> Snapshot:
+        """What is stored now, or was at a revision. Raises Compacted, FutureRevision."""
+        found = await self.server.store.range(ROOT, prefix_end(ROOT), revision=revision)
+        at = revision or found.revision
+        # leases belong to a store: events of another one stay
+        return Snapshot(at, self._wall_at(at), tuple(replace(kv, lease=0) for kv in found.kvs))  # type: ignore[arg-type]
+
+    def _wall_at(self, revision: int) -> float:
+        wall = self._walls[0][1] if self._walls else self.clock()
+        for known, when in self._walls:
+            if known > revision:
+                break
+            wall = when
+        return wall if revision < self.revision else self.clock()
+
+    def fork(self, snapshot: Snapshot) -> Cluster:
+        """Another cluster that begins as this one was: `async with cluster.fork(await cluster.snapshot()) as other`."""
+        return Cluster(
+            self.node_names,
+            seed=self.seed,
+            https=self.https,
+            controllers=self.controllers,
+            scheduler=self.with_scheduler,
+            history=self.history,
+            capacity=self.capacity,
+            options=self.options,
+            snapshot=snapshot,
+        )
+
+    async def rewind(self, to: int | Snapshot) -> None:
+        """Be again what it was at a revision (see `history`), its clock too; every part starts anew from there. What
+        clients watched ends."""
+        snapshot = await self.snapshot(to) if isinstance(to, int) else to
+        await self._parts.aclose()
+        self._parts = contextlib.AsyncExitStack()
+        await self._start(snapshot)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    async def _start(self, snapshot: Snapshot | None) -> None:
+        store = MemoryStore()
+        if snapshot is not None:
+            store.fill(snapshot.kvs, snapshot.revision)
+            self._shift += snapshot.wall - self.clock()
+        rng = random.Random(self.seed)
+        config = ApiServerConfig(port=self._port, store="memory", bookmark_seconds=1e9)
+        if self._directory is not None:
+            from sampan.cluster import certificates
+
+            pki = certificates.ensure(self._directory / "pki", ["10.96.0.1"])
+            config = replace(
+                config,
+                cert_file=pki.path("apiserver.crt"),
+                key_file=pki.path("apiserver.key"),
+                client_ca_file=pki.path("ca.crt"),
+            )
+        self.server = ApiServer(
+            config, clock=self.clock, rng=random.Random(rng.random()), listen=self.https, store=store
+        )
+        if self.history:
+            self.server.api.compact_seconds = float("inf")
+        await self.server.start()
+        self._parts.push_async_callback(self.server.stop, 0)
+        if self._directory is not None:
+            from sampan.cluster import certificates, kubeconfig
+
+            self._port = self.server.port
+            pki = certificates.Pki(self._directory / "pki")
+            kubeconfig.add(self._directory / "kubeconfig", "test", f"https://127.0.0.1:{self._port}", pki)
+        self._walls.clear()
+        self._parts.callback(store.subscribe(self._stored))
+        self.client = self.as_user(ADMIN)
+        informers = await self._parts.enter_async_context(Informers(self.as_user(ADMIN, "sampan"), rng=rng))
+        running = self._components(informers, rng)
+        informers.start()
+        await informers.wait_synced()
+        tasks = [asyncio.create_task(part) for part in running]
+        self._parts.push_async_callback(self._stop, tasks)
+        if self.node_names:
+            await self.wait_for(self._all_ready, timeout=60)
+
+    async def _stop(self, tasks: builtins.list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _all_ready(self) -> bool:
+        """Every node is there, and its taint of the first moment is gone (where a controller takes it away)."""
+        found = self.list("nodes")
+        return len(found) >= len(self.node_names) and not any((node.get("spec") or {}).get("taints") for node in found)
+
+    def _components(self, informers: Informers, rng: random.Random) -> builtins.list[Any]:
+        out = []
+        if self.node_names:
+            kubelet = self.as_user(ADMIN, "kubelet")
+            self.nodes = HollowNodes(
+                kubelet,
+                informers,
+                lambda component: self._recorder(component, kubelet, rng),
+                names=self.node_names,
+                clock=self.clock,
+                rng=random.Random(rng.random()),
+                capacity=self.capacity,
+                heartbeats=False,
+            )
+            out.append(self.nodes.run())
+        if self.controllers:
+            seen = self.nodes.last_seen if self.nodes is not None else self.options.last_seen
+            options = replace(self.options, controllers=self.controllers, last_seen=seen)
+            context = Context(
+                informers, self._account, lambda c, client: self._recorder(c, client, rng), self.clock,
+                random.Random(rng.random()), options,
+            )  # fmt: skip
+            out.append(Manager(context).run())
+        if self.with_scheduler:
+            user = User("system:kube-scheduler", (AUTHENTICATED,))
+            made = Scheduler(
+                self.as_user(user, "kube-scheduler"), informers, clock=self.clock, rng=random.Random(rng.random())
+            )
+            out.append(made.run())
+        return out
+
+    def as_user(self, user: User | str, agent: str = "sampan-testing") -> Client:
+        """A client that acts as somebody; RBAC and admission apply."""
+        who = User(user, (AUTHENTICATED,)) if isinstance(user, str) else user
+        return Client(InProcessTransport(self.server.handler, who), user_agent=agent)
+
+    def _account(self, name: str) -> Client:
+        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED)
+        return self.as_user(User(f"system:serviceaccount:kube-system:{name}", groups), MANAGER)
+
+    def _recorder(self, component: str, client: Client, rng: random.Random) -> EventRecorder:
+        made = EventRecorder(client, component, clock=self.clock, rng=random.Random(rng.random()))
+        made.start()
+        self._parts.push_async_callback(made.aclose)
+        return made
+
+    def _stored(self, events: Any) -> None:
+        self._changed.set()
+        if self.history:
+            self._walls.append((events[-1].kv.mod_revision, self.clock()))
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A file for clients outside. Raises RuntimeError without `https`."""
+        if self._directory is None:
+            raise RuntimeError("there is no endpoint to connect to: use Cluster(https=True)")
+        return self._directory / "kubeconfig"
+
+
+def documents(source: str | Path | Obj | list[Obj]) -> list[Obj]:
+    """The objects in a file, in YAML text, or as they are; Lists are opened."""
+    if isinstance(source, (dict, list)):
+        found = [source] if isinstance(source, dict) else source
+    else:
+        is_file = isinstance(source, Path) or ("\n" not in source and Path(source).exists())
+        text = Path(source).read_text() if is_file else str(source)
+        found = [item for item in yaml.safe_load_all(text) if item]
+    return [inner for item in found for inner in (item["items"] if item.get("kind") == "List" else [item])]

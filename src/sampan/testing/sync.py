@@ -1,0 +1,110 @@
+"""The test cluster for code without async: it runs in a thread of its own and has an endpoint for any client.
+
+    with sampan.testing.SyncCluster(nodes=3) as cluster:
+        core = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(str(cluster.kubeconfig)))
+        cluster.advance(hours=1)
+
+Time flows as the thread's does, and jumps in `advance`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sampan.testing.cluster import PATIENCE, Cluster, Obj, Snapshot
+from sampan.testing.conditions import Condition
+from sampan.testing.loop import VirtualLoop
+
+T = TypeVar("T")
+
+
+class SyncCluster:
+    """Takes what `Cluster` takes; `inner` is that."""
+
+    def __init__(self, nodes: int = 0, **more: Any) -> None:
+        self.inner = Cluster(nodes, https=True, **more)
+        self._loop: VirtualLoop | None = None
+        self._ready = threading.Event()
+        self._ended: asyncio.Event
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="sampan cluster", daemon=True)
+
+    def __enter__(self) -> SyncCluster:
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: VirtualLoop(time.time(), flowing=True)) as runner:
+                runner.run(self._live())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._ended = asyncio.Event()
+        async with self.inner:
+            self._loop = loop
+            self._ready.set()
+            await self._ended.wait()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None, "use it in a with statement"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # -- as `Cluster` has them -----------------------------------------------------------------------------------------
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.inner.kubeconfig
+
+    @property
+    def revision(self) -> int:
+        return self.inner.revision
+
+    def clock(self) -> float:
+        return self.inner.clock()
+
+    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        self._do(self.inner.advance(seconds, minutes=minutes, hours=hours, days=days))
+
+    def apply(self, source: str | Path | Obj | list[Obj], namespace: str = "default") -> list[Obj]:
+        return self._do(self.inner.apply(source, namespace))
+
+    def delete(self, what: str, namespace: str = "default") -> None:
+        self._do(self.inner.delete(what, namespace))
+
+    def get(self, what: str, namespace: str = "default") -> Obj | None:
+        async def get() -> Obj | None:
+            return self.inner.get(what, namespace)
+
+        return self._do(get())
+
+    def wait_for(
+        self, what: str, condition: Condition = "exists", namespace: str = "default", *, timeout: float = PATIENCE
+    ) -> Any:
+        return self._do(self.inner.wait_for(what, condition, namespace, timeout=timeout))
+
+    def snapshot(self, revision: int = 0) -> Snapshot:
+        return self._do(self.inner.snapshot(revision))
+
+    def rewind(self, to: int | Snapshot) -> None:
+        self._do(self.inner.rewind(to))
