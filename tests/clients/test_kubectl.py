@@ -147,7 +147,7 @@ GENERATORS: list[tuple[str, ...]] = [
     ("serviceaccount", "g"),
     ("role", "g", "--verb=get", "--resource=pods"),
     ("rolebinding", "g", "--role=g", "--user=u"),
-    ("quota", "g", "--hard=pods=1"),
+    ("quota", "g", "--hard=pods=100"),
     ("poddisruptionbudget", "g", "--selector=a=b", "--min-available=1"),
     ("clusterrole", "g-VERSION", "--verb=get", "--resource=nodes"),
     ("clusterrolebinding", "g-VERSION", "--clusterrole=view", "--user=u"),
