@@ -16,7 +16,9 @@ async def test_all_are_there(api: Local) -> None:
     names = {item["metadata"]["name"] for item in roles["items"]}
     assert len(names) == 73
     assert {"cluster-admin", "admin", "edit", "view", "system:node", "system:controller:job-controller"} <= names
-    _, bindings = await api("GET", f"{RBAC}/clusterrolebindings?labelSelector=kubernetes.io/bootstrapping=rbac-defaults")
+    _, bindings = await api(
+        "GET", f"{RBAC}/clusterrolebindings?labelSelector=kubernetes.io/bootstrapping=rbac-defaults"
+    )
     assert len(bindings["items"]) == 54
     assert all(item["roleRef"]["name"] in names for item in bindings["items"])
     for resource in ("roles", "rolebindings"):

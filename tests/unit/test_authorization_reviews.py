@@ -214,6 +214,13 @@ async def test_modes(api: Local) -> None:
         Authorization(api.server.api, ("Fancy",))
 
 
+def test_modes_come_from_a_flag() -> None:
+    from sampan.cli.apiserver import parser
+
+    assert parser().parse_args([]).authorization_mode == ("Node", "RBAC")
+    assert parser().parse_args(["--authorization-mode=RBAC,AlwaysAllow"]).authorization_mode == ("RBAC", "AlwaysAllow")
+
+
 async def test_reasons_of_several_authorizers_are_lines(api: Local) -> None:
     await bind(api, "b", "ClusterRole/gone", "User/system:node:one")
     _, status = await send(api, node("one"), "GET", "/api/v1/pods")
