@@ -86,7 +86,7 @@ def _targets(metrics: list[Obj], current: list[Obj]) -> str:
             (current[index].get(kind[:1].lower() + kind[1:]) or {}).get("current") or {} if index < len(current) else {}
         )
         wanted = source.get("target") or {}
-        name = f"{source['name']}: " if kind in ("Resource", "ContainerResource") else ""
+        name = f"{source.get('name', '')}: " if kind in ("Resource", "ContainerResource") else ""
         if wanted.get("averageUtilization") is not None:
             have = now.get("averageUtilization")
             shown.append(f"{name}{UNKNOWN if have is None else f'{have}%'}/{wanted['averageUtilization']}%")

@@ -111,7 +111,7 @@ def status_counts(
     total = status.get("replicas", 0)
     for field in within:
         if status.get(field, 0) > total:
-            out.invalid(STATUS / field, status[field], "cannot be greater than status.replicas")
+            out.invalid(STATUS / field, status.get(field, 0), "cannot be greater than status.replicas")
     available = status.get("availableReplicas", 0)
     if available > status.get("readyReplicas", 0):
         out.invalid(STATUS / "availableReplicas", available, f"cannot be greater than {ready}")
