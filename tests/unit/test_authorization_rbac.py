@@ -219,3 +219,17 @@ async def test_index_is_read_again_with_the_caches(api: Local) -> None:
     cache = api.server.api.cached("rbac.authorization.k8s.io", "clusterrolebindings")
     cache.load([], cache.last)
     assert (await send(api, ADA, "GET", "/api/v1/pods"))[0] == 403
+
+
+async def test_what_is_remembered_is_bounded(api: Local) -> None:
+    """Nobody fills the memory by asking about resources and namespaces that are not."""
+    await bind(api, "b", "ClusterRole/view", "User/ada")
+    for number in range(700):
+        assert (await send(api, ANONYMOUS, "GET", f"/api/v1/namespaces/n{number}/pods"))[0] == 403
+        assert (await send(api, ANONYMOUS, "GET", f"/api/v1/namespaces/n/r{number}"))[0] == 403
+        assert (await send(api, ANONYMOUS, "GET", f"/api/v1/namespaces/n/r{number}{'x' * 1000}"))[0] == 403
+    views = api.server.api.authorizer.rbac._views
+    assert len(views) <= 512
+    assert max(len(view.grants) for view in views.values()) <= 128
+    assert not [key for view in views.values() for key in view.grants if len(key[2]) > 512]
+    assert (await send(api, ADA, "GET", "/api/v1/pods"))[0] == 200

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sampan.apiserver.api import Api
 
 GROUP = "rbac.authorization.k8s.io"
-#: what is remembered at most: users by namespace, and for each of them verbs and resources
-MOST_VIEWS, MOST_ANSWERS = 1024, 1024
+#: what is remembered at most: users by namespace, and for each of them verbs and resources; and of what length
+MOST_VIEWS, MOST_ANSWERS, LONGEST = 512, 128, 512
 #: namespace (empty: the cluster) and subject (`u:NAME` or `g:NAME`)
 Scope = tuple[str, str]
 #: namespace (empty: a ClusterRole) and name
@@ -51,8 +51,8 @@ class Binding:
 
 @dataclass(slots=True)
 class View:
-    """One user in one namespace: the tables that apply, and the answers they gave. Answers are as many as the verbs and
-    resources that were asked about, which a client can make up: they are forgotten when there are too many."""
+    """One user in one namespace: the tables that apply, and the answers they gave. A client can make up resources to ask
+    about, so that answers are forgotten when there are too many, and not kept when they are too long."""
 
     tables: list[Table]
     grants: dict[tuple[str, str, str, str], Grant] = field(default_factory=dict)
@@ -61,9 +61,11 @@ class View:
         key = (asked.verb, asked.group, asked.resource, asked.subresource)
         grant = self.grants.get(key)
         if grant is None:
-            if len(self.grants) >= MOST_ANSWERS:
-                self.grants.clear()
-            grant = self.grants[key] = Grant()
+            grant = Grant()
+            if sum(map(len, key)) <= LONGEST:
+                if len(self.grants) >= MOST_ANSWERS:
+                    self.grants.clear()
+                self.grants[key] = grant
             for table in self.tables:
                 for found in table.find(*key):
                     grant.any = grant.any or found.any
@@ -108,9 +110,11 @@ class Rbac:
         key = (user.name, user.groups, asked.namespace)
         view = self._views.get(key)
         if view is None:
-            if len(self._views) >= MOST_VIEWS:
-                self._views.clear()
-            view = self._views[key] = View(self._tables_of(user, asked.namespace))
+            view = View(self._tables_of(user, asked.namespace))
+            if len(user.name) + len(asked.namespace) <= LONGEST:
+                if len(self._views) >= MOST_VIEWS:
+                    self._views.clear()
+                self._views[key] = view
         found = view.resource(asked) if asked.is_resource else view.path(asked)
         return found if found is not None else view.refusal()
 
