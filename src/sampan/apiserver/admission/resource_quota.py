@@ -105,7 +105,7 @@ class ResourceQuota(Plugin):
     async def validate(self, attributes: Attributes) -> None:
         """Raises 403 where a quota would be exceeded, or cannot be kept for want of requests or limits."""
         api, namespace = attributes.api, attributes.namespace
-        if not api.cached("", "resourcequotas").span(namespace):
+        if not namespace or not api.cached("", "resourcequotas").span(namespace):
             return
         request = await self._decide(namespace, api, attributes, {})
         if request.charged:
