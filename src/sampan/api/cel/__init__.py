@@ -14,10 +14,10 @@ from sampan.api.cel.declare import declare_schema, declare_struct
 from sampan.api.cel.environment import Environment, Program
 from sampan.api.cel.errors import BudgetExceeded, CompileError, EvaluationError
 from sampan.api.cel.escaping import escape
-from sampan.api.cel.estimate import CostEstimate
 from sampan.api.cel.functions import Library
 from sampan.api.cel.library.authorization import Authorizer
 from sampan.api.cel.meter import MATCH_CONDITIONS_BUDGET, PER_CALL_LIMIT, RUNTIME_BUDGET, Budget
+from sampan.api.cel.sizes import CostEstimate
 from sampan.api.cel.values import NONE, Optional, to_json
 
 __all__ = [

@@ -14,7 +14,6 @@ Source: cel-go interpreter/{planner,interpretable,attributes,runtimecost}.go
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.api.cel import folds
@@ -31,39 +30,36 @@ from sampan.api.cel.ast import (
     Select,
     StructNode,
 )
-from sampan.api.cel.convert import comparison, converter, deep, joined
+from sampan.api.cel.closures import (
+    UNSET,
+    Code,
+    Frame,
+    caller,
+    converted,
+    converted_optional,
+    function,
+    many,
+    membership,
+    opened,
+    optional_step,
+    presence,
+    same_hashed,
+    step,
+    two,
+)
+from sampan.api.cel.convert import comparison, converter, deep
 from sampan.api.cel.cost import LIST_COST, MAP_COST, STRUCT_COST, equality_cost, runtime_cost
-from sampan.api.cel.errors import FAILURES, BudgetExceeded, EvaluationError
-from sampan.api.cel.functions import Overload
-from sampan.api.cel.library.standard import show
+from sampan.api.cel.errors import EvaluationError
+from sampan.api.cel.library.conversions import show
 from sampan.api.cel.types import Type, is_optional
-from sampan.api.cel.values import NONE, Optional, fits, map_key, to_json
+from sampan.api.cel.values import NONE, Optional, equal, map_key, to_json
 
-Frame = list[Any]
-Run = Callable[[Frame], Any]
-
-_UNSET = object()
 #: overloads that are computed at compile time when their argument is constant
 _CONVERSIONS = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration"))
 #: kinds whose values Python compares as CEL does, when both sides are of the same kind
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
 #: kinds that may be lists and maps
 _NESTED = frozenset(("list", "map", "dyn", "opaque", "param"))
-_HASHED = frozenset(("string", "int", "uint"))
-
-
-@dataclass(slots=True)
-class Code:
-    """`cost`: what is certain, for the caller to charge. `constant` is set when the value is known."""
-
-    run: Run
-    cost: int = 0
-    constant: Any = _UNSET
-    attribute: bool = False
-
-    @property
-    def known(self) -> bool:
-        return self.constant is not _UNSET
 
 
 class Compiler:
@@ -102,7 +98,7 @@ class Compiler:
 
         def variable(frame: Frame) -> Any:
             value = frame[place]
-            if value is _UNSET:
+            if value is UNSET:
                 raise EvaluationError(f"no such attribute(s): {name}")
             return value
 
@@ -121,15 +117,20 @@ class Compiler:
             name, typed = field.wire, not field.nulls
             convert = converter(field.type)
         if node.test:
-            return Code(_presence(run, name, typed), operand.cost)
-        step = _optional_step(run, name, typed) if is_optional(of) or node.optional else _step(run, name, typed)
-        if convert is not None:
-            step = _converted_optional(step, convert) if is_optional(of) or node.optional else _converted(step, convert)
-        return Code(step, operand.cost + (1 if operand.attribute else 2), attribute=True)
+            return Code(presence(run, name, typed), operand.cost)
+        if is_optional(of) or node.optional:
+            select = optional_step(run, name, typed)
+            if convert is not None:
+                select = converted_optional(select, convert)
+        else:
+            select = step(run, name, typed)
+            if convert is not None:
+                select = converted(select, convert)
+        return Code(select, operand.cost + (1 if operand.attribute else 2), attribute=True)
 
     def _index(self, node: Call) -> Code:
         target, index = self.compile(node.args[0]), self.compile(node.args[1])
-        call = _caller(node, [target, index])
+        call = caller(node, [target, index])
         cost = target.cost + (1 if target.attribute else 2)
         if not index.known:
             cost += index.cost - 1 if index.attribute else index.cost
@@ -144,23 +145,23 @@ class Compiler:
         args = [self.compile(arg) for arg in ((node.target, *node.args) if node.target else node.args)]
         if len(args) == 1 and args[0].known and node.name in _CONVERSIONS:
             try:
-                return _constant(_caller(node, args)([None]))
+                return _constant(caller(node, args)([None]))
             except EvaluationError:
                 pass  # it fails when it is evaluated
         cost = sum(arg.cost for arg in args)
-        call = _caller(node, args)
+        call = caller(node, args)
         price = runtime_cost(node.name, node.overloads)
         if price is None:
             return Code(call, cost + 1)
         runs = [arg.run for arg in args]
-        function = _function(node)
+        of_values = function(node)
         joins = node.overloads[0].id == "add_list" and node.type.element.kind in _NESTED
 
         def priced(frame: Frame) -> Any:
             meter = frame[0]
             try:
                 values = [run(frame) for run in runs]
-                result = function(*values)
+                result = of_values(*values)
             except EvaluationError:
                 meter.cost += 1
                 raise
@@ -225,7 +226,7 @@ class Compiler:
             frame[0].cost += price(x, y)
             if type(x) is type(y):
                 return same(x, y) is wanted
-            return _equal(x, y) is wanted
+            return equal(x, y) is wanted
 
         return Code(equality, cost)
 
@@ -234,9 +235,9 @@ class Compiler:
         a, b = value.run, items.run
         cost = value.cost + items.cost
         if items.known and isinstance(items.constant, list):
-            return Code(_membership(a, items.constant), cost)
+            return Code(membership(a, items.constant), cost)
         where = node.args[1].type
-        if len(node.overloads) == 1 and where.kind == "list" and _same_hashed(node.args[0].type, where.element):
+        if len(node.overloads) == 1 and where.kind == "list" and same_hashed(node.args[0].type, where.element):
 
             def contains(frame: Frame) -> bool:
                 needle, found = a(frame), b(frame)
@@ -244,7 +245,7 @@ class Compiler:
                 return needle in found
 
             return Code(contains, cost)
-        call = _caller(node, [value, items])
+        call = caller(node, [value, items])
         if where.kind == "list":
 
             def slow(frame: Frame) -> Any:
@@ -268,8 +269,8 @@ class Compiler:
         parts = [self.compile(arg) for arg in node.args]
         decides = node.op == "||"
         if len(parts) == 2:
-            return Code(_two(parts[0].run, parts[1].run, parts[1].cost, decides), parts[0].cost)
-        return Code(_many([(part.run, part.cost) for part in parts], decides), parts[0].cost)
+            return Code(two(parts[0].run, parts[1].run, parts[1].cost, decides), parts[0].cost)
+        return Code(many([(part.run, part.cost) for part in parts], decides), parts[0].cost)
 
     # --- literals -----------------------------------------------------------------------------------------------------
 
@@ -291,7 +292,7 @@ class Compiler:
             for place, run in enumerate(runs):
                 value = run(frame)
                 if place in optional:
-                    if _opened(value) is NONE:
+                    if opened(value) is NONE:
                         continue
                     value = value.value
                 out.append(value)
@@ -315,7 +316,7 @@ class Compiler:
                     raise EvaluationError(f"Failed with repeated key: {show(key)}")
                 value = value_run(frame)
                 if optional:
-                    if _opened(value) is NONE:
+                    if opened(value) is NONE:
                         continue
                     value = value.value
                 out[place] = value
@@ -341,7 +342,7 @@ class Compiler:
             for name, run, optional in runs:
                 value = run(frame)
                 if optional:
-                    if _opened(value) is NONE:
+                    if opened(value) is NONE:
                         continue
                     value = value.value
                 # objects are JSON throughout, those that expressions make too
@@ -383,7 +384,7 @@ class Compiler:
         run, inner, cost, flat = over.run, body.run, body.cost, node.flat
 
         def bound(frame: Frame) -> Any:
-            optional = _opened(run(frame))
+            optional = opened(run(frame))
             if optional is NONE:
                 return NONE
             frame[place] = optional.value
@@ -396,228 +397,6 @@ class Compiler:
 
 def _constant(value: Any) -> Code:
     return Code(lambda frame: value, 0, value)
-
-
-def _opened(value: Any) -> Optional:
-    if isinstance(value, Optional):
-        return value
-    raise EvaluationError("no such overload")
-
-
-def _equal(a: Any, b: Any) -> bool:
-    from sampan.api.cel.values import equal
-
-    return equal(a, b)
-
-
-# --- selecting --------------------------------------------------------------------------------------------------------
-
-
-def _step(run: Run, name: str, typed: bool) -> Run:
-    """`typed`: the operand is an object, where null means absent."""
-    if typed:
-
-        def field(frame: Frame) -> Any:
-            value = run(frame)
-            try:
-                found = value[name]
-            except (KeyError, TypeError):
-                found = None
-            if found is None:
-                raise EvaluationError(f"no such key: {name}")
-            return found
-
-        return field
-
-    def key(frame: Frame) -> Any:
-        value = run(frame)
-        try:
-            return value[name]
-        except KeyError:
-            raise EvaluationError(f"no such key: {name}") from None
-        except TypeError:
-            if isinstance(value, Optional):
-                return _through(value, name, False)
-            if isinstance(value, list):
-                raise EvaluationError("unsupported index type 'string' in list") from None
-            raise EvaluationError(f"no such key: {name}") from None
-
-    return key
-
-
-def _through(value: Any, name: str, typed: bool) -> Optional:
-    if isinstance(value, Optional):
-        if value is NONE:
-            return NONE
-        value = value.value
-    if not isinstance(value, Mapping) or name not in value:
-        return NONE
-    found = value[name]
-    return NONE if typed and found is None else Optional(found)
-
-
-def _optional_step(run: Run, name: str, typed: bool) -> Run:
-    return lambda frame: _through(run(frame), name, typed)
-
-
-def _converted(run: Run, convert: Callable[[Any, Any], Any]) -> Run:
-    return lambda frame: convert(run(frame), frame[0])
-
-
-def _converted_optional(run: Run, convert: Callable[[Any, Any], Any]) -> Run:
-    def converted(frame: Frame) -> Any:
-        optional = run(frame)
-        return optional if optional is NONE else Optional(convert(optional.value, frame[0]))
-
-    return converted
-
-
-def _presence(run: Run, name: str, typed: bool) -> Run:
-    def present(frame: Frame) -> bool:
-        value = run(frame)
-        if isinstance(value, Optional):
-            value = value.value
-        if not isinstance(value, Mapping):
-            return False
-        return value.get(name) is not None if typed else name in value
-
-    return present
-
-
-# --- calling ----------------------------------------------------------------------------------------------------------
-
-
-def _function(node: Call) -> Callable[..., Any]:
-    """What to call with the values: the overload itself where the types leave no doubt."""
-    args = [arg.type for arg in ((node.target, *node.args) if node.target else node.args)]
-    overloads = node.overloads
-    if len(overloads) == 1:
-        if overloads[0].id == "add_list":
-            join = joined(args[0])
-            if join is not None:
-                return join
-        if all(_sure(given, param) for given, param in zip(args, overloads[0].params, strict=True)):
-            return overloads[0].call
-    return _dispatch(tuple(overloads))
-
-
-def _sure(given: Type, param: Type) -> bool:
-    return given.kind not in ("dyn", "error", "param") or param.kind in ("dyn", "param")
-
-
-def _dispatch(overloads: tuple[Overload, ...]) -> Callable[..., Any]:
-    def dispatch(*values: Any) -> Any:
-        for overload in overloads:
-            if all(map(fits, values, overload.params)):
-                return overload.call(*values)
-        if overloads[0].name == "_[_]":
-            return _index_dynamic(*values)
-        raise EvaluationError("no such overload")
-
-    return dispatch
-
-
-def _index_dynamic(value: Any, index: Any) -> Any:
-    """An index whose type nobody knew: whole doubles and uints index lists too."""
-    if isinstance(value, list):
-        from sampan.api.cel.library.standard import index_list
-
-        return index_list(value, index)
-    raise EvaluationError("no such overload")
-
-
-def _caller(node: Call, args: list[Code]) -> Run:
-    function = _function(node)
-    if len(args) == 1:
-        only = args[0].run
-        return lambda frame: function(only(frame))
-    if len(args) == 2:
-        first, second = args[0].run, args[1].run
-        if args[1].known:
-            constant = args[1].constant
-            return lambda frame: function(first(frame), constant)
-        return lambda frame: function(first(frame), second(frame))
-    runs = [arg.run for arg in args]
-    return lambda frame: function(*[run(frame) for run in runs])
-
-
-def _same_hashed(a: Type, b: Type) -> bool:
-    return a.kind == b.kind and a.kind in _HASHED
-
-
-def _membership(run: Run, items: list[Any]) -> Run:
-    """In a constant list. Of the hashable kinds, only True and False could be taken for numbers."""
-    if all(type(item) is not bool and isinstance(item, str | int | float) for item in items):
-        found = frozenset(items)
-
-        def quick(frame: Frame) -> bool:
-            value = run(frame)
-            return isinstance(value, str | int | float) and type(value) is not bool and value in found
-
-        return quick
-    return lambda frame: any(_equal(value, item) for value in (run(frame),) for item in items)
-
-
-# --- && and || --------------------------------------------------------------------------------------------------------
-
-
-def _two(left: Run, right: Run, right_cost: int, decides: bool) -> Run:
-    """`decides` is the value that settles it: False for `&&`, True for `||`. It wins over an error on the other side."""
-
-    def both(frame: Frame) -> bool:
-        failed: Exception | None = None
-        try:
-            value = left(frame)
-            if value is decides:
-                return bool(decides)
-            if value is not (not decides):
-                failed = EvaluationError("no such overload")
-        except BudgetExceeded:
-            raise
-        except FAILURES as error:
-            failed = error
-        frame[0].cost += right_cost
-        if failed is None:
-            value = right(frame)
-            if value is True or value is False:
-                return value
-            raise EvaluationError("no such overload")
-        try:
-            if right(frame) is decides:
-                return bool(decides)
-        except BudgetExceeded:
-            raise
-        except FAILURES:
-            pass  # the error on the left is the one that is told
-        raise failed
-
-    return both
-
-
-def _many(parts: list[tuple[Run, int]], decides: bool) -> Run:
-    first, *others = parts
-    rest = [(first[0], 0), *others]
-
-    def every(frame: Frame) -> bool:
-        failed: Exception | None = None
-        meter = frame[0]
-        for run, cost in rest:
-            meter.cost += cost
-            try:
-                value = run(frame)
-                if value is decides:
-                    return bool(decides)
-                if value is not (not decides) and failed is None:
-                    failed = EvaluationError("no such overload")
-            except BudgetExceeded:
-                raise
-            except FAILURES as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
-        return not decides
-
-    return every
 
 
 _COMPILES: dict[type[Node], Callable[[Compiler, Any], Code]] = {
@@ -641,4 +420,3 @@ _SPECIAL: dict[str, Callable[[Compiler, Any], Code]] = {
     "@in": Compiler._in,
     "dyn": Compiler._dyn,
 }
-UNSET = _UNSET

@@ -18,14 +18,17 @@ from typing import Any
 from sampan.api.cel import types
 from sampan.api.cel.ast import Node
 from sampan.api.cel.checker import TYPE_NAMES, Checker
-from sampan.api.cel.compiler import UNSET, Code, Compiler
+from sampan.api.cel.closures import UNSET, Code
+from sampan.api.cel.compiler import Compiler
 from sampan.api.cel.convert import Converter, converter
 from sampan.api.cel.errors import CompileError, EvaluationError, Issue, compile_error
-from sampan.api.cel.estimate import CostEstimate, Estimator
+from sampan.api.cel.estimate import Estimator
 from sampan.api.cel.functions import Library, Overload, merge
+from sampan.api.cel.grammar import MAX_DEPTH
 from sampan.api.cel.library import kubernetes, opaque_types
 from sampan.api.cel.meter import PER_CALL_LIMIT, Budget, Meter
-from sampan.api.cel.parser import MAX_DEPTH, parse
+from sampan.api.cel.parser import parse
+from sampan.api.cel.sizes import CostEstimate
 from sampan.api.cel.types import Type
 
 Functions = Mapping[str, Sequence[Overload]]

@@ -9,8 +9,6 @@ Source: cel-go checker/cost.go, k8s.io/apiserver/pkg/cel/library/cost.go (Estima
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from sampan.api.cel.ast import (
@@ -28,47 +26,24 @@ from sampan.api.cel.ast import (
 )
 from sampan.api.cel.cost import AUTHORIZATION_COST, LIST_COST, MAP_COST, REGEX_FACTOR, STRING_FACTOR, STRUCT_COST
 from sampan.api.cel.functions import Overload
+from sampan.api.cel.sizes import (
+    MAX,
+    ONE,
+    UNKNOWN,
+    ZERO,
+    CostEstimate,
+    Size,
+    allocating,
+    exactly,
+    replaced,
+    self_compare,
+)
 from sampan.api.cel.types import Type, is_optional
 
-MAX = (1 << 64) - 1
 _SCALARS = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
 _COSTLY_SELECT = frozenset(("map", "object", "param"))
 #: the longest regular expression of a named format
 _FORMAT_REGEX = 128
-
-
-@dataclass(frozen=True, slots=True)
-class CostEstimate:
-    """Units between `min` and `max`; what would not fit in a uint64 is its maximum. Sizes are counted so too."""
-
-    min: int
-    max: int
-
-    def __add__(self, other: CostEstimate) -> CostEstimate:
-        return CostEstimate(min(self.min + other.min, MAX), min(self.max + other.max, MAX))
-
-    def __mul__(self, other: CostEstimate) -> CostEstimate:
-        return CostEstimate(min(self.min * other.min, MAX), min(self.max * other.max, MAX))
-
-    def __or__(self, other: CostEstimate) -> CostEstimate:
-        """The range over both."""
-        return CostEstimate(min(self.min, other.min), max(self.max, other.max))
-
-    def times(self, factor: float) -> CostEstimate:
-        return CostEstimate(_times(self.min, factor), _times(self.max, factor))
-
-
-def _times(value: int, factor: float) -> int:
-    return min(ceil(float(value) * factor), MAX)
-
-
-def exactly(value: int) -> CostEstimate:
-    return CostEstimate(value, value)
-
-
-Size = CostEstimate
-UNKNOWN = CostEstimate(0, MAX)
-ZERO, ONE = exactly(0), exactly(1)
 _IP = Size(4, 16)
 
 
@@ -217,7 +192,7 @@ class Estimator:
         self._sizes[id(node)] = count
         if node.kind == "sortBy":
             loop = exactly(LIST_COST) + count * (body + exactly(LIST_COST + 2)) + ONE
-            return over + exactly(LIST_COST + 2) + loop + _self_compare(count, node.body.type)
+            return over + exactly(LIST_COST + 2) + loop + self_compare(count, node.body.type)
         if node.kind in ("map", "filter"):
             self._inner[id(node)] = Size(0, item.max)
             step, start = body + exactly(LIST_COST + 2), LIST_COST
@@ -309,19 +284,19 @@ class Estimator:
             return (pairs + pairs if which == "list_sets_equivalent_list" else pairs) + ONE, None
         if which == "lists_range":
             size = exactly(_literal_int(node.args[0], MAX))
-            return _allocating(1, size), size
+            return allocating(1, size), size
         if node.target is None:
             return None
         size = self._size(node.target)
         if which == "list_slice":
             size = exactly(max(_literal_int(node.args[1], size.max) - _literal_int(node.args[0], 0), 0))
-            return _allocating(1, size), size
+            return allocating(1, size), size
         if which == "list_reverse":
-            return _allocating(1, size), size
+            return allocating(1, size), size
         if which in ("list_flatten", "list_flatten_int"):
-            return _allocating(_literal_int(node.args[0], MAX) if node.args else 1, size), size
+            return allocating(_literal_int(node.args[0], MAX) if node.args else 1, size), size
         if which == "list_distinct" or node.name == "sort":
-            return _self_compare(size, node.target.type.element), size * size
+            return self_compare(size, node.target.type.element), size * size
         return None
 
     def _kubernetes(self, node: Call, overload: Overload) -> tuple[CostEstimate, Size | None] | None:
@@ -358,7 +333,7 @@ class Estimator:
         if name in ("lowerAscii", "upperAscii", "substring", "trim"):
             return size.times(STRING_FACTOR), size
         if name == "replace" and len(args) >= 2:
-            return size.times(2 * STRING_FACTOR), _replaced(size, self._size(args[0]), self._size(args[1]))
+            return size.times(2 * STRING_FACTOR), replaced(size, self._size(args[0]), self._size(args[1]))
         if name == "split":
             most = size.max
             if len(args) > 1 and isinstance(args[1], Constant) and type(args[1].value) is int:
@@ -402,15 +377,6 @@ def _literal_int(node: Node, otherwise: int) -> int:
     return otherwise
 
 
-def _allocating(factor: float, size: Size) -> CostEstimate:
-    return size.times(factor) + exactly(1 + LIST_COST)
-
-
-def _self_compare(size: Size, element: Type) -> CostEstimate:
-    factor = 2 + (STRING_FACTOR if element.kind in ("string", "bytes") else 0)
-    return _allocating(factor, size * size)
-
-
 def _is_scalar(type: Type) -> bool:
     return type.kind in _SCALARS or (is_optional(type) and _is_scalar(type.element))
 
@@ -421,24 +387,6 @@ def _literal_size(node: Node) -> Size | None:
     if isinstance(node, ListNode):
         return exactly(len(node.items))
     return exactly(len(node.entries)) if isinstance(node, MapNode) else None
-
-
-def _replaced(size: Size, old: Size, new: Size) -> Size:
-    """The shortest and the longest that replacing can give."""
-    if old.min == 0:
-        # an empty string is found around every character
-        most = (size.max + 1) * new.max + size.max
-    elif new.max <= old.min:
-        most = size.max
-    else:
-        most = ceil(size.max / old.min) * new.max
-    if old.max == 0:
-        least = (size.min + 1) * new.min + size.min
-    elif old.max <= new.min:
-        least = size.min
-    else:
-        least = ceil(size.min / old.max) * new.min
-    return Size(min(least, MAX), min(most, MAX))
 
 
 _COSTS: dict[type[Node], Callable[[Estimator, Any], CostEstimate]] = {

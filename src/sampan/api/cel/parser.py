@@ -1,7 +1,6 @@
 """Tokens to a tree, by precedence climbing.
 
-One function does every level of an expression, so that the deepest nesting allowed needs few Python frames. Macros are
-recognised here, by name and number of arguments, as upstream does: a variable `x` cannot change what `x.all(...)` is.
+Macros are recognised here, by name and number of arguments, as upstream does: a variable `x` cannot change what `x.all(...)` is.
 
 Source: cel-go parser/{parser,macro,options}.go, parser/gen/CEL.g4, ext/comprehensions.go, cel/library.go (optMap)
 """
@@ -10,13 +9,11 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from sampan.api.cel import types
 from sampan.api.cel.ast import (
     Bind,
     Call,
     Constant,
     Fold,
-    FoldKind,
     Ident,
     ListNode,
     Logical,
@@ -26,73 +23,25 @@ from sampan.api.cel.ast import (
     StructNode,
 )
 from sampan.api.cel.errors import Issue
+from sampan.api.cel.grammar import (
+    BINARY,
+    CONSTANTS,
+    EXPECTED,
+    FIELDS,
+    FOLDS,
+    INT_MIN_DIGITS,
+    KEYWORDS,
+    LITERALS,
+    MAX_CODE_POINTS,
+    MAX_DEPTH,
+    OR_CLOSED,
+    OR_OPTIONAL,
+    RESERVED,
+    STARTS,
+    TERNARY,
+)
 from sampan.api.cel.lexer import Token, tokens
 from sampan.api.cel.values import Uint
-
-MAX_CODE_POINTS = 100_000
-MAX_DEPTH = 250
-_INT_MIN_DIGITS = 1 << 63
-
-_BINARY = {
-    "||": (2, "||"), "&&": (3, "&&"),
-    "<": (4, "_<_"), "<=": (4, "_<=_"), ">": (4, "_>_"), ">=": (4, "_>=_"), "==": (4, "_==_"), "!=": (4, "_!=_"),
-    "in": (4, "@in"), "+": (5, "_+_"), "-": (5, "_-_"), "*": (6, "_*_"), "/": (6, "_/_"), "%": (6, "_%_"),
-}  # fmt: skip
-_TERNARY = 1
-_LITERALS = {"true": (True, types.Bool), "false": (False, types.Bool), "null": (None, types.Null)}
-_CONSTANTS = {
-    "int": types.Int, "uint": types.Uint, "float": types.Double, "string": types.String, "bytes": types.Bytes,
-}  # fmt: skip
-_RESERVED = frozenset(
-    [
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
-)
-_KEYWORDS = frozenset((*_LITERALS, "in"))
-_STARTS = frozenset(("[", "{", "(", ".", "-", "!", "float", "int", "uint", "string", "bytes", "ident"))
-_TERMINALS = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
-_EXPECTED = f"{{'[', '{{', '(', '.', '-', '!', {_TERMINALS}"
-_OR_CLOSED = f"{{'[', '{{', '(', ')', '.', '-', '!', {_TERMINALS}"
-_OR_OPTIONAL = f"{{'[', '{{', '(', '.', '-', '!', '\\u003F', {_TERMINALS}"
-_FIELDS = "{'}', ',', '\\u003F', IDENTIFIER, ESC_IDENTIFIER}"
-
-#: name and number of arguments: kind, number of variables, whether the last but one argument is a filter
-_FOLDS: dict[tuple[str, int], tuple[FoldKind, int, bool]] = {
-    ("all", 2): ("all", 1, False),
-    ("exists", 2): ("exists", 1, False),
-    ("exists_one", 2): ("exists_one", 1, False),
-    ("existsOne", 2): ("exists_one", 1, False),
-    ("map", 2): ("map", 1, False),
-    ("map", 3): ("map", 1, True),
-    ("filter", 2): ("filter", 1, False),
-    ("sortBy", 2): ("sortBy", 1, False),
-    ("all", 3): ("all", 2, False),
-    ("exists", 3): ("exists", 2, False),
-    ("exists_one", 3): ("exists_one", 2, False),
-    ("existsOne", 3): ("exists_one", 2, False),
-    ("transformList", 3): ("map", 2, False),
-    ("transformList", 4): ("map", 2, True),
-    ("transformMap", 3): ("transformMap", 2, False),
-    ("transformMap", 4): ("transformMap", 2, True),
-    ("transformMapEntry", 3): ("transformMapEntry", 2, False),
-    ("transformMapEntry", 4): ("transformMapEntry", 2, True),
-}
 
 
 class _Stop(Exception):
@@ -134,7 +83,7 @@ class _Parser:
 
     def expression(self, floor: int, expected: str = "") -> Node:
         """An expression of operators that bind more tightly than `floor`. `expected`: what else may stand here."""
-        if expected and self._tokens[self._place].kind not in _STARTS:
+        if expected and self._tokens[self._place].kind not in STARTS:
             self._no_start(self._tokens[self._place], expected)
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -144,10 +93,10 @@ class _Parser:
         while True:
             token = self._tokens[self._place]
             operator = token.text if token.kind == "ident" else token.kind
-            if operator == "?" and floor < _TERNARY:
+            if operator == "?" and floor < TERNARY:
                 left = self._ternary(token, left)
                 break
-            binding, name = _BINARY.get(operator, (0, ""))
+            binding, name = BINARY.get(operator, (0, ""))
             if binding <= floor or (operator == "in" and token.kind != "ident"):
                 break
             self._place += 1
@@ -164,7 +113,7 @@ class _Parser:
 
     def _ternary(self, token: Token, condition: Node) -> Node:
         self._place += 1
-        yes = self.expression(_TERNARY)
+        yes = self.expression(TERNARY)
         self._expect(":")
         return Call(token.at, "_?_:_", None, [condition, yes, self.expression(0)])
 
@@ -181,9 +130,9 @@ class _Parser:
         number = self._tokens[self._place]
         if sign == "-" and number.kind in ("int", "float"):
             self._place += 1
-            if number.value == _INT_MIN_DIGITS and number.kind == "int" and count % 2 == 0:
+            if number.value == INT_MIN_DIGITS and number.kind == "int" and count % 2 == 0:
                 self._issues.append(Issue(number.at, "invalid int literal"))
-            kind = _CONSTANTS[number.kind]
+            kind = CONSTANTS[number.kind]
             return self._members(Constant(token.at, -number.value if count % 2 else number.value, kind))
         inner = self._members()
         if count % 2 == 0:
@@ -201,7 +150,7 @@ class _Parser:
             elif token.kind == "[":
                 self._enter()
                 optional = self._optional_mark()
-                index = self.expression(0, _OR_OPTIONAL)
+                index = self.expression(0, OR_OPTIONAL)
                 self._leave("]")
                 node = Call(token.at, "_[?_]" if optional else "_[_]", None, [node, index])
             elif token.kind == "{" and (name := _qualified(node)):
@@ -218,7 +167,7 @@ class _Parser:
         name = self._tokens[self._place]
         if name.kind == "escaped":
             self._fail(name, "unsupported syntax: '`'")
-        if name.kind != "ident" or name.text in _KEYWORDS:
+        if name.kind != "ident" or name.text in KEYWORDS:
             shown = "" if name.kind == "end" else name.text
             self._fail(name, f"Syntax error: no viable alternative at input '.{shown}'")
         self._place += 1
@@ -237,11 +186,11 @@ class _Parser:
     def _primary(self) -> Node:
         token = self._tokens[self._place]
         kind = token.kind
-        if kind in _CONSTANTS:
+        if kind in CONSTANTS:
             self._place += 1
-            if token.value == _INT_MIN_DIGITS and kind == "int":
+            if token.value == INT_MIN_DIGITS and kind == "int":
                 self._issues.append(Issue(token.at, "invalid int literal"))
-            return Constant(token.at, Uint(token.value) if kind == "uint" else token.value, _CONSTANTS[kind])
+            return Constant(token.at, Uint(token.value) if kind == "uint" else token.value, CONSTANTS[kind])
         if kind == "(":
             self._enter()
             inner = self.expression(0)
@@ -254,26 +203,26 @@ class _Parser:
         if kind == ".":
             self._place += 1
             return self._name(self._tokens[self._place], absolute=True)
-        if kind == "ident" and token.text in _LITERALS:
+        if kind == "ident" and token.text in LITERALS:
             self._place += 1
-            value, type_ = _LITERALS[token.text]
+            value, type_ = LITERALS[token.text]
             return Constant(token.at, value, type_)
         if kind == "ident" and token.text != "in":
             return self._name(token, absolute=False)
-        self._no_start(token, _EXPECTED)
+        self._no_start(token, EXPECTED)
 
     def _no_start(self, token: Token, expected: str) -> NoReturn:
         """Nothing that an expression can start with."""
         following = self._tokens[min(self._place + 1, len(self._tokens) - 1)].kind
-        extra = token.kind != "end" and following in _STARTS and token.kind not in (")", "]", "}")
-        extra = extra or (expected == _OR_CLOSED and following == ")")
+        extra = token.kind != "end" and following in STARTS and token.kind not in (")", "]", "}")
+        extra = extra or (expected == OR_CLOSED and following == ")")
         kind = "extraneous" if extra else "mismatched"
         self._fail(token, f"Syntax error: {kind} input '{token.text}' expecting {expected}")
 
     def _name(self, token: Token, absolute: bool) -> Node:
-        if token.kind != "ident" or token.text in _KEYWORDS:
+        if token.kind != "ident" or token.text in KEYWORDS:
             self._fail(token, f"Syntax error: mismatched input '{token.text}' expecting IDENTIFIER")
-        if token.text in _RESERVED:
+        if token.text in RESERVED:
             self._issues.append(Issue(token.at, f"reserved identifier: {token.text}"))
         self._place += 1
         opening = self._tokens[self._place]
@@ -306,7 +255,7 @@ class _Parser:
         out: list[Node] = []
         self._enter()
         if self._tokens[self._place].kind != ")":
-            out.append(self.expression(0, _OR_CLOSED))
+            out.append(self.expression(0, OR_CLOSED))
             while self._more():
                 out.append(self.expression(0))
         self._leave(")")
@@ -349,7 +298,7 @@ class _Parser:
             optional = self._optional_mark()
             field = self._tokens[self._place]
             if field.kind not in ("ident", "escaped"):
-                self._fail(field, f"Syntax error: mismatched input '{field.text}' expecting {_FIELDS}")
+                self._fail(field, f"Syntax error: mismatched input '{field.text}' expecting {FIELDS}")
             self._place += 1
             colon = self._expect(":")
             entries.append((colon.at, field.value, self.expression(0), optional))
@@ -364,7 +313,7 @@ class _Parser:
         if name in ("optMap", "optFlatMap") and len(args) == 2:
             variable = self._variable(args[0], "variable name must be a simple identifier")
             return Bind(at, target, variable, args[1], flat=name == "optFlatMap")
-        found = _FOLDS.get((name, len(args)))
+        found = FOLDS.get((name, len(args)))
         if found is None:
             return None
         kind, variables, filtered = found

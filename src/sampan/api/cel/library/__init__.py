@@ -12,6 +12,7 @@ from sampan.api.cel.types import Type
 def kubernetes() -> dict[str, tuple[Overload, ...]]:
     """Every function of Kubernetes 1.37, by name."""
     from sampan.api.cel.library.authorization import authorization
+    from sampan.api.cel.library.conversions import conversions
     from sampan.api.cel.library.formats import formats
     from sampan.api.cel.library.lists import lists
     from sampan.api.cel.library.network import network
@@ -23,7 +24,20 @@ def kubernetes() -> dict[str, tuple[Overload, ...]]:
     from sampan.api.cel.library.strings import strings
     from sampan.api.cel.library.urls import urls
 
-    return merge(standard, optionals, strings, lists, regex, urls, quantities, network, formats, semvers, authorization)
+    return merge(
+        standard,
+        conversions,
+        optionals,
+        strings,
+        lists,
+        regex,
+        urls,
+        quantities,
+        network,
+        formats,
+        semvers,
+        authorization,
+    )
 
 
 @functools.cache

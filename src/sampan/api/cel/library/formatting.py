@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sampan.api.cel.errors import BudgetExceeded, EvaluationError
-from sampan.api.cel.library.standard import format_double
+from sampan.api.cel.library.conversions import format_double
 from sampan.api.cel.times import Duration, Timestamp
 from sampan.api.cel.types import Type
 from sampan.api.cel.values import MAX_SIZE, TypeValue, Uint, from_key, type_name
