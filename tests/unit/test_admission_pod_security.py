@@ -1,13 +1,13 @@
 """Pod Security Admission: every check's words, versions, and what labels of namespaces do."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sampan.api.pod_security.evaluate import violations
 from sampan.api.pod_security.policy import LATEST, Standard, of_labels
-from sampan.apiserver.admission.chain import Chain
-from sampan.apiserver.admission.pod_security import Exemptions, PodSecurity
+from sampan.apiserver.admission.order import chain
 from tests.conftest import Local
 from tests.unit.test_admission_pods import pod
 
@@ -240,11 +240,16 @@ async def test_an_update_that_changes_nothing_of_note_passes(api: Local) -> None
     assert (await api("PATCH", f"{path}/p", patch, "application/strategic-merge-patch+json"))[0] == 403
 
 
-async def test_exemptions_and_defaults(api: Local) -> None:
-    defaults, _ = of_labels({LABEL + "enforce": "baseline"})
-    exemptions = Exemptions(namespaces=frozenset({"free"}), runtime_classes=frozenset({"vm"}))
-    api.server.api.admission = Chain([PodSecurity(defaults, exemptions)])
+async def test_exemptions_and_defaults(api: Local, tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    file.write_text(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n"
+        "  configuration:\n    apiVersion: pod-security.admission.config.k8s.io/v1\n    kind: PodSecurityConfiguration\n"
+        "    defaults: {enforce: baseline}\n    exemptions: {namespaces: [free], runtimeClasses: [vm]}\n"
+    )
+    api.server.api.admission = chain(configuration=file)
     await api("POST", "/api/v1/namespaces", {"metadata": {"name": "free"}})
+    await api("POST", "/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": "vm"}, "handler": "vm"})
     bad = pod(hostPID=True)
     assert (await api("POST", "/api/v1/namespaces/default/pods", bad))[0] == 403
     assert (await api("POST", "/api/v1/namespaces/free/pods", bad))[0] == 201

@@ -1,6 +1,7 @@
 """ResourceQuota: the arithmetic, what is refused, and that concurrent requests never exceed it."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api import quota
+from sampan.apiserver.admission.order import chain
 from tests.conftest import Local
 from tests.unit.test_admission_pods import PODS, pod
 
@@ -204,3 +206,56 @@ def test_names(resource: tuple[str, str], name: str, tracked: bool) -> None:
 def test_minus_undoes_plus(amounts: dict[str, str]) -> None:
     before = {"cpu": "1", "pods": "5"}
     assert quota.minus(quota.plus(before, amounts), amounts) == before
+
+
+async def test_what_is_limited_by_configuration_needs_a_quota(api: Local, tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    (tmp_path / "quota.yaml").write_text(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: ResourceQuotaConfiguration\nlimitedResources:\n"
+        "- {resource: pods, matchScopes: [{scopeName: PriorityClass, operator: In, values: [system-node-critical]}]}\n"
+        "- {resource: persistentvolumeclaims, matchContains: [.storageclass.storage.k8s.io/requests.storage]}\n"
+    )
+    file.write_text(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\n"
+        "plugins: [{name: ResourceQuota, path: quota.yaml}]\n"
+    )
+    claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+    resources = {"requests": {"storage": "1Gi"}}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": resources, "storageClassName": "gold"}
+    await api("POST", claims, {"metadata": {"name": "before"}, "spec": spec})
+    api.server.api.admission = chain(configuration=file)
+    labelled = {"metadata": {"labels": {"a": "b"}}}
+    assert (await api("PATCH", f"{claims}/before", labelled, "application/merge-patch+json"))[0] == 200
+    critical = pod("critical", priorityClassName="system-node-critical")
+    code, refused = await api("POST", PODS, critical)
+    assert code == 500 and refused["message"] == (
+        "insufficient quota to match these scopes: [{PriorityClass In [system-node-critical]}]"
+    )
+    assert (await api("POST", PODS, pod()))[0] == 201
+    claim = {"metadata": {"name": "c"}, "spec": spec}
+    code, refused = await api("POST", claims, claim)
+    why = "insufficient quota to consume: gold.storageclass.storage.k8s.io/requests.storage"
+    assert (code, refused["message"]) == (403, f'persistentvolumeclaims "c" is forbidden: {why}')
+    selector = {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "Exists"}]}
+    await limit(api, {"pods": "1"}, scopeSelector=selector)
+    assert (await api("POST", PODS, critical))[0] == 201
+
+
+def test_configurations_that_cannot_be_understood(tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    for text, why in (
+        ("kind: Nothing", "not a AdmissionConfiguration"),
+        ("kind: AdmissionConfiguration\nplugins: [{name: Nobody}]", 'plugin "Nobody" takes no configuration'),
+        (
+            "kind: AdmissionConfiguration\nplugins: [{name: PodSecurity, configuration: {kind: Other}}]",
+            "must be a PodSecurityConfiguration",
+        ),
+        (
+            "kind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n"
+            "  configuration: {kind: PodSecurityConfiguration, defaults: {enforce: tight}}",
+            "must be one of privileged, baseline, restricted",
+        ),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=why):
+            chain(configuration=file)

@@ -47,6 +47,7 @@ class ApiServerConfig:
     bookmark_seconds: float = 60.0
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: Path | None = None
     authorization_modes: tuple[str, ...] = ("Node", "RBAC")
     # -- who asks
     anonymous_auth: bool = True

@@ -80,7 +80,11 @@ class ApiServer:
             service_cidr=config.service_cidr,
             node_ports=config.node_port_range,
             event_ttl=config.event_ttl,
-            admission=order.chain(config.enable_admission_plugins, config.disable_admission_plugins),
+            admission=order.chain(
+                config.enable_admission_plugins,
+                config.disable_admission_plugins,
+                config.admission_control_config_file,
+            ),
             authorization=lambda api: Authorization(api, config.authorization_modes),
         )
         self.api.identity = identity.build(self.api, config)

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     for switch in ("enable", "disable"):
         said = f"admission plugins that are {switch}d, besides what is so by default, separated by commas"
         out.add_argument(f"--{switch}-admission-plugins", type=_names, default=(), help=said)
+    out.add_argument("--admission-control-config-file", type=Path, help="settings of admission plugins")
     out.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     return out
@@ -77,6 +78,7 @@ def main(arguments: list[str]) -> int:
         authorization_modes=options.authorization_mode,
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
+        admission_control_config_file=options.admission_control_config_file,
         **believed,
     )
     try:

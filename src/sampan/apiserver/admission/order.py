@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection
+from pathlib import Path
 
 from sampan.apiserver.admission.chain import Chain, Plugin
 
@@ -46,8 +47,9 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
 )
 
 
-def chain(enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
-    """Those on by default, with `enable` and without `disable`. Raises ValueError for a name that is no plugin's."""
+def chain(enable: Collection[str] = (), disable: Collection[str] = (), configuration: Path | None = None) -> Chain:
+    """Those on by default, with `enable` and without `disable`; `configuration`: a file with settings of single ones.
+    Raises ValueError for a name that is no plugin's and for a file that cannot be understood, OSError."""
     known = {name for name, _, _ in PLUGINS}
     for flag, names in (("enable-admission-plugins", enable), ("disable-admission-plugins", disable)):
         for name in names:
@@ -56,8 +58,16 @@ def chain(enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
     both = sorted(set(enable) & set(disable))
     if both:
         raise ValueError(f"[{' '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
+    settings = {}
+    if configuration is not None:
+        from sampan.apiserver.admission.configuration import make, read
+
+        settings = read(configuration)
     plugins: list[Plugin] = []
     for name, module, default in PLUGINS:
         if (default or name in enable) and name not in disable:
-            plugins.append(getattr(importlib.import_module(module), name)())
+            if name in settings:
+                plugins.append(make(name, settings[name]))
+            else:
+                plugins.append(getattr(importlib.import_module(module), name)())
     return Chain(plugins)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sampan.api import errors, quota
 from sampan.api.kind import Obj
-from sampan.api.quota import CLAIMS, PODS, SERVICES, Amounts
+from sampan.api.quota import CLAIMS, PODS, SERVICES, Amounts, Selector
 from sampan.apiserver.admission.chain import Attributes, Plugin
 from sampan.apiserver.api import Api
 from sampan.apiserver.cache import Record, encode
@@ -27,6 +27,16 @@ from sampan.store.contract import Compare, Op, Put
 IGNORED = {("", "events"), ("events.k8s.io", "events")}
 ATTEMPTS = 10
 SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What may be used only where a quota says how much of it: amounts of `resource` whose name contains one of
+    `contains`, and objects in one of the `scopes` (pods of a priority class, for example)."""
+
+    resource: quota.Resource
+    contains: tuple[str, ...] = ()
+    scopes: tuple[Selector, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +91,8 @@ class ResourceQuota(Plugin):
     operations = frozenset({"CREATE", "UPDATE"})
     subresources = frozenset({"", "resize", "status"})
 
-    def __init__(self) -> None:
+    def __init__(self, limited: Sequence[Limited] = ()) -> None:
+        self.limited = tuple(limited)
         self._waiting: dict[str, list[_Request]] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
 
@@ -105,7 +116,7 @@ class ResourceQuota(Plugin):
     async def validate(self, attributes: Attributes) -> None:
         """Raises 403 where a quota would be exceeded, or cannot be kept for want of requests or limits."""
         api, namespace = attributes.api, attributes.namespace
-        if not namespace or not api.cached("", "resourcequotas").span(namespace):
+        if not namespace or not (self.limited or api.cached("", "resourcequotas").span(namespace)):
             return
         request = await self._decide(namespace, api, attributes, {})
         if request.charged:
@@ -145,7 +156,7 @@ class ResourceQuota(Plugin):
         cache = api.cached("", "resourcequotas")
         for _ in range(ATTEMPTS):
             accounts = [_Account(api, record) for record in cache.list(namespace)]
-            left = [request for request in requests if not request.done.done() and not _charge(request, accounts)]
+            left = [request for request in requests if not request.done.done() and not self._charge(request, accounts)]
             changed = [account for account in accounts if account.changed]
             if not changed:
                 break
@@ -164,24 +175,23 @@ class ResourceQuota(Plugin):
             if not request.done.done():
                 request.done.set_result(None)
 
-
-def _charge(request: _Request, accounts: list[_Account]) -> bool:
-    """Put it on the accounts. True: it is answered, and nothing is to be written for it."""
-    if request.attributes is None:
+    def _charge(self, request: _Request, accounts: list[_Account]) -> bool:
+        """Put it on the accounts. True: it is answered, and nothing is to be written for it."""
+        if request.attributes is None:
+            for account in accounts:
+                account.used = quota.minus(account.used, request.charged.get(account.name, {}))
+            return False
+        try:
+            request.charged = check(request.attributes, accounts, self.limited)
+        except errors.StatusError as error:
+            request.charged = {}
+            _refuse(request, error)
+            return True
+        if request.attributes.dry_run:
+            request.charged = {}
         for account in accounts:
-            account.used = quota.minus(account.used, request.charged.get(account.name, {}))
+            account.used = quota.plus(account.used, request.charged.get(account.name, {}))
         return False
-    try:
-        request.charged = check(request.attributes, accounts)
-    except errors.StatusError as error:
-        request.charged = {}
-        _refuse(request, error)
-        return True
-    if request.attributes.dry_run:
-        request.charged = {}
-    for account in accounts:
-        account.used = quota.plus(account.used, request.charged.get(account.name, {}))
-    return False
 
 
 def _refuse(request: _Request, error: Exception) -> None:
@@ -189,8 +199,8 @@ def _refuse(request: _Request, error: Exception) -> None:
         request.done.set_exception(error)
 
 
-def check(attributes: Attributes, accounts: list[_Account]) -> dict[str, Amounts]:
-    """What the request would use of each quota. Raises 403."""
+def check(attributes: Attributes, accounts: list[_Account], limited: Sequence[Limited] = ()) -> dict[str, Amounts]:
+    """What the request would use of each quota. Raises 403, and 500 (upstream's answer) for a scope without a quota."""
     obj, old = attributes.obj, attributes.old
     resource = (attributes.group, attributes.resource)
     if obj is None or (attributes.subresource == "status" and not _claims_more(obj, old)):
@@ -205,24 +215,57 @@ def check(attributes: Attributes, accounts: list[_Account]) -> dict[str, Amounts
         if unknown:
             why = f"status unknown for quota: {account.name}, resources: {','.join(sorted(tracked))}"
             raise attributes.forbidden(why)
-    if not interesting:
+    if not interesting and not limited:
         return {}
     now = attributes.api.clock()
     asked = quota.usage(resource, obj, now)
     negative = sorted(name for name, amount in asked.items() if amount.startswith("-"))
     if negative:
         raise attributes.forbidden(f"quota usage is negative for resource(s): {','.join(negative)}")
+    before = quota.usage(resource, old, now) if old is not None else {}
+    if limited and quota.nonzero(quota.minus(asked, before)):
+        _check_covered(attributes, resource, asked, accounts, interesting, limited)
     out: dict[str, Amounts] = {}
     for account in interesting:
         delta = asked
         if old is not None and quota.matches(resource, account.obj, account.hard, old):
-            delta = quota.minus(asked, quota.usage(resource, old, now))
+            delta = quota.minus(asked, before)
         delta = {name: amount for name, amount in quota.nonzero(delta).items() if name in account.hard}
         if attributes.subresource != "status":
             _check_account(attributes, account, delta)
         if delta:
             out[account.name] = delta
     return out
+
+
+def _check_covered(
+    attributes: Attributes,
+    resource: quota.Resource,
+    asked: Amounts,
+    accounts: list[_Account],
+    interesting: list[_Account],
+    limited: Sequence[Limited],
+) -> None:
+    """What is limited by configuration has a quota."""
+    used = quota.nonzero(asked)
+    names = {
+        name for item in limited if item.resource == resource for name in used if any(c in name for c in item.contains)
+    }
+    covered = {name for account in interesting for name in account.hard if quota.tracks(resource, name)}
+    if names - covered:
+        raise attributes.forbidden(f"insufficient quota to consume: {','.join(sorted(names - covered))}")
+    assert attributes.obj is not None
+    wanted = [scope for item in limited for scope in item.scopes if quota.in_scopes(resource, [scope], attributes.obj)]
+    given = {
+        scope.scope
+        for account in accounts
+        for scope in quota.selectors(account.obj)
+        if quota.in_scopes(resource, [scope], attributes.obj)
+    }
+    missing = [scope for scope in wanted if scope.scope not in given]
+    if missing:
+        shown = " ".join(f"{{{scope.scope} {scope.operator} [{' '.join(scope.values)}]}}" for scope in missing)
+        raise errors.StatusError(500, "", f"insufficient quota to match these scopes: [{shown}]")
 
 
 def _check_account(attributes: Attributes, account: _Account, delta: Amounts) -> None:
