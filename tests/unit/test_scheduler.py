@@ -64,9 +64,7 @@ async def world(**options: Any) -> AsyncIterator[World]:
     api = await server()
     client = admin(api)
     async with Informers(client, rng=random.Random(1)) as informers:
-        scheduler = Scheduler(
-            admin(api, "kube-scheduler"), informers, clock=clock, rng=random.Random(2), **options
-        )
+        scheduler = Scheduler(admin(api, "kube-scheduler"), informers, clock=clock, rng=random.Random(2), **options)
         running = asyncio.create_task(scheduler.run())
         await settle()
         try:

@@ -94,6 +94,8 @@ class Plugin:
     #: what `filter_at` (`score`) says of a node changes only with that node and the pods on it
     local_filter = False
     local_score = False
+    #: ... and not with the pods on it
+    static_filter = False
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 

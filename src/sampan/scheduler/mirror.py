@@ -14,8 +14,19 @@ from typing import Any
 
 from sampan.client import Informers
 from sampan.scheduler import changes
-from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, NODE, UPDATE, Change, NodeView, node_actions, pod_actions
+from sampan.scheduler.changes import (
+    ADD,
+    ASSIGNED_POD,
+    DELETE,
+    NODE,
+    UPDATE,
+    Change,
+    NodeView,
+    node_actions,
+    pod_actions,
+)
 from sampan.scheduler.cluster import Cluster, NodeInfo
+from sampan.scheduler.hears import Hears
 from sampan.scheduler.queue import SchedulingQueue
 from sampan.scheduler.shape import PodInfo, pod_info
 
@@ -42,6 +53,7 @@ class Mirror:
     def __init__(
         self,
         informers: Informers,
+        hears: Hears,
         cluster: Cluster,
         queue: SchedulingQueue,
         schedulers: Collection[str],
@@ -54,14 +66,11 @@ class Mirror:
         self.assumed: set[str] = set()
         self.pods = informers.get("pods")
         nodes, namespaces = informers.get("nodes"), informers.get("namespaces")
-        nodes.add_handler(self._node, lambda old, new: self._node(new), self._node_gone)
-        namespaces.add_handler(self._namespace, lambda old, new: self._namespace(new), self._namespace_gone)
-        self.pods.add_handler(self._pod, lambda old, new: self._pod(new), self._pod_gone)
-        self.synced = [nodes, namespaces, self.pods]
+        hears.add(nodes, self._node, lambda old, new: self._node(new), self._node_gone)
+        hears.add(namespaces, self._namespace, lambda old, new: self._namespace(new), self._namespace_gone)
+        hears.add(self.pods, self._pod, lambda old, new: self._pod(new), self._pod_gone)
         for resource in others:
-            informer = informers.get(OTHERS[resource])
-            informer.add_handler(*self._teller(resource))
-            self.synced.append(informer)
+            hears.add(informers.get(OTHERS[resource]), *self._teller(resource))
 
     # -- what the scheduler decides ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sampan.api.selectors import LabelSelector, Requirement, label_selector_from, selector_from_map
 from sampan.client import Informers
+from sampan.scheduler.hears import Hears
 from sampan.scheduler.shape import PodInfo, Shape
 
 Obj = dict[str, Any]
@@ -21,15 +22,15 @@ MAX = 4096
 
 
 class Owners:
-    def __init__(self, informers: Informers) -> None:
+    def __init__(self, informers: Informers, hears: Hears) -> None:
         self._services: dict[str, dict[str, dict[str, str]]] = {}
         self._informers = {name: informers.get(name) for name in KINDS.values()}
         self._known: dict[tuple[Shape, str], LabelSelector | None] = {}
         services = informers.get("services")
-        services.add_handler(self._service, lambda old, new: self._service(new), self._service_gone)
+        hears.add(services, self._service, lambda old, new: self._service(new), self._service_gone)
         for informer in self._informers.values():
             # it may come after its pods, and a ReplicationController may change its mind
-            informer.add_handler(self._forget, self._changed)
+            hears.add(informer, self._forget, self._changed)
 
     def selector(self, pod: PodInfo) -> LabelSelector | None:
         """None: nothing selects it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,8 @@ class Plan:
 
 
 class Profile:
-    """`filters` and `scorers` in order, those with their weights; `plugins` all, for the other extension points.
+    """`filters` and `scorers` in order, those with their weights; `plugins`: all there are; `prefilters`: where they are
+    not those of the filters that have such a point; `points`: the plugins of other extension points, likewise.
 
     `planned`: keep plans; without, every pod is asked of every node (which decides the same)."""
 
@@ -68,6 +69,8 @@ class Profile:
         scorers: Sequence[tuple[Plugin, int]],
         plugins: Sequence[Plugin] = (),
         *,
+        prefilters: Sequence[Plugin] | None = None,
+        points: Mapping[str, Sequence[Plugin]] | None = None,
         planned: bool = True,
     ) -> None:
         self.scheduler_name = scheduler_name
@@ -75,8 +78,10 @@ class Profile:
         self.scorers = list(scorers)
         self.plugins = list(plugins)
         self.planned = planned
-        self._prefilters = [plugin for plugin in filters if takes_part(plugin, "prefilter")]
-        self._narrowers = [plugin for plugin in filters if takes_part(plugin, "narrow")]
+        self._points = points
+        before = self.filters if prefilters is None else prefilters
+        self._prefilters = [plugin for plugin in before if takes_part(plugin, "prefilter")]
+        self._narrowers = [plugin for plugin in before if takes_part(plugin, "narrow")]
         # the plan ends with the first filter that looks beyond the node, as the first to refuse is the one to report
         self._local = list(itertools.takewhile(lambda plugin: plugin.local_filter, filters))
         self._local_scorers = [(plugin, weight) for plugin, weight in scorers if plugin.local_score]
@@ -85,6 +90,8 @@ class Profile:
 
     def at(self, point: str) -> list[Plugin]:
         """The plugins that have an extension point."""
+        if self._points is not None:
+            return list(self._points[point])
         return [plugin for plugin in self.plugins if takes_part(plugin, point)]
 
     # -- filters -------------------------------------------------------------------------------------------------------

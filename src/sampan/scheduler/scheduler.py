@@ -25,12 +25,14 @@ from sampan.client import Client, Informers, SeriesRecorder
 from sampan.scheduler import config, nominated, registry
 from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.framework import Cycle, Plugin, Refused
+from sampan.scheduler.handle import Handle
+from sampan.scheduler.hears import Hears
 from sampan.scheduler.mirror import OTHERS, Mirror
 from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.owners import Owners
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import Queued, SchedulingQueue
-from sampan.scheduler.registry import Factory, Handle
+from sampan.scheduler.registry import Factory
 from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.status import StatusWriter
 from sampan.scheduler.words import NO_NODES, FitError, truncated
@@ -64,6 +66,7 @@ class Scheduler:
         self.bindings = bindings
         self.cluster = Cluster()
         self.nominator = Nominator()
+        self.hears = Hears()
         self._tasks: set[asyncio.Task[None]] = set()
         self._binding = 0
         self._room = asyncio.Event()
@@ -75,8 +78,8 @@ class Scheduler:
         for item in configuration.profiles:
             name = item.scheduler_name
             handle = Handle(
-                client, informers, clock, self.rng, self.cluster, self.nominator, name, self._spawn, self._activate,
-                self._tell,
+                client, informers, clock, self.rng, self.hears, self.cluster, self.nominator, name,
+                spawn=self._spawn, activate=self._activate, tell=self._tell,
             )  # fmt: skip
             self.profiles[name] = config.build(item, factories, handle)
             self._points[name] = _Points(self.profiles[name])
@@ -88,8 +91,8 @@ class Scheduler:
             backoff=configuration.initial_backoff,
             max_backoff=configuration.max_backoff,
         )
-        self.mirror = Mirror(informers, self.cluster, self.queue, self.profiles, self._cared_for())
-        self.owners = Owners(informers)
+        self.mirror = Mirror(informers, self.hears, self.cluster, self.queue, self.profiles, self._cared_for())
+        self.owners = Owners(informers, self.hears)
         self.status = StatusWriter(client, clock)
 
     def _cared_for(self) -> set[str]:
@@ -109,6 +112,7 @@ class Scheduler:
         try:
             await self._loop()
         finally:
+            self.hears.close()
             flushing.cancel()
             self.queue.close()
             for task in tuple(self._tasks):

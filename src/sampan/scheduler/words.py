@@ -45,13 +45,16 @@ class FitError:
         return cls(len(cycle.cluster), diagnosis, reasons=diagnosis.histogram(cycle), plugins=plugins)
 
     def __str__(self) -> str:
+        out = not_available(self.total, self.reasons)
         if self.refusal:
             out = f"0/{self.total} nodes are available: {self.refusal}."
-        else:
-            out = not_available(self.total, self.reasons)
         return f"{out} {self.post_filter}" if self.post_filter else out
 
 
 def truncated(message: str) -> str:
     """As long as the note of an event may be."""
-    return message if len(message.encode()) <= MAX_NOTE else message.encode()[: MAX_NOTE - 4].decode(errors="ignore") + " ..."
+    return (
+        message
+        if len(message.encode()) <= MAX_NOTE
+        else message.encode()[: MAX_NOTE - 4].decode(errors="ignore") + " ..."
+    )

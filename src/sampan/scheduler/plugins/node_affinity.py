@@ -24,7 +24,7 @@ CONFLICT = "pod affinity terms conflict"
 class NodeAffinity(Plugin):
     name = "NodeAffinity"
     weight = 2
-    local_filter = True
+    local_filter = static_filter = True
 
     def __init__(self, added: NodeSelector | None = None, preferred: tuple[PreferredNode, ...] = ()) -> None:
         """`added`, `preferred`: what a profile asks of nodes for every pod."""

@@ -16,7 +16,7 @@ REASON = "node(s) didn't match the requested node name"
 
 class NodeName(Plugin):
     name = "NodeName"
-    local_filter = True
+    local_filter = static_filter = True
 
     def hints(self) -> list[Hint]:
         return [Hint(NODE, ADD, self._asked_for, by_shape=False)]

@@ -18,7 +18,7 @@ REASON = "node(s) were unschedulable"
 
 class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
-    local_filter = True
+    local_filter = static_filter = True
 
     def hints(self) -> list[Hint]:
         return [Hint(NODE, ADD | NODE_TAINT, self._open), Hint(TARGET_POD, POD_TOLERATION, self._tolerates)]

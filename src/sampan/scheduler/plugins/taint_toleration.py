@@ -21,7 +21,7 @@ HARD = ("NoSchedule", "NoExecute")
 class TaintToleration(Plugin):
     name = "TaintToleration"
     weight = 3
-    local_filter = True
+    local_filter = static_filter = True
 
     def hints(self) -> list[Hint]:
         return [Hint(NODE, ADD | NODE_TAINT, self._clears), Hint(TARGET_POD, POD_TOLERATION)]

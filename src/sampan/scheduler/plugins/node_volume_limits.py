@@ -1,0 +1,104 @@
+"""NodeVolumeLimits: a CSI driver can attach so many volumes to a node, says its CSINode.
+
+Source: plugins/nodevolumelimits/csi.go
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sampan.scheduler import changes
+from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, UPDATE, Change, Hint
+from sampan.scheduler.framework import Codes, Cycle, Plugin
+from sampan.scheduler.plugins.volume_binding import claims_it
+from sampan.scheduler.shape import PodInfo
+from sampan.scheduler.volumes import Volumes, class_of
+
+Obj = dict[str, Any]
+EXCEEDED = "node(s) exceed max volume count"
+#: driver and what tells its volumes apart
+Volume = tuple[str, str]
+
+
+class NodeVolumeLimits(Plugin):
+    """DEVIATION: volumes of the types that were in Kubernetes itself once (awsElasticBlockStore, ...) are not counted
+    for the CSI driver that took their place."""
+
+    name = "NodeVolumeLimits"
+
+    def __init__(self, known: Volumes) -> None:
+        self.known = known
+
+    def hints(self) -> list[Hint]:
+        return [
+            Hint(changes.CSI_NODE, ADD | UPDATE, self._more),
+            Hint(ASSIGNED_POD, DELETE, self._had_volumes),
+            Hint(changes.CLAIM, ADD, claims_it, by_shape=False),
+            Hint(changes.ATTACHMENT, DELETE),
+        ]
+
+    @staticmethod
+    def _more(pod: PodInfo, change: Change) -> bool:
+        old = {} if change.old is None else limits(change.old)
+        return any(count > old.get(driver, -1) for driver, count in limits(change.new).items()) or change.is_new
+
+    @staticmethod
+    def _had_volumes(pod: PodInfo, change: Change) -> bool:
+        return bool(change.old.claims)
+
+    def filter(self, cycle: Cycle) -> Codes | None:
+        mine = self._volumes(cycle.pod) if cycle.pod.claims else set()
+        if not mine:
+            return None
+        out = np.zeros(len(cycle.cluster.valid), np.int32)
+        for record in self.known.nodes.records():
+            info = cycle.cluster.nodes.get(record.key)
+            node = self.known.nodes.by_key(record.key)
+            if info is None or node is None:
+                continue
+            allowed = limits(node)
+            if not any(driver in allowed for driver, _ in mine):
+                continue
+            there = {volume for pod in info.pods.values() if pod.claims for volume in self._volumes(pod)}
+            for driver in {driver for driver, _ in mine} & allowed.keys():
+                used = sum(name == driver for name, _ in there)
+                new = sum(volume[0] == driver for volume in mine - there)
+                if new and used + new > allowed[driver]:
+                    out[info.slot] = 1
+        return out
+
+    def _volumes(self, pod: PodInfo) -> set[Volume]:
+        out = set()
+        for name in pod.claims:
+            found = self._volume(pod.namespace, name)
+            if found is not None:
+                out.add(found)
+        return out
+
+    def _volume(self, namespace: str, name: str) -> Volume | None:
+        claim = self.known.claims.get(f"{namespace}/{name}")
+        if claim is None:
+            return None
+        bound = claim["spec"].get("volumeName")
+        volume = self.known.volumes.get(bound) if bound else None
+        if volume is not None:
+            source = volume["spec"].get("csi")
+            return (source["driver"], source["volumeHandle"]) if source else None
+        # it will be made by the class's provisioner
+        found = self.known.classes.get(class_of(claim))
+        return (found["provisioner"], f"{namespace}/{name}") if found is not None else None
+
+    def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
+        return (EXCEEDED,)
+
+
+def limits(node: Obj) -> dict[str, int]:
+    """Of a CSINode, by driver."""
+    out = {}
+    for driver in (node.get("spec") or {}).get("drivers") or ():
+        count = (driver.get("allocatable") or {}).get("count")
+        if count is not None:
+            out[driver["name"]] = count
+    return out
