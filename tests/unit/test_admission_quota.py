@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.api import quota
@@ -202,6 +202,7 @@ def test_names(resource: tuple[str, str], name: str, tracked: bool) -> None:
     assert quota.tracks(resource, name) is tracked
 
 
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(["cpu", "pods"]), st.integers(0, 50).map(lambda n: f"{n}00m")))
 def test_minus_undoes_plus(amounts: dict[str, str]) -> None:
     before = {"cpu": "1", "pods": "5"}
