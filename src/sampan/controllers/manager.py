@@ -21,7 +21,15 @@ log = logging.getLogger("sampan.controller")
 RESTART_SECONDS = 5.0
 
 #: upstream's name of a controller: module and class here
-CONTROLLERS: dict[str, tuple[str, str]] = {}
+CONTROLLERS: dict[str, tuple[str, str]] = {
+    "replicationcontroller-controller": ("replication", "ReplicationControllerController"),
+    "deployment-controller": ("deployment", "DeploymentController"),
+    "replicaset-controller": ("replicaset", "ReplicaSetController"),
+    "node-ipam-controller": ("node_ipam", "NodeIpam"),
+    "node-lifecycle-controller": ("node_lifecycle", "NodeLifecycle"),
+    "taint-eviction-controller": ("taint_eviction", "TaintEviction"),
+    "pod-garbage-collector-controller": ("pod_gc", "PodGc"),
+}
 
 
 def chosen(names: tuple[str, ...]) -> Iterator[str]:

@@ -64,9 +64,11 @@ class HollowNodes:
         self.nodes = informers.get("nodes", label_selector=f"{LABEL}=true")
         self.pods = informers.get("pods", indexers={NODE: by_node})
         self._mine = set(names)
+        self._index = {name: index for index, name in enumerate(names)}
         self._recorder = recorders("kubelet")
         self._stopped: dict[str, float] = {}
         self._registered: set[str] = set()
+        self._playing: dict[str, asyncio.Task[None]] = {}
         self._pending: dict[str, tuple[str, str, asyncio.Task[None]]] = {}
         #: pods that something is being done to; they are looked at again afterwards
         self._acting: dict[str, asyncio.Task[None] | None] = {}
@@ -83,17 +85,28 @@ class HollowNodes:
         await self.nodes.wait_synced()
         await self.pods.wait_synced()
         try:
-            async with asyncio.TaskGroup() as group:
-                for index, name in enumerate(self.names):
-                    group.create_task(self._play(name, index), name=f"hollow {name}")
+            for name in self.names:
+                if not self._down(name):
+                    self._play_again(name)
+            await asyncio.Event().wait()
         finally:
-            for task in (*(task for _, _, task in self._pending.values()), *self._acting.values()):
+            for task in (
+                *self._playing.values(),
+                *(task for _, _, task in self._pending.values()),
+                *self._acting.values(),
+            ):
                 if task is not None:
                     task.cancel()
 
     async def _play(self, name: str, index: int) -> None:
-        async with self._writing:
-            node = await self._register(name, index)
+        while True:
+            try:
+                async with self._writing:
+                    node = await self._register(name, index)
+                break
+            except (StatusError, HttpError) as error:
+                log.warning("cannot register %s: %s; trying again", name, error)
+                await asyncio.sleep(5.0)
         self._registered.add(name)
         for pod in self.pods.cache.by_index(NODE, name):
             self._seen(pod)
@@ -197,9 +210,24 @@ class HollowNodes:
         down = (node["metadata"].get("annotations") or {}).get(PREFIX + "down") == "true"
         if down:
             self._stopped.setdefault(name, self.clock())
-        elif self._stopped.pop(name, None) is not None:
+            return
+        conditions = (node.get("status") or {}).get("conditions") or ()
+        was_down = self._stopped.pop(name, None) is not None
+        if (was_down or name in self._registered) and not any(
+            c["type"] == "Ready" and c["status"] == "True" for c in conditions
+        ):
+            self._registered.discard(name)
+            self._play_again(name)
+        elif was_down:
             for pod in self.pods.cache.by_index(NODE, name):
                 self._seen(pod)
+
+    def _play_again(self, name: str) -> None:
+        """It was given up: it says that it is ready, and its pods go on."""
+        known = self._playing.get(name)
+        if known is not None:
+            known.cancel()
+        self._playing[name] = asyncio.create_task(self._play(name, self._index[name]), name=f"hollow {name}")
 
     # -- pods ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,80 @@
+"""node-ipam-controller: every node gets a range of pod addresses, each its own.
+
+Source: kubernetes/pkg/controller/nodeipam/ipam/range_allocator.go
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from sampan.client import Controller
+from sampan.controllers.context import Context
+
+Obj = dict[str, Any]
+
+
+class NodeIpam:
+    def __init__(self, context: Context) -> None:
+        options = context.options
+        self.client = context.clients("node-controller")
+        self.recorder = context.recorders("cidrAllocator", self.client)
+        self.nodes = context.informers.get("nodes")
+        network = ipaddress.ip_network(options.cluster_cidr)
+        self.size = max(options.node_cidr_mask_size, network.prefixlen)
+        self.network = network
+        #: range to the node that has it
+        self.taken: dict[str, str] = {}
+        self.next = 0
+        self.controller = Controller("node-ipam-controller", self.reconcile, synced=(self.nodes,))
+        self.nodes.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
+
+    async def run(self) -> None:
+        await self.nodes.wait_synced()
+        await self.controller.run()
+
+    def _seen(self, node: Obj) -> None:
+        for cidr in _ranges(node):
+            self.taken[cidr] = node["metadata"]["name"]
+        if not _ranges(node):
+            self.controller.enqueue(node)
+
+    def _gone(self, node: Obj) -> None:
+        for cidr in _ranges(node):
+            if self.taken.get(cidr) == node["metadata"]["name"]:
+                del self.taken[cidr]
+
+    async def reconcile(self, name: str) -> float | None:
+        node = self.nodes.cache.get(name)
+        if node is None or _ranges(node) or node["metadata"].get("deletionTimestamp"):
+            return None
+        cidr = self._free()
+        if cidr is None:
+            self.recorder.event(node, "Normal", "CIDRNotAvailable", f"Node {name} status is now: CIDRNotAvailable")
+            return 60.0
+        self.taken[cidr] = name
+        try:
+            await self.client.patch("nodes", name, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}, type="strategic")
+        except BaseException:
+            # whether it was written we shall see
+            self.taken.pop(cidr, None)
+            raise
+        return None
+
+    def _free(self) -> str | None:
+        """The next range that nobody has, round and round."""
+        count = 1 << (self.size - self.network.prefixlen)
+        step = 1 << (self.network.max_prefixlen - self.size)
+        for offset in range(count):
+            index = (self.next + offset) % count
+            cidr = f"{self.network.network_address + index * step}/{self.size}"
+            if cidr not in self.taken:
+                self.next = (index + 1) % count
+                return cidr
+        return None
+
+
+def _ranges(node: Obj) -> list[str]:
+    spec = node.get("spec") or {}
+    one = [spec["podCIDR"]] if spec.get("podCIDR") else []
+    return spec.get("podCIDRs") or one

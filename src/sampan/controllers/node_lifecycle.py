@@ -1,0 +1,282 @@
+"""node-lifecycle-controller: nodes that show no life become NotReady, and are tainted so that nothing new goes there and
+what is there may be evicted.
+
+A node's next deadline is known (its last sign of life, and the grace period), so that nothing is polled. Taints that
+keep pods away follow from conditions at once; those that evict come one node after the other in each zone, slower or
+not at all where a whole zone seems to be gone: then it is more likely that we are cut off.
+
+Source: kubernetes/pkg/controller/nodelifecycle/node_lifecycle_controller.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sampan.api.times import format_time
+from sampan.client import NODE, Controller, by_node
+from sampan.controllers.context import Context
+from sampan.controllers.nodes import change_taints, condition, epoch, taints, zone_of
+from sampan.controllers.pods import is_ready
+
+Obj = dict[str, Any]
+State = Literal["Normal", "PartialDisruption", "FullDisruption"]
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+#: condition and status to the taint that keeps pods away
+AWAY = {
+    ("Ready", "False"): NOT_READY,
+    ("Ready", "Unknown"): UNREACHABLE,
+    ("MemoryPressure", "True"): "node.kubernetes.io/memory-pressure",
+    ("DiskPressure", "True"): "node.kubernetes.io/disk-pressure",
+    ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
+    ("PIDPressure", "True"): "node.kubernetes.io/pid-pressure",
+}
+OURS = {*AWAY.values(), UNSCHEDULABLE}
+WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+UNHEALTHY_ZONE, LARGE_CLUSTER, SECONDARY_RATE = 0.55, 50, 0.01
+LABELS = (("beta.kubernetes.io/os", "kubernetes.io/os"), ("beta.kubernetes.io/arch", "kubernetes.io/arch"))
+
+
+@dataclass(slots=True)
+class Health:
+    """When a node was last seen to show life, by our clock, and by what."""
+
+    seen: float
+    mark: tuple[str, str]
+
+
+class NodeLifecycle:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.options = context.options
+        self.client = context.clients("node-controller")
+        self.recorder = context.recorders("node-controller", self.client)
+        self.nodes = context.informers.get("nodes")
+        self.leases = context.informers.get("leases", "kube-node-lease")
+        self.pods = context.informers.get("pods", indexers={NODE: by_node})
+        self.health: dict[str, Health] = {}
+        self.zones: dict[str, str] = {}
+        self._last_eviction: dict[str, float] = {}
+        self._disrupted = False
+        self.controller = Controller(
+            "node-lifecycle-controller", self.reconcile, workers=4, synced=(self.nodes, self.leases, self.pods)
+        )
+        self.nodes.add_handler(
+            self.controller.enqueue, lambda old, new: self._changed(old, new), self.controller.enqueue
+        )
+        self.leases.add_handler(self._lease, lambda old, new: self._lease(new))
+
+    async def run(self) -> None:
+        self.health.clear()
+        await self.controller.run()
+
+    def _changed(self, old: Obj, new: Obj) -> None:
+        if self._mark(new) != self._mark(old) or old.get("spec") != new.get("spec") or _states(old) != _states(new):
+            self.controller.enqueue(new)
+
+    def _lease(self, lease: Obj) -> None:
+        """A renewal only moves the deadline, unless the node was given up."""
+        node = self.nodes.cache.get(lease["metadata"]["name"])
+        if node is None:
+            return
+        self._observe(node)
+        if any(taint["key"] in (NOT_READY, UNREACHABLE) for taint in taints(node)):
+            self.controller.enqueue(node)
+
+    # -- signs of life -------------------------------------------------------------------------------------------------
+
+    def _mark(self, node: Obj) -> tuple[str, str]:
+        """What changes with every sign of life."""
+        lease = self.leases.cache.get(node["metadata"]["name"], "kube-node-lease")
+        ready = condition(node, "Ready") or {}
+        return ready.get("lastHeartbeatTime", ""), ((lease or {}).get("spec") or {}).get("renewTime", "")
+
+    def _observe(self, node: Obj) -> float:
+        """When it last showed life."""
+        name = node["metadata"]["name"]
+        simulated = self.options.last_seen(name)
+        if simulated is not None:
+            return simulated
+        mark, known = self._mark(node), self.health.get(name)
+        if known is None or known.mark != mark:
+            known = self.health[name] = Health(self.context.clock(), mark)
+        return known.seen
+
+    def _silence_until(self, node: Obj) -> float:
+        """The moment at which it will have been silent for too long."""
+        if condition(node, "Ready") is None and self.options.last_seen(node["metadata"]["name"]) is None:
+            return epoch(node["metadata"]["creationTimestamp"]) + self.options.node_startup_grace_period
+        return self._observe(node) + self.options.node_monitor_grace_period
+
+    # -- one node ------------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, name: str) -> float | None:
+        node = self.nodes.cache.get(name)
+        if node is None:
+            self._forget(name)
+            return None
+        if name not in self.zones:
+            self.recorder.event(
+                node, "Normal", "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
+            )
+        self.zones[name] = zone_of(node)
+        again: float | None = self._silence_until(node) - self.context.clock()
+        if again is not None and again <= 0:
+            node = await self._give_up(node)
+            again = None
+        await self._labels(node)
+        self._zone_states()
+        waits = await self._taint(node)
+        left = [seconds for seconds in (again, waits) if seconds is not None]
+        return max(min(left), 0.01) if left else None
+
+    def _forget(self, name: str) -> None:
+        self.health.pop(name, None)
+        if self.zones.pop(name, None) is not None:
+            about = {"kind": "Node", "name": name, "uid": name}
+            self.recorder.event(
+                about, "Normal", "RemovingNode", f"Node {name} event: Removing Node {name} from Controller"
+            )
+
+    async def _give_up(self, node: Obj) -> Obj:
+        """Nobody knows how it is: its conditions say so."""
+        now = format_time(self.context.clock())
+        conditions = []
+        there = {item["type"]: item for item in (node.get("status") or {}).get("conditions") or ()}
+        was_ready = (there.get("Ready") or {}).get("status") == "True"
+        for kind in WATCHED:
+            item = there.get(kind)
+            if item is None:
+                never = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status."}
+                made = node["metadata"]["creationTimestamp"]
+                new = {"type": kind, "status": "Unknown", **never, "lastHeartbeatTime": made, "lastTransitionTime": now}
+                conditions.append(new)
+            elif item["status"] != "Unknown":
+                gone = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+                conditions.append({**item, "status": "Unknown", **gone, "lastTransitionTime": now})
+        if not conditions:
+            return node
+        name = node["metadata"]["name"]
+        body = {"status": {"conditions": conditions}}
+        out = await self.client.patch("nodes", name, body, type="strategic", subresource="status")
+        if was_ready:
+            self.recorder.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        await self._mark_pods(name)
+        return out
+
+    async def _mark_pods(self, name: str) -> None:
+        """Pods of a node that is not ready are not ready either, so that services leave them out."""
+
+        async def mark(pod: Obj) -> None:
+            meta = pod["metadata"]
+            body = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": self._now()}]}}
+            await self.client.patch(
+                "pods", meta["name"], body, meta["namespace"], type="strategic", subresource="status"
+            )
+            self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+        ready = [pod for pod in self.pods.cache.by_index(NODE, name) if is_ready(pod)]
+        await asyncio.gather(*(mark(pod) for pod in ready))
+
+    async def _labels(self, node: Obj) -> None:
+        """The beta labels for system and architecture, both ways."""
+        labels = node["metadata"].get("labels") or {}
+        wanted = {}
+        for old, new in LABELS:
+            if new in labels and labels.get(old) != labels[new]:
+                wanted[old] = labels[new]
+            elif new not in labels and old in labels:
+                wanted[new] = labels[old]
+        if wanted:
+            await self.client.patch("nodes", node["metadata"]["name"], {"metadata": {"labels": wanted}})
+
+    # -- taints --------------------------------------------------------------------------------------------------------
+
+    async def _taint(self, node: Obj) -> float | None:
+        """Taints as the conditions ask for; seconds to wait where an evicting one has to."""
+        away = {AWAY[key] for key in _states(node) if key in AWAY}
+        if (node.get("spec") or {}).get("unschedulable"):
+            away.add(UNSCHEDULABLE)
+        evicting = next((key for key in (NOT_READY, UNREACHABLE) if key in away), "")
+        have = {taint["key"] for taint in taints(node) if taint["effect"] == "NoExecute"}
+        waits = None
+        if self._disrupted:
+            evicting = ""
+        elif evicting and not have & {NOT_READY, UNREACHABLE}:
+            waits = self._turn(node)
+            if waits is not None:
+                evicting = ""
+
+        def change(before: list[Obj]) -> list[Obj]:
+            out = []
+            for taint in before:
+                if taint["effect"] == "NoSchedule" and taint["key"] in OURS:
+                    if taint["key"] in away:
+                        out.append(taint)
+                elif taint["effect"] == "NoExecute" and taint["key"] in (NOT_READY, UNREACHABLE):
+                    if taint["key"] == evicting:
+                        out.append(taint)
+                else:
+                    out.append(taint)
+            there = {(taint["key"], taint["effect"]) for taint in out}
+            for key in sorted(away):
+                if (key, "NoSchedule") not in there:
+                    out.append({"key": key, "effect": "NoSchedule", "timeAdded": self._now()})
+            if evicting and (evicting, "NoExecute") not in there:
+                out.append({"key": evicting, "effect": "NoExecute", "timeAdded": self._now()})
+            return out
+
+        await change_taints(self.client, node, change)
+        return waits
+
+    def _turn(self, node: Obj) -> float | None:
+        """None: this node's zone may lose one more; else seconds until it may."""
+        zone = zone_of(node)
+        rate = self._rate(zone)
+        if rate <= 0:
+            return 60.0
+        now = self.context.clock()
+        free = self._last_eviction.get(zone, -1e12) + 1 / rate
+        if now + 1e-6 < free:
+            return free - now
+        self._last_eviction[zone] = now
+        return None
+
+    def _rate(self, zone: str) -> float:
+        """Nodes a second."""
+        members = [name for name, where in self.zones.items() if where == zone]
+        if self._state(members) != "PartialDisruption":
+            return self.options.node_eviction_rate
+        return SECONDARY_RATE if len(members) > LARGE_CLUSTER else 0.0
+
+    def _state(self, members: list[str]) -> State:
+        ready = 0
+        for name in members:
+            node = self.nodes.cache.get(name)
+            ready += node is not None and ("Ready", "True") in _states(node)
+        unready = len(members) - ready
+        if not ready and unready:
+            return "FullDisruption"
+        return "PartialDisruption" if unready > 2 and unready / len(members) >= UNHEALTHY_ZONE else "Normal"
+
+    def _zone_states(self) -> None:
+        """Where every zone is gone nobody is evicted; when that begins or ends all nodes are looked at again."""
+        by_zone: dict[str, list[str]] = defaultdict(list)
+        for name, zone in self.zones.items():
+            by_zone[zone].append(name)
+        disrupted = all(self._state(members) == "FullDisruption" for members in by_zone.values())
+        if disrupted != self._disrupted:
+            self._disrupted = disrupted
+            for name in self.zones:
+                self.controller.queue.add(name)
+
+    def _now(self) -> str:
+        return format_time(self.context.clock())
+
+
+def _states(node: Obj) -> set[tuple[str, str]]:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return {(item.get("type", ""), item.get("status", "")) for item in conditions}
