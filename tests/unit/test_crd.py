@@ -432,3 +432,17 @@ async def test_bodies_are_json_or_yaml(api: Local) -> None:
     text = f"apiVersion: {GROUP}/v1\nkind: CronTab\nmetadata: {{name: y}}\nspec: {{cronSpec: '* *'}}\n"
     code, refused = await api("POST", CRONTABS, text.encode(), "application/yaml")
     assert code == 422 and "spec.cronSpec in body should match '^\\S+$'" in refused["message"]
+
+
+async def test_nesting_is_bounded(api: Local) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    deep: Any = "x"
+    for _ in range(300):
+        schema = {"type": "object", "properties": {"a": schema}}
+        deep = {"a": deep}
+    code, refused = await api("POST", CRDS, definition(version(schema={"openAPIV3Schema": schema})))
+    assert code == 400 and refused["message"] == "the object is nested too deeply"
+    await define(api, definition())
+    for query in ("", "?fieldValidation=Ignore"):
+        code, refused = await api("POST", CRONTABS + query, crontab("a", free=deep))
+        assert code == 400 and refused["message"] == "the object is nested too deeply"

@@ -268,10 +268,25 @@ def nested(depth: int) -> dict[str, Any]:
         {"type": "string", "pattern": "(" * 2000 + ")" * 2000},
         {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}},
         {"type": "object", "anyOf": [{"required": [f"p{n}"]} for n in range(5_000)]},
+        {"type": "object", "x-kubernetes-validations": rule("true") * 100_000},
+        {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(60_000)}},
         {"type": "object", "x-kubernetes-validations": rule("[1,2,3].all(a, " * 12 + "true" + ")" * 12)},
         {"type": "object", "x-kubernetes-validations": rule("'a'" + " + 'a'" * 20_000 + " == ''")},
     ],
-    ids=["deep", "too-deep", "enum", "regex", "regex-size", "regex-nesting", "wide", "anyOf", "cel-loops", "cel-long"],
+    ids=[
+        "deep",
+        "too-deep",
+        "enum",
+        "regex",
+        "regex-size",
+        "regex-nesting",
+        "wide",
+        "anyOf",
+        "rules",
+        "too-wide",
+        "cel-loops",
+        "cel-long",
+    ],
 )
 @pytest.mark.slow
 def test_exploding_schemas_are_bounded(spec: dict[str, Any]) -> None:

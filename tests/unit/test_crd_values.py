@@ -298,6 +298,18 @@ def test_costly_rules_end() -> None:
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.slow
+def test_alternatives_are_not_tried_forever() -> None:
+    alternatives = [{"minimum": 10, "multipleOf": n + 2} for n in range(1000)]
+    schema = {"type": "array", "items": {"type": "integer", "anyOf": alternatives}}
+    start = time.perf_counter()
+    found = errors(schema, [1] * 100_000)
+    assert found[-1].endswith("the object is too large for the alternatives of its schema")
+    enum = {"type": "array", "items": {"type": "integer", "enum": list(range(20_000))}}
+    assert errors(enum, [19_999] * 20_000) == []
+    assert time.perf_counter() - start < 8
+
+
 def test_regular_expressions_take_linear_time() -> None:
     start = time.perf_counter()
     assert errors({"type": "string", "pattern": "^(a+)+$"}, "a" * 50_000 + "b")

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import orjson
 
+from sampan.api import errors
 from sampan.api.kind import Kind, Obj
 from sampan.store.contract import Event, KeyValue
 
@@ -43,8 +44,11 @@ def encode(obj: Obj) -> bytes:
     out = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta}
     for name, value in obj.items():
         out.setdefault(name, value)
-    # orjson hands out up to twice the memory that it filled; these bytes stay for long
-    return bytes(memoryview(orjson.dumps(out)))
+    try:
+        # orjson hands out up to twice the memory that it filled; these bytes stay for long
+        return bytes(memoryview(orjson.dumps(out)))
+    except TypeError:
+        raise errors.bad_request("the object is nested too deeply") from None
 
 
 class Record:

@@ -11,7 +11,8 @@ from typing import Any
 from sampan.api.customresource.embedded import check_embedded
 from sampan.api.customresource.lists import check_lists
 from sampan.api.customresource.reader import clone, compile_reader
-from sampan.api.customresource.validate import Node
+from sampan.api.customresource.validate import TOO_COSTLY, Findings, Node, TooCostly
+from sampan.api.customresource.values import add
 from sampan.api.field import ErrorList, Path
 from sampan.api.schema.decode import WrongType
 
@@ -38,10 +39,13 @@ def _check(schema: Schema, path: Path, out: ErrorList) -> None:
         return
     if unknown:
         out.invalid(path, default, "must not have unknown fields")
-    found = ErrorList()
+    found = Findings()
     check_embedded(schema, default, "", found)
     if not found:
-        Node(schema).check(default, "", found)
+        try:
+            Node(schema).check(default, "", found)
+        except TooCostly:
+            add(found, "FieldValueInvalid", "", "", TOO_COSTLY)
     if not found:
         check_lists(schema, default, "", found)
     for wrong in found:

@@ -14,7 +14,7 @@ from typing import Any
 from sampan.api import names as rules
 from sampan.api.customresource.defaults import check_default_rules, check_defaults
 from sampan.api.customresource.field_path import BadFieldPath, valid_field_path
-from sampan.api.customresource.schema_checks import MAX_DEPTH, check_schema, too_deep
+from sampan.api.customresource.schema_checks import check_schema, too_large
 from sampan.api.customresource.structural import check_structural
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
@@ -139,9 +139,9 @@ def _schema(version: Obj, path: Path, status: bool, unchanged: bool, out: ErrorL
     if not schema:
         return
     here = path / "openAPIV3Schema"
-    if too_deep(schema):
+    if why := too_large(schema):
         # DEVIATION: upstream sets no bound but the size of the request
-        out.forbidden(here, f"schemas may not be nested deeper than {MAX_DEPTH} levels")
+        out.forbidden(here, why)
         return
     found = ErrorList()
     if status:

@@ -22,7 +22,7 @@ from sampan.api.customresource.columns import Columns
 from sampan.api.customresource.embedded import check_embedded, has_embedded
 from sampan.api.customresource.lists import check_lists, has_unique_lists
 from sampan.api.customresource.nodes import kind_struct
-from sampan.api.customresource.validate import NEW, Node
+from sampan.api.customresource.validate import NEW, TOO_COSTLY, Findings, Node, TooCostly
 from sampan.api.customresource.values import add, json_type
 from sampan.api.field import ErrorList
 from sampan.api.kind import Cell, Context, Kind, Names, Obj, Subresource
@@ -129,8 +129,8 @@ class CustomKind(Kind):
         return self._validate(obj, old)
 
     def _validate(self, obj: Obj, old: Obj | None) -> ErrorList:
-        out, checks = ErrorList(), self._checks
-        checks.node.check(obj, "", out, NEW if old is None else old)
+        out = Findings()
+        _bounded(self._checks.node, obj, "", out, NEW if old is None else old)
         if self.version.scale:
             self._check_scale(obj, out)
         return self._after(obj, old, out)
@@ -154,10 +154,10 @@ class CustomKind(Kind):
         return out
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = ErrorList()
+        out = Findings()
         node = self._checks.node.properties.get("status")
         if node is not None and "status" in obj:
-            node.check(obj["status"], "status", out, old.get("status", NEW))
+            _bounded(node, obj["status"], "status", out, old.get("status", NEW))
         if self.version.scale:
             self._check_scale(obj, out)
         return self._after(obj, old, out)
@@ -231,6 +231,14 @@ class CustomKind(Kind):
             # what was stored under another schema is shown as it is rather than not at all
             read = obj
         return {**read, "kind": names.kind, "apiVersion": names.api_version}
+
+
+def _bounded(node: Node, value: Any, path: str, out: Findings, old: Any) -> None:
+    try:
+        node.check(value, path, out, old)
+    except TooCostly:
+        # DEVIATION: upstream goes on until the request times out
+        add(out, "FieldValueInvalid", "<nil>", "", TOO_COSTLY)
 
 
 class Checks:

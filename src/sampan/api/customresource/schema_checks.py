@@ -15,8 +15,8 @@ from sampan.api.field import ErrorList, Path
 Schema = dict[str, Any]
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
-#: deeper than anything that is meant; upstream has no bound of its own
-MAX_DEPTH = 100
+#: more than anything that is meant; upstream is bounded by what etcd takes (1.5 MB), and by having many cores
+MAX_DEPTH, MAX_NODES, MAX_RULES = 100, 50_000, 2_000
 _META = ("metadata", "kind", "apiVersion")
 _UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
 _NESTED = (("not", False), ("allOf", True), ("oneOf", True), ("anyOf", True))
@@ -30,13 +30,20 @@ class Place:
     inside_meta: bool = False
 
 
-def too_deep(schema: Schema, depth: int = 0) -> bool:
-    """Looked at first, so that everything else may recurse."""
+def too_large(schema: Schema) -> str:
+    """Why a schema is not looked at at all (empty: it is). Looked at first, so that everything else may recurse."""
     todo = [(schema, 0)]
+    nodes = rules = 0
     while todo:
         here, depth = todo.pop()
+        nodes += 1
+        rules += len(here.get("x-kubernetes-validations") or ())
         if depth > MAX_DEPTH:
-            return True
+            return f"schemas may not be nested deeper than {MAX_DEPTH} levels"
+        if nodes > MAX_NODES:
+            return f"schemas may not have more than {MAX_NODES} parts"
+        if rules > MAX_RULES:
+            return f"schemas may not have more than {MAX_RULES} rules"
         for key, value in here.items():
             if key in ("properties", "patternProperties", "definitions", "dependencies") and isinstance(value, dict):
                 todo.extend((sub, depth + 1) for sub in value.values() if isinstance(sub, dict))
@@ -44,7 +51,7 @@ def too_deep(schema: Schema, depth: int = 0) -> bool:
                 todo.append((value, depth + 1))
             elif key in ("allOf", "anyOf", "oneOf", "items") and isinstance(value, list):
                 todo.extend((sub, depth + 1) for sub in value if isinstance(sub, dict))
-    return False
+    return ""
 
 
 def check_schema(schema: Schema, path: Path, out: ErrorList, place: Place = Place(), root: bool = True) -> None:

@@ -21,20 +21,46 @@ from sampan.api.customresource.values import add, go_number, json_type, same
 from sampan.api.field import ErrorList, go_quote
 
 Schema = dict[str, Any]
-Check = Callable[[Any, str, ErrorList], None]
+Check = Callable[[Any, str, "Findings"], None]
+#: alternatives that are tried on one object, counted with the parts they look at
+MAX_TRIES = 200_000
 #: no value to compare with: everything is checked
 NEW: Any = object()
 _INT_RANGES = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 << 63) - 1)}
 
 
-@functools.lru_cache(maxsize=4096)
+TOO_COSTLY = "validation was given up: the object is too large for the alternatives of its schema"
+
+
+class TooCostly(Exception):
+    """An object has so many parts, and its schema so many alternatives, that checking it was given up."""
+
+
+class Findings(ErrorList):
+    """Errors, and what may still be spent on trying alternatives (`anyOf` and its like)."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: list[int] | None = None) -> None:
+        super().__init__()
+        self.left = [MAX_TRIES] if left is None else left
+
+    def fresh(self, value: Any) -> Findings:
+        """For one alternative, tried on `value`. Raises TooCostly."""
+        self.left[0] -= 1 + (len(value) if value.__class__ is list or value.__class__ is dict else 0)
+        if self.left[0] < 0:
+            raise TooCostly
+        return Findings(self.left)
+
+
+@functools.lru_cache(maxsize=512)
 def pattern(text: str) -> Any:
     """A compiled RE2 pattern, which no input makes slow. Raises re2.error."""
     re2: Any = importlib.import_module("re2")
 
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 8 << 20
+    options.max_mem = 2 << 20
     return re2.compile(text, options)
 
 
@@ -72,7 +98,7 @@ class Node:
         self.checks = tuple(_checks(schema))
         self.quick = _quick(schema)
 
-    def check(self, value: Any, path: str, out: ErrorList, old: Any = NEW) -> None:
+    def check(self, value: Any, path: str, out: Findings, old: Any = NEW) -> None:
         if old is not NEW and same(value, old):
             return
         if value is None:
@@ -166,15 +192,20 @@ def _at(path: str) -> str:
     return f"{path} in body"
 
 
+def _key(value: Any) -> bytes:
+    """Equal for what is equal in JSON: `1.0` is `1`."""
+    if value.__class__ is float and value.is_integer():
+        value = int(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
 def _enum(values: list[Any]) -> Check:
     plain = {value for value in values if isinstance(value, str)}
-    others = [value for value in values if not isinstance(value, str)]
+    others = {_key(value) for value in values if not isinstance(value, str)}
     shown: list[str] = []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
-        if value in plain if isinstance(value, str) else any(same(value, other) for other in others):
-            return
-        if isinstance(value, float) and any(value == other for other in others if not isinstance(other, bool)):
+    def check(value: Any, path: str, out: Findings) -> None:
+        if value in plain if isinstance(value, str) else bool(others) and _key(value) in others:
             return
         if not shown:
             shown.extend(go_quote(v if isinstance(v, str) else orjson.dumps(v).decode()) for v in values)
@@ -183,11 +214,11 @@ def _enum(values: list[Any]) -> Check:
     return check
 
 
-def _invalid(out: ErrorList, path: str, value: Any, detail: str) -> None:
+def _invalid(out: Findings, path: str, value: Any, detail: str) -> None:
     add(out, "FieldValueInvalid", path, value, f"{_at(path)} {detail}")
 
 
-def _whole(out: ErrorList, path: str, detail: str) -> None:
+def _whole(out: Findings, path: str, detail: str) -> None:
     """A mistake that upstream's library does not tie to a field."""
     add(out, "FieldValueInvalid", "<nil>", "", f'"{path}" {detail}')
 
@@ -207,7 +238,7 @@ def _strings(schema: Schema) -> list[Check]:
     if longest is None and shortest is None and not regex:
         return []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
+    def check(value: Any, path: str, out: Findings) -> None:
         if value.__class__ is not str:
             return
         if longest is not None and len(value) > longest:
@@ -226,7 +257,7 @@ def _format(schema: Schema) -> list[Check]:
     if test is None or schema.get("type") not in ("string", None, ""):
         return []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
+    def check(value: Any, path: str, out: Findings) -> None:
         if value.__class__ is str and not test(value):
             detail = f"{_at(path)} must be of type {name}: {go_quote(value)}"
             add(out, "FieldValueTypeInvalid", path, value, detail)
@@ -242,7 +273,7 @@ def _numbers(schema: Schema) -> list[Check]:
     if top is None and bottom is None and step is None and span is None:
         return []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
+    def check(value: Any, path: str, out: Findings) -> None:
         if value.__class__ is not int and value.__class__ is not float:
             return
         if span is not None and not span[0] <= value <= span[1]:
@@ -271,7 +302,7 @@ def _arrays(schema: Schema) -> list[Check]:
     if most is None and least is None:
         return []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
+    def check(value: Any, path: str, out: Findings) -> None:
         if value.__class__ is not list:
             return
         if least is not None and len(value) < least:
@@ -292,7 +323,7 @@ def _objects(schema: Schema) -> list[Check]:
     if most is None and least is None and not required:
         return []
 
-    def check(value: Any, path: str, out: ErrorList) -> None:
+    def check(value: Any, path: str, out: Findings) -> None:
         if value.__class__ is not dict:
             return
         if least is not None and len(value) < least:
@@ -322,20 +353,20 @@ def _composed(schema: Schema) -> list[Check]:
     return out
 
 
-def _each(nodes: list[Node], value: Any, path: str) -> list[ErrorList]:
+def _each(nodes: list[Node], value: Any, path: str, out: Findings) -> list[Findings]:
     results = []
     for node in nodes:
-        found = ErrorList()
+        found = out.fresh(value)
         node.check(value, path, found)
         results.append(found)
     return results
 
 
 def _any_of(nodes: list[Node]) -> Check:
-    def check(value: Any, path: str, out: ErrorList) -> None:
-        best: ErrorList | None = None
+    def check(value: Any, path: str, out: Findings) -> None:
+        best: Findings | None = None
         for node in nodes:
-            found = ErrorList()
+            found = out.fresh(value)
             node.check(value, path, found)
             if not found:
                 return
@@ -348,8 +379,8 @@ def _any_of(nodes: list[Node]) -> Check:
 
 
 def _one_of(nodes: list[Node]) -> Check:
-    def check(value: Any, path: str, out: ErrorList) -> None:
-        results = _each(nodes, value, path)
+    def check(value: Any, path: str, out: Findings) -> None:
+        results = _each(nodes, value, path, out)
         valid = sum(not found for found in results)
         if valid == 1:
             return
@@ -362,8 +393,8 @@ def _one_of(nodes: list[Node]) -> Check:
 
 
 def _all_of(nodes: list[Node]) -> Check:
-    def check(value: Any, path: str, out: ErrorList) -> None:
-        results = _each(nodes, value, path)
+    def check(value: Any, path: str, out: Findings) -> None:
+        results = _each(nodes, value, path, out)
         for found in results:
             out.extend(found)
         valid = sum(not found for found in results)
@@ -374,8 +405,8 @@ def _all_of(nodes: list[Node]) -> Check:
 
 
 def _not(node: Node) -> Check:
-    def check(value: Any, path: str, out: ErrorList) -> None:
-        found = ErrorList()
+    def check(value: Any, path: str, out: Findings) -> None:
+        found = out.fresh(value)
         node.check(value, path, found)
         if not found:
             _whole(out, path, "must not validate the schema (not)")

@@ -131,7 +131,11 @@ def _word(value: Any) -> str:
 
 def duplicate_fields(data: bytes, parsed: dict[str, Any]) -> list[str]:
     """Keys given twice. Almost always there are none, and counting colons after quotes shows it."""
-    if data.count(b'":') == orjson.dumps(parsed).count(b'":'):
+    try:
+        again = orjson.dumps(parsed)
+    except TypeError:
+        raise errors.bad_request("the object is nested too deeply") from None
+    if data.count(b'":') == again.count(b'":'):
         return []
     found: list[str] = []
 
