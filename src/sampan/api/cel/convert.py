@@ -192,7 +192,10 @@ def joined(type: Type) -> Callable[[Any, Any], list[Any]] | None:
 
 
 def deep(value: Any, type: Type, meter: Meter) -> Any:
-    """A value that leaves the sight of its type (`dyn(self)`): converted to the bottom, fields named as in expressions."""
+    """A value that leaves the sight of its type (`dyn(self)`): converted to the bottom, fields named as in expressions.
+
+    DEVIATION: behind `dyn`, a list of type set or map is compared as any list.
+    """
     found = meter.memo.get(~id(value))
     if found is None:
         found = meter.memo[~id(value)] = (value, _deep(value, type, meter))

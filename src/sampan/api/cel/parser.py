@@ -2,6 +2,8 @@
 
 Macros are recognised here, by name and number of arguments, as upstream does: a variable `x` cannot change what `x.all(...)` is.
 
+DEVIATION: the first error of syntax ends it, where ANTLR recovers and may tell more of them.
+
 Source: cel-go parser/{parser,macro,options}.go, parser/gen/CEL.g4, ext/comprehensions.go, cel/library.go (optMap)
 """
 

@@ -137,7 +137,7 @@ def equal(a: Any, b: Any) -> bool:
             return (a is NONE) == (b is NONE) and equal(a.value, b.value)
         return bool(a == b)
     if kind in _NUMBERS and other in _NUMBERS:
-        return bool(a == b)
+        return float(a) == float(b) if kind is float or other is float else int(a) == int(b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return _equal_maps(a, b)
     if kind is tuple or other is tuple:

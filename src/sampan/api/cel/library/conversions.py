@@ -86,7 +86,7 @@ def _int_of_double(value: float) -> int:
 
 
 def _uint_of_double(value: float) -> Uint:
-    if not -1.0 < value < 18446744073709551616.0:
+    if not 0.0 <= value < 18446744073709551616.0:
         raise EvaluationError("unsigned integer overflow")
     return Uint(int(value))
 

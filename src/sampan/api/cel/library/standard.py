@@ -155,7 +155,9 @@ for _name, _word, _call in (
         _type = _kind.removesuffix("64")
         standard.function(_name, f"{_word}_{_kind}", f"{_type}, {_type} -> bool", _call)
     for _kinds, _pair in _ACROSS:
-        standard.function(_name, f"{_word}_{_kinds}", f"{_pair} -> bool", _call)
+        # ints are compared with doubles as doubles, beyond 2^53 too
+        _across = (lambda a, b, call=_call: call(float(a), float(b))) if "double" in _kinds else _call
+        standard.function(_name, f"{_word}_{_kinds}", f"{_pair} -> bool", _across)
 
 
 # --- lists and maps ---------------------------------------------------------------------------------------------------
