@@ -125,6 +125,7 @@ type(type(1)) == type && type('') == string && type(b'') == bytes && type(quanti
 0x10 == 16
 -9223372036854775808 < 0 && 18446744073709551615u > 0u && 7 / -2 == -3 && -7 % 3 == -1 && 1.0 / 0.0 > 1e308
 int(-1.9) == -1
+dyn(9223372036854775807) == dyn(9223372036854775808.0) && !(9223372036854775807 < 9223372036854775808.0)
 false && 1 / 0 == 1 || true || 1 / 0 == 1
 !(1 / 0 == 1 && false) && (1 / 0 == 1 || true) && [0, 1].exists(x, 1 / x == 1) && ![0, 2].all(x, 1 / x == 1)
 """.strip().splitlines()  # fmt: skip
@@ -144,6 +145,8 @@ FAILS = {
     "int('x') == 1": "type conversion error from 'string' to 'int'",
     "int(1e30) == 1": "integer overflow",
     "uint(-1) == 1u": "unsigned integer overflow",
+    "uint(-0.5) == 0u": "unsigned integer overflow",
+    "-9223372036854775808 % -1 == 0": "integer overflow",
     "string(b'\\xff') == ''": "invalid UTF-8 in bytes, cannot convert to string",
     "{'a': 1, 'a': 2}.a == 1": "Failed with repeated key: a",
     "'abc'.charAt(4) == ''": "index out of range: 4",
