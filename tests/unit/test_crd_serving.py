@@ -52,11 +52,22 @@ async def test_after_a_restart_all_is_as_it_was(pki: Pki, tmp_path: Path) -> Non
     first = await started(pki, tmp_path)
     crd = await define(first, definition(version(subresources={"status": {}})))
     await first("POST", CRONTABS, crontab("a", image="x"))
+    label = {"kube-aggregator.kubernetes.io/automanaged": "true"}
+    spec = {"group": "gone.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 100}
+    stale = {"metadata": {"name": "v1.gone.example.com", "labels": label}, "spec": spec}
+    services = "/apis/apiregistration.k8s.io/v1/apiservices"
+    assert (await first("POST", services, stale))[0] == 201
     await first.server.stop(0)
 
     second = await started(pki, tmp_path)
     code, found = await second("GET", f"{CRONTABS}/a")
     assert code == 200 and found["spec"] == {"cronSpec": "x", "replicas": 3, "image": "x"}
+
+    async def swept() -> bool:
+        return (await second("GET", f"{services}/v1.gone.example.com"))[0] == 404
+
+    await until(swept)
+    assert (await second("GET", f"{services}/v1.{GROUP}"))[0] == 200
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["zone"] = {
         "type": "string",
         "default": "north",

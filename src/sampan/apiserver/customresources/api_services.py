@@ -50,6 +50,13 @@ class ApiServices:
                 result = await self.api.store.txn([Compare(key, "mod", "=", record.revision)], [Delete(key)])
                 await self.api.cache.reach(result.revision)
 
+    async def sweep(self) -> None:
+        """Once at start: those whose definitions went while nobody looked. Raises StoreError."""
+        cache = self.api.cached("apiregistration.k8s.io", "apiservices")
+        managed = [name for name, record in cache.records.items() if (record.labels or {}).get(LABEL) == "true"]
+        for group in dict.fromkeys(name.partition(".")[2] for name in managed):
+            await self.reconcile(group)
+
     def _object(self, name: str, group: str, version: str) -> Obj:
         now = format_time(self.api.clock())
         available = {

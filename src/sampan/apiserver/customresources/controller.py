@@ -52,6 +52,7 @@ class Controller:
 
     async def run(self) -> None:
         try:
+            await self._sweep()
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -62,6 +63,12 @@ class Controller:
         finally:
             for task in self._cleaning.values():
                 task.cancel()
+
+    async def _sweep(self) -> None:
+        try:
+            await self.api_services.sweep()
+        except StoreError as error:
+            log.warning("APIServices of definitions: %s", error)
 
     async def _try(self, name: str) -> None:
         try:
