@@ -110,7 +110,10 @@ class FieldError:
 
 
 def go_value(value: Any) -> str:
-    """A value as Go's field errors print it: strings quoted, numbers bare, structures as JSON, nil as null."""
+    """A value as Go's field errors print it: strings quoted, numbers bare, structures as JSON, nil as null.
+
+    DEVIATION: with names as on the wire and only what is set, where upstream prints its internal structs whole.
+    """
     if isinstance(value, str):
         return go_quote(value)
     if isinstance(value, bool):

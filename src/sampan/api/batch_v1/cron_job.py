@@ -160,37 +160,59 @@ def zone_problems(zone: str) -> list[str]:
 
 
 def schedule_problem(text: str) -> str:
-    """Why `text` is no cron schedule, or nothing."""
+    """Why `text` is no cron schedule, in the words of upstream's parser, or nothing."""
     if text.startswith("@every "):
         return "" if re.fullmatch(r"(\d+(\.\d+)?(h|m|s|ms))+", text[7:]) else f"failed to parse duration {text}"
     if text.startswith("@"):
         return "" if text in _NAMED else f"unrecognized descriptor: {text}"
     fields = text.split()
     if len(fields) != 5:
-        return f"expected exactly 5 fields, found {len(fields)}: {fields}"
+        return f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
     for index, field in enumerate(fields):
-        for part in field.split(","):
-            if not _part_is_good(part, index):
-                return (
-                    f"failed to parse {part}: not a value or range between {_RANGES[index][0]} and {_RANGES[index][1]}"
-                )
+        for part in filter(None, field.split(",")):
+            problem = _part_problem(part, index)
+            if problem:
+                return problem
     return ""
 
 
-def _part_is_good(part: str, index: int) -> bool:
+def _part_problem(part: str, index: int) -> str:
     low, high = _RANGES[index]
-    span, slash, step = part.partition("/")
-    if slash and (not step.isdigit() or int(step) == 0):
-        return False
-    if span in ("*", "?"):
-        return True
-    ends = []
-    for end in span.split("-"):
-        words = _WORDS.get(index, ())
-        if end.lower() in words:
-            ends.append(words.index(end.lower()) + low)
-        elif end.isdigit():
-            ends.append(int(end))
-        else:
-            return False
-    return len(ends) <= 2 and all(low <= end <= high for end in ends) and ends == sorted(ends)
+    span, *steps = part.split("/")
+    ends = span.split("-")
+    if ends[0] in ("*", "?"):
+        start, end = low, high
+    else:
+        if len(ends) > 2:
+            return f"too many hyphens: {part}"
+        numbers = [_number(text, index) for text in ends]
+        for number in numbers:
+            if isinstance(number, str):
+                return number
+        start, end = int(numbers[0]), int(numbers[-1])
+    step: int | str = 1
+    if len(steps) > 1:
+        return f"too many slashes: {part}"
+    if steps:
+        step = _number(steps[0], -1)
+        if isinstance(step, str):
+            return step
+        if len(ends) == 1:
+            end = high
+    if start < low:
+        return f"beginning of range ({start}) below minimum ({low}): {part}"
+    if end > high:
+        return f"end of range ({end}) above maximum ({high}): {part}"
+    if start > end:
+        return f"beginning of range ({start}) beyond end of range ({end}): {part}"
+    return f"step of range should be a positive number: {part}" if step == 0 else ""
+
+
+def _number(text: str, index: int) -> int | str:
+    """The number, or why it is none; months and days of the week have names."""
+    words = _WORDS.get(index, ())
+    if text.lower() in words:
+        return words.index(text.lower()) + _RANGES[index][0]
+    if re.fullmatch(r"\+?[0-9]{1,18}", text):
+        return int(text)
+    return f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'

@@ -400,7 +400,8 @@ def _filler(struct: Struct, above: tuple[int, ...]) -> Filler | None:
     own: list[tuple[str, Any]] = []
     inner: list[tuple[str, Filler, str]] = []
     for field in struct.fields.values():
-        if field.default is not None and field.default not in ("", 0, False):
+        # of a pointer, zero says something
+        if field.default is not None and (field.pointer or field.default not in ("", 0, False)):
             own.append((field.name, field.default))
         node = field.node
         shape = "one"
@@ -417,7 +418,7 @@ def _filler(struct: Struct, above: tuple[int, ...]) -> Filler | None:
 
         def made(obj: dict[str, Any]) -> None:
             for name, value in own:
-                if not obj.get(name) and obj.get(name) is not False and obj.get(name) != 0:
+                if obj.get(name) in (None, "") and obj.get(name) != value:
                     obj[name] = copy.deepcopy(value)
             for name, fill, shape in inner:
                 value = obj.get(name)

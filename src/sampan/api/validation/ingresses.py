@@ -127,7 +127,7 @@ def new_ingress(obj: Obj, out: ErrorList) -> None:
     named = (obj.get("spec") or {}).get("ingressClassName")
     if old is not None and named is not None and old != named:
         detail = "must match `ingressClassName` when both are specified"
-        out.invalid(Path("annotations") @ CLASS, old, detail)
+        out.invalid(Path("annotations") / CLASS, old, detail)
 
 
 def ingress_status(obj: Obj, out: ErrorList) -> None:

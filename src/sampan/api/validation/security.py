@@ -144,16 +144,16 @@ def _windows_user(name: str) -> list[str]:
 
 
 def pod_security(spec: Obj, path: Path, out: ErrorList) -> None:
-    context, here = spec.get("securityContext"), path / "securityContext"
+    context, here = spec.get("securityContext") or {}, path / "securityContext"
+    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
+        detail = "ShareProcessNamespace and HostPID cannot both be enabled"
+        out.invalid(here / "shareProcessNamespace", True, detail)
     if not context:
         return
     for name in ("fsGroup", "runAsUser", "runAsGroup"):
         _id(context.get(name), here / name, out)
     for index, group in enumerate(context.get("supplementalGroups") or ()):
         _id(group, here / "supplementalGroups" @ index, out)
-    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
-        detail = "ShareProcessNamespace and HostPID cannot both be enabled"
-        out.invalid(here / "shareProcessNamespace", True, detail)
     _sysctls(spec, here / "sysctls", out)
     for name, allowed in (
         ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
