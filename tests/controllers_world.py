@@ -59,7 +59,9 @@ class World:
     async def __aenter__(self) -> World:
         await self.server.start()
         self.admin = self.client(ADMIN, "test")
-        self.informers = Informers(self.client(MANAGER, "kube-controller-manager"), rng=self.rng, detect_mutation=True)
+        self.informers = Informers(
+            self.client(MANAGER, "kube-controller-manager"), rng=self.rng, detect_mutation=True, watch_seconds=10**9
+        )
         self._unsubscribe = self.server.store.subscribe(lambda events: self._changed.set())  # type: ignore[attr-defined]
         return self
 

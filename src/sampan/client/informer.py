@@ -69,8 +69,10 @@ class Informer:
         metadata_only: bool = False,
         rng: random.Random | None = None,
         detect_mutation: bool | None = None,
+        watch_seconds: int = MIN_WATCH_SECONDS,
     ) -> None:
         self.client = client
+        self.watch_seconds = watch_seconds
         self.metadata_only = metadata_only
         self.resource = resource(what) if isinstance(what, str) else what
         self.namespace = namespace
@@ -158,7 +160,7 @@ class Informer:
             watch = await self._fill()
         try:
             # against a peer that is gone without a word; the server should have ended the watch long before
-            async with asyncio.timeout(3 * MIN_WATCH_SECONDS):
+            async with asyncio.timeout(3 * self.watch_seconds):
                 while batch := await watch.batch():
                     for event in batch:
                         self._take(event.type, event.raw)
@@ -175,7 +177,7 @@ class Informer:
             label_selector=self.label_selector,
             field_selector=self.field_selector,
             initial=initial,
-            timeout_seconds=int(MIN_WATCH_SECONDS * (1 + self.rng.random())),
+            timeout_seconds=int(self.watch_seconds * (1 + self.rng.random())),
             metadata_only=self.metadata_only,
         )
 

@@ -19,23 +19,31 @@ from typing import Any
 
 from sampan.client.cache import Indexer
 from sampan.client.client import Client
-from sampan.client.informer import Informer
+from sampan.client.informer import MIN_WATCH_SECONDS, Informer
 from sampan.client.resources import Resource, resource
 
 log = logging.getLogger("sampan.client")
 
 
 class Informers:
-    """`detect_mutation`: find whoever changes a cached object (also by SAMPAN_DETECT_MUTATION=1)."""
+    """`detect_mutation`: find whoever changes a cached object (also by SAMPAN_DETECT_MUTATION=1). `watch_seconds`: how
+    long a watch lasts at least before it is opened anew."""
 
     def __init__(
-        self, client: Client, *, rng: random.Random | None = None, detect_mutation: bool | None = None
+        self,
+        client: Client,
+        *,
+        rng: random.Random | None = None,
+        detect_mutation: bool | None = None,
+        watch_seconds: int = MIN_WATCH_SECONDS,
     ) -> None:
         self.client = client
+        self.watch_seconds = watch_seconds
         self.rng = rng or random.Random()
         self.detect_mutation = detect_mutation
         self._informers: dict[Any, Informer] = {}
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._mirrors: dict[Any, int] = {}
         self._running = False
 
     async def __aenter__(self) -> Informers:
@@ -68,12 +76,35 @@ class Informers:
                 metadata_only=metadata_only,
                 rng=self.rng,
                 detect_mutation=self.detect_mutation,
+                watch_seconds=self.watch_seconds,
             )
             if self._running:
                 self._run(key, informer)
         if indexers:
             informer.add_indexers(indexers)
         return informer
+
+    def mirror(self, what: Resource) -> Informer:
+        """For whoever needs no more than the metadata of all objects: the informer that somebody has already asked for,
+        or one of metadata alone. To be given back by `release`."""
+        full = self._informers.get((what, "", "", "", False))
+        if full is not None:
+            return full
+        key = (what, "", "", "", True)
+        self._mirrors[key] = self._mirrors.get(key, 0) + 1
+        return self.get(what, metadata_only=True)
+
+    def release(self, informer: Informer) -> None:
+        """What `mirror` gave is needed no more; without another user it ends."""
+        key = (informer.resource, "", "", "", True)
+        if self._informers.get(key) is not informer or key not in self._mirrors:
+            return
+        self._mirrors[key] -= 1
+        if not self._mirrors[key]:
+            del self._mirrors[key], self._informers[key]
+            task = self._tasks.pop(key, None)
+            if task is not None:
+                task.cancel()
 
     def start(self) -> None:
         self._running = True

@@ -74,7 +74,13 @@ class NodeLifecycle:
         await self.controller.run()
 
     def _changed(self, old: Obj, new: Obj) -> None:
-        if self._mark(new) != self._mark(old) or old.get("spec") != new.get("spec") or _states(old) != _states(new):
+        simulated = self.options.last_seen(new["metadata"]["name"]) is not None
+        if (
+            self._mark(new) != self._mark(old)
+            or old.get("spec") != new.get("spec")
+            or _states(old) != _states(new)
+            or (simulated and old["metadata"].get("annotations") != new["metadata"].get("annotations"))
+        ):
             self.controller.enqueue(new)
 
     def _lease(self, lease: Obj) -> None:
@@ -124,6 +130,8 @@ class NodeLifecycle:
             )
         self.zones[name] = zone_of(node)
         again: float | None = self._silence_until(node) - self.context.clock()
+        if self.options.last_seen(name) == self.context.clock():
+            again = None  # a simulated node that lives: its object changes when it stops
         if again is not None and again <= 0:
             node = await self._give_up(node)
             again = None

@@ -46,6 +46,8 @@ AUTHENTICATED = "system:authenticated"
 ADMIN = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
 ROOT = b"/registry/"
 PATIENCE = 600.0
+#: watches within the process need not be opened anew
+WATCH_SECONDS = 10**9
 MANAGER = "kube-controller-manager"
 
 
@@ -302,7 +304,9 @@ class Cluster:
         self._walls.clear()
         self._parts.callback(store.subscribe(self._stored))
         self.client = self.as_user(ADMIN)
-        informers = await self._parts.enter_async_context(Informers(self.as_user(ADMIN, "sampan"), rng=rng))
+        informers = await self._parts.enter_async_context(
+            Informers(self.as_user(ADMIN, "sampan"), rng=rng, watch_seconds=WATCH_SECONDS)
+        )
         running = self._components(informers, rng)
         informers.start()
         await informers.wait_synced()
