@@ -23,6 +23,8 @@ RESTART_SECONDS = 5.0
 #: upstream's name of a controller: module and class here
 CONTROLLERS: dict[str, tuple[str, str]] = {
     "replicationcontroller-controller": ("replication", "ReplicationControllerController"),
+    "job-controller": ("job", "JobController"),
+    "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
     "node-ipam-controller": ("node_ipam", "NodeIpam"),

@@ -28,6 +28,8 @@ ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 RETURNS_OBJECT = {
     "pods", "services", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts",
 }  # fmt: skip
+#: kinds whose dependents stay unless the request says otherwise, for clients older than garbage collection
+ORPHANS_BY_DEFAULT = {("", "replicationcontrollers"), ("batch", "jobs")}
 
 
 async def delete(call: Call) -> Response:
@@ -120,7 +122,7 @@ def marked(call: Call, old: Obj, options: DeleteOptions) -> Obj | None:
     going = old if old["metadata"].get("deletionTimestamp") else call.kind.prepare_for_delete(old, call.context())
     meta = dict(going["metadata"])
     meta.pop("resourceVersion", None)
-    finalizers = _finalizers(meta.get("finalizers") or [], options)
+    finalizers = _finalizers(call, meta.get("finalizers") or [], options)
     grace = _grace(call, old, options)
     keeps = bool(finalizers) or grace > 0
     if _is_namespace(call):
@@ -153,12 +155,14 @@ def _is_namespace(call: Call) -> bool:
     return call.kind.names.resource == "namespaces" and not call.kind.names.group
 
 
-def _finalizers(present: list[str], options: DeleteOptions) -> list[str]:
-    """What propagation asks for; without a word about it what is there stays."""
+def _finalizers(call: Call, present: list[str], options: DeleteOptions) -> list[str]:
+    """What propagation asks for; without a word about it what is there stays, or the kind's own way is taken."""
     orphan = options.propagation == "Orphan" or options.orphan is True
     foreground = options.propagation == "Foreground"
     if not options.propagation and options.orphan is None:
-        return list(present)
+        names = call.kind.names
+        orphan = (names.group, names.resource) in ORPHANS_BY_DEFAULT and not {ORPHAN, FOREGROUND} & set(present)
+        return [*present, ORPHAN] if orphan else list(present)
     out = [item for item in present if item not in (ORPHAN, FOREGROUND)]
     if orphan:
         out.append(ORPHAN)
