@@ -90,13 +90,22 @@ class Up:
         return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One cluster for all client tests; each works in namespaces of its own."""
-    home = tmp_path_factory.mktemp("home")
+def _brought_up(home: Path, *flags: str) -> Iterator[Up]:
     blank = Up(home / "config", home, "")
-    done = blank.sampan("up", "-o", "json")
+    done = blank.sampan("up", "-o", "json", *flags)
     assert done.returncode == 0, done.stderr
     yield Up(blank.kubeconfig, home, json.loads(done.stdout)["server"])
     stopped = blank.sampan("down")
     assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One cluster without nodes for all client tests; each works in namespaces of its own."""
+    yield from _brought_up(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def hollow_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One with three simulated nodes, on which pods run."""
+    yield from _brought_up(tmp_path_factory.mktemp("hollow"), "--hollow", "3")
