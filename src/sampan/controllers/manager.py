@@ -24,6 +24,7 @@ RESTART_SECONDS = 5.0
 CONTROLLERS: dict[str, tuple[str, str]] = {
     "replicationcontroller-controller": ("replication", "ReplicationControllerController"),
     "job-controller": ("job", "JobController"),
+    "namespace-controller": ("namespace", "NamespaceController"),
     "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
