@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.client import Client
+import pytest
+
+from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
 Obj = dict[str, Any]
+REVISION = "deployment.kubernetes.io/revision"
 NAMES = ("deployment-controller", "replicaset-controller")
 
 
@@ -80,3 +83,194 @@ async def test_its_life(world: World) -> None:
     assert [event["message"] for event in world.events("ScalingReplicaSet")] == [
         f"Scaled up replica set web-{hashed} from 0 to 3"
     ]
+
+
+async def test_a_rollout_stays_within_its_bounds(world: World) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2, "maxUnavailable": 1}}
+    await begin(world, replicas=8, strategy=rolling)
+    seen: list[tuple[int, int]] = []
+
+    def look(_: object) -> None:
+        pods = [pod for pod in world.pods() if "deletionTimestamp" not in pod["metadata"]]
+        seen.append((len(pods), sum(ready(pod) for pod in pods)))
+
+    world.server.store.subscribe(look)  # type: ignore[attr-defined]
+    await change(world, image("nginx:2"))
+    await world.until(lambda: complete(world))
+    assert max(count for count, _ in seen) <= 10
+    assert min(up for _, up in seen) >= 7
+    old, new = sorted(
+        sets(world), key=lambda set_: set_["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+    )
+    assert (old["spec"]["replicas"], new["spec"]["replicas"]) == (0, 8)
+    assert {pod["spec"]["containers"][0]["image"] for pod in world.pods() if ready(pod)} == {"nginx:2"}
+    assert found(world)["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+
+
+def ready(pod: Obj) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+async def test_going_back_gives_the_old_set_a_new_revision(world: World) -> None:
+    await begin(world)
+    for name in ("nginx:2", "nginx:1"):
+        await change(world, image(name))
+        await world.until(lambda: complete(world))
+        await world.settle()
+    assert len(sets(world)) == 2
+    (marks,) = (set_["metadata"]["annotations"] for set_ in sets(world) if set_["spec"]["replicas"])
+    assert marks["deployment.kubernetes.io/revision"] == "3"
+    assert marks["deployment.kubernetes.io/revision-history"] == "1"
+
+
+async def test_only_so_much_history_is_kept(world: World) -> None:
+    await begin(world, revisionHistoryLimit=1)
+    for number in range(2, 5):
+        await change(world, image(f"nginx:{number}"))
+        await world.until(lambda: complete(world))
+        await world.settle()
+    revisions = {set_["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for set_ in sets(world)}
+    assert revisions == {"3", "4"}
+
+
+async def test_recreate_has_no_pods_of_two_templates(world: World) -> None:
+    await begin(world, strategy={"type": "Recreate"})
+    mixed: list[set[str]] = []
+    world.server.store.subscribe(  # type: ignore[attr-defined]
+        lambda _: mixed.append({pod["spec"]["containers"][0]["image"] for pod in world.pods()})
+    )
+    await change(world, image("nginx:2"))
+    await world.until(lambda: complete(world))
+    assert {"nginx:1", "nginx:2"} not in mixed and mixed[-1] == {"nginx:2"}
+
+
+async def test_a_paused_deployment_scales_but_does_not_roll(world: World) -> None:
+    await begin(world)
+    await change(world, {"spec": {"paused": True, "replicas": 5} | image("nginx:2")["spec"]})
+    await world.until(lambda: found(world)["status"].get("replicas") == 5)
+    await world.settle()
+    assert len(sets(world)) == 1
+    progressing = condition(world, "Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("Unknown", "DeploymentPaused")
+    assert progressing["message"] == "Deployment is paused"
+    await change(world, {"spec": {"paused": False}})
+    await world.until(lambda: complete(world))
+    assert condition(world, "Progressing")["reason"] == "NewReplicaSetAvailable"
+
+
+async def test_a_stuck_rollout_is_told_of_at_its_deadline_and_may_be_undone(world: World) -> None:
+    await begin(world, progressDeadlineSeconds=60)
+    began = world.clock()
+    await change(world, image("nginx:missing"))
+    await world.until(lambda: condition(world, "Progressing").get("reason") == "ProgressDeadlineExceeded")
+    assert 60 <= world.clock() - began < 70
+    progressing, new = condition(world, "Progressing"), max(sets(world), key=made)
+    assert progressing["status"] == "False"
+    assert progressing["message"] == f'ReplicaSet "{new["metadata"]["name"]}" has timed out progressing.'
+    assert found(world)["status"]["availableReplicas"] == 3
+    await change(world, image("nginx:1"))
+    await world.until(lambda: complete(world))
+    await world.settle()
+    assert condition(world, "Progressing")["reason"] == "NewReplicaSetAvailable"
+
+
+def made(set_: Obj) -> tuple[str, int]:
+    return set_["metadata"]["creationTimestamp"], int(set_["metadata"]["annotations"][REVISION])
+
+
+async def test_scaled_amid_a_rollout_each_set_gets_its_share(world: World) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 5, "maxUnavailable": 0}}
+    await begin(world, replicas=10, strategy=rolling)
+    await change(world, image("nginx:missing"))
+    await world.until(lambda: [s["spec"]["replicas"] for s in sorted(sets(world), key=made)] == [10, 5])
+    await change(world, {"spec": {"replicas": 20}})
+    await world.settle()
+    # 25 in all, 10 more than 15: two thirds of them for the larger
+    assert [s["spec"]["replicas"] for s in sorted(sets(world), key=made)] == [17, 8]
+    assert {s["metadata"]["annotations"]["deployment.kubernetes.io/max-replicas"] for s in sets(world)} == {"25"}
+
+
+async def test_a_taken_name_leads_to_another_hash(world: World) -> None:
+    await begin(world)
+    # nobody collects its replica set here: it has the name that the next of this template would get
+    await world.admin.delete("deployments", "web", "default")
+    await world.until(lambda: not world.all("deployments", group="apps"))
+    await world.admin.create("deployments", deployment(), namespace="default")
+    await world.until(lambda: complete(world))
+    assert found(world)["status"]["collisionCount"] == 1
+    assert len({set_["metadata"]["labels"]["pod-template-hash"] for set_ in sets(world)}) == 2
+
+
+async def test_an_orphan_is_taken_over_and_a_relabelled_set_let_go(world: World) -> None:
+    await begin(world)
+    (first,) = sets(world)
+    name = first["metadata"]["name"]
+    await world.admin.patch("replicasets", name, {"metadata": {"ownerReferences": None}}, "default")
+    await world.until(lambda: "ownerReferences" in sets(world)[0]["metadata"])
+    assert len(sets(world)) == 1
+    await world.admin.patch("replicasets", name, {"metadata": {"labels": {"app": "mine"}}}, "default")
+    await world.until(lambda: "ownerReferences" not in world.get("replicasets", name, group="apps")["metadata"])  # type: ignore[index]
+
+
+async def test_what_its_replica_set_cannot_do_is_told(world: World) -> None:
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2"}}}
+    await world.hollow()
+    await world.admin.create("resourcequotas", quota, namespace="default")
+    used = {"status": {"hard": {"pods": "2"}, "used": {"pods": "0"}}}
+    await world.admin.patch("resourcequotas", "q", used, "default", subresource="status")
+    await world.start(*NAMES)
+    await world.admin.create("deployments", deployment(), namespace="default")
+    failure = await world.until(lambda: condition(world, "ReplicaFailure"))
+    assert (failure["status"], failure["reason"]) == ("True", "FailedCreate")
+    assert "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2" in failure["message"]
+    await world.until(lambda: world.events("FailedCreate"))
+    await world.admin.delete("resourcequotas", "q", "default")
+    await world.until(lambda: complete(world) and not condition(world, "ReplicaFailure"))
+
+
+async def crash(world: World, at: int, after: bool, patch: Obj) -> bool:
+    """Controllers of which each dies at its `at`-th call after a change, and others in their place. Whether any died."""
+    transports: list[Crashing] = []
+
+    def wrap(inner: Any) -> Crashing:
+        transports.append(Crashing(inner, at, after=after))
+        return transports[-1]
+
+    for name in NAMES:
+        await world.stop(name)
+    world.wrap = wrap
+    await world.start(*NAMES)
+    await change(world, patch)
+    await world.settle()
+    for name in NAMES:
+        await world.stop(name)
+    world.wrap = lambda inner: inner
+    await world.start(*NAMES)
+    return any(transport.crashed.is_set() for transport in transports)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_crash_at_any_call_of_a_rollout_changes_nothing_in_the_end(world: World, after: bool) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}
+    await begin(world, replicas=3, strategy=rolling, revisionHistoryLimit=2)
+    most = 0
+
+    def look(_: object) -> None:
+        nonlocal most
+        most = max(most, sum("deletionTimestamp" not in pod["metadata"] for pod in world.pods()))
+
+    world.server.store.subscribe(look)  # type: ignore[attr-defined]
+    for at in range(1, 100):
+        crashed = await crash(world, at, after, image(f"nginx:{at + 1}"))
+        await world.until(lambda: complete(world))
+        await world.settle()
+        assert most <= 4
+        uids = {set_["metadata"]["uid"] for set_ in sets(world)}
+        for pod in world.pods():
+            assert pod["metadata"]["ownerReferences"][0]["uid"] in uids
+            assert pod["spec"]["containers"][0]["image"] == f"nginx:{at + 1}"
+        if not crashed:
+            break
+    assert at > 8 and found(world)["metadata"]["annotations"][REVISION] == str(at + 1)

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from sampan.api.times import format_time
+from sampan.controllers.batches import BatchFailed, slow_start
+from sampan.controllers.hashes import fnv32a, template_hash
+from sampan.controllers.pods import deletion_cost, to_delete
+from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
 Obj = dict[str, Any]
@@ -44,3 +49,179 @@ async def test_pods_come_and_are_counted(world: World) -> None:
     made = {event["message"] for event in world.events("SuccessfulCreate")}
     assert made == {f"Created pod: {pod['metadata']['name']}" for pod in world.pods()}
     assert world.events("SuccessfulCreate")[0]["source"] == {"component": NAME}
+
+
+async def test_a_lost_pod_is_replaced_and_surplus_ones_go(world: World) -> None:
+    await world.hollow()
+    await world.start(NAME)
+    await world.admin.create("replicasets", replica_set(), namespace="default")
+    await world.until(lambda: status(world).get("readyReplicas") == 3)
+    lost = world.pods()[0]["metadata"]["name"]
+    await world.admin.delete("pods", lost, "default", grace_seconds=0)
+    await world.until(lambda: status(world).get("readyReplicas") == 3 and world.get("pods", lost) is None)
+    await world.admin.set_scale("replicasets", "web", "default", 1)
+    await world.until(lambda: status(world).get("terminatingReplicas") == 2)
+    await world.until(lambda: status(world).get("terminatingReplicas") == 0)
+    assert len(world.pods()) == 1 and status(world)["observedGeneration"] == 2
+    gone = {event["message"] for event in world.events("SuccessfulDelete")}
+    assert len(gone) == 2 and all(message.startswith("Deleted pod: web-") for message in gone)
+
+
+async def test_available_only_after_being_ready_for_long_enough(world: World) -> None:
+    await world.hollow()
+    await world.start(NAME)
+    await world.admin.create("replicasets", replica_set(minReadySeconds=60), namespace="default")
+    await world.until(lambda: status(world).get("readyReplicas") == 3)
+    ready = world.clock()
+    assert "availableReplicas" not in status(world)
+    await world.until(lambda: status(world).get("availableReplicas") == 3)
+    assert 55 <= world.clock() - ready < 65
+
+
+async def test_an_orphan_is_taken_over_and_a_relabelled_pod_let_go(world: World) -> None:
+    await world.hollow()
+    await world.start(NAME)
+    pod = replica_set()["spec"]["template"]
+    await world.admin.create("pods", {"metadata": {"name": "bare", **pod["metadata"]}, "spec": pod["spec"]}, "default")
+    await world.admin.create("replicasets", replica_set(), namespace="default")
+    await world.until(lambda: status(world).get("readyReplicas") == 3)
+    assert "bare" in {pod["metadata"]["name"] for pod in world.pods()} and len(world.pods()) == 3
+    await world.admin.patch("pods", "bare", {"metadata": {"labels": {"app": "else"}}}, "default")
+    await world.until(lambda: len(world.pods()) == 4 and status(world).get("readyReplicas") == 3)
+    assert "ownerReferences" not in world.get("pods", "bare")["metadata"]  # type: ignore[index]
+
+
+async def test_what_is_being_deleted_takes_nothing_over_and_makes_nothing(world: World) -> None:
+    await world.start(NAME)
+    made = replica_set()
+    made["metadata"]["finalizers"] = ["example.com/wait"]
+    await world.admin.create("replicasets", made, namespace="default")
+    await world.until(lambda: status(world).get("replicas") == 3)
+    await world.admin.delete("replicasets", "web", "default")
+    for pod in world.pods():
+        await world.admin.patch("pods", pod["metadata"]["name"], {"metadata": {"ownerReferences": None}}, "default")
+    await world.until(lambda: status(world).get("replicas") == 0)
+    await world.settle()
+    assert len(world.pods()) == 3 and not any("ownerReferences" in pod["metadata"] for pod in world.pods())
+
+
+async def test_replication_controllers_do_the_same(world: World) -> None:
+    await world.hollow()
+    await world.start("replicationcontroller-controller")
+    made = replica_set()
+    spec = {**made["spec"], "selector": {"app": "web"}}
+    controller = {"metadata": {"name": "web"}, "spec": spec}
+    await world.admin.create("replicationcontrollers", controller, namespace="default")
+    await world.until(lambda: status(world, resource="replicationcontrollers", group="").get("availableReplicas") == 3)
+    assert "terminatingReplicas" not in status(world, resource="replicationcontrollers", group="")
+    assert {pod["metadata"]["ownerReferences"][0]["apiVersion"] for pod in world.pods()} == {"v1"}
+    await world.settle()
+    assert {event["source"]["component"] for event in world.events("SuccessfulCreate")} == {"replication-controller"}
+
+
+async def test_writes_are_few(world: World) -> None:
+    """Three pods: their creations, and a status each time something is to be counted; none when all is well."""
+    calls: list[str] = []
+
+    class Counting(Crashing):
+        async def request(self, method: str, path: str, **more: Any) -> Any:
+            if "/events" not in path:
+                calls.append(f"{method} {path.rpartition('/')[2]}")
+            return await super().request(method, path, **more)
+
+    world.wrap = lambda inner: Counting(inner, 1_000_000)
+    await world.hollow()
+    await world.start(NAME)
+    await world.admin.create("replicasets", replica_set(), namespace="default")
+    await world.until(lambda: status(world).get("availableReplicas") == 3)
+    await world.settle(60)
+    assert calls[:3] == ["POST pods"] * 3
+    assert 2 <= len(calls[3:]) <= 4 and set(calls[3:]) == {"PUT status"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_crash_at_any_call_changes_nothing_in_the_end(world: World, after: bool) -> None:
+    await world.hollow()
+    for at in range(1, 30):
+        crashing: list[Crashing] = []
+        world.wrap = lambda inner, at=at, made=crashing: made.append(Crashing(inner, at, after=after)) or made[-1]
+        await world.start(NAME)
+        size = 6 if at % 2 else 1
+        if at == 1:
+            await world.admin.create("replicasets", replica_set(replicas=size), namespace="default")
+        else:
+            await world.admin.set_scale("replicasets", "web", "default", size)
+        await world.settle()
+        await world.stop(NAME)
+        world.wrap = lambda inner: inner
+        await world.start(NAME)
+        await world.until(lambda size=size: status(world).get("availableReplicas") == size == len(world.pods()))
+        await world.settle()
+        assert status(world)["replicas"] == size
+        await world.stop(NAME)
+    assert not crashing[0].crashed.is_set()
+
+
+def test_who_goes_first() -> None:
+    now = 1_800_000_000.0
+
+    def pod(name: str, node: str = "n", phase: str = "Running", ready: float | None = 1e5, **more: Any) -> Obj:
+        meta = {"name": name, "uid": name, "creationTimestamp": format_time(now - more.get("age", 1e6))}
+        if "cost" in more:
+            meta["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": more["cost"]}
+        since = None if ready is None else format_time(now - ready)
+        conditions = [{"type": "Ready", "status": "True" if since else "False", "lastTransitionTime": since}]
+        restarts = [{"name": "c", "restartCount": more.get("restarts", 0)}]
+        state = {"phase": phase, "conditions": conditions, "containerStatuses": restarts}
+        return {"metadata": meta, "spec": {"nodeName": node, "containers": []}, "status": state}
+
+    ranked = [
+        pod("unassigned", node="", phase="Pending", ready=None),
+        pod("pending", phase="Pending", ready=None),
+        pod("unknown", phase="Unknown", ready=None),
+        pod("not ready", ready=None),
+        pod("cheap", cost="-5"),
+        pod("crowded", node="full"),
+        pod("young", node="a", ready=10),
+        pod("restarted", node="a", restarts=3),
+        pod("created later", node="a", age=10),
+        pod("long ready", node="a", ready=1e7),
+        pod("dear", cost="7"),
+    ]
+    related = [
+        *ranked,
+        *(pod(f"{node}{number}", node=node) for node, n in (("full", 9), ("n", 3)) for number in range(n)),
+    ]
+    for count in range(1, len(ranked)):
+        chosen = to_delete(ranked[::-1], related, count, now)
+        assert [pod["metadata"]["name"] for pod in chosen] == [pod["metadata"]["name"] for pod in ranked[:count]]
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"), [("10", 10), ("-10", -10), ("+1", 0), ("01", 0), ("x", 0), ("", 0), ("99999999999", 0), ("0", 0)]
+)
+def test_deletion_costs_are_read_as_go_writes_numbers(text: str, cost: int) -> None:
+    assert deletion_cost({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": text}}}) == cost
+
+
+async def test_a_slow_start_stops_where_it_fails() -> None:
+    calls: list[int] = []
+
+    async def call(number: int) -> None:
+        calls.append(number)
+        if number == 4:
+            raise ValueError("no")
+
+    with pytest.raises(BatchFailed) as failed:
+        await slow_start(100, call)
+    assert calls == list(range(7)) and failed.value.done == 6 and str(failed.value.error) == "no"
+    assert await slow_start(3, lambda _: asyncio.sleep(0)) == 3
+
+
+def test_a_hash_is_safe_and_another_after_a_collision() -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
+    hashes = {template_hash(template, count) for count in (None, 0, 1, 2)}
+    assert len(hashes) == 4 and all(set(text) <= set("bcdfghjklmnpqrstvwxz2456789") for text in hashes)
+    assert template_hash(dict(reversed(template.items()))) == template_hash(template)
+    assert fnv32a(b"hello") == 0x4F9F2CAB
