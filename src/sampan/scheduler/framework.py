@@ -124,6 +124,11 @@ class Plugin:
         """Of some slots, one code for each; asked of those with `local_filter`."""
         raise NotImplementedError
 
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        """Of one slot; overridden where plain numbers answer faster than arrays of one."""
+        found = self.filter_at(cycle, np.array([slot], np.intp))
+        return 0 if found is None else int(found[0])
+
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         """What a code of `filter` means, as upstream words it."""
         raise NotImplementedError
@@ -136,9 +141,14 @@ class Plugin:
         """The pod fits nowhere: can something be done? None: it has nothing to do with that."""
         return None
 
-    def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
-        """0 to 100 for each of `slots`."""
+    def score(self, cycle: Cycle, slots: Slots) -> Scores | int | None:
+        """0 to 100 for each of `slots`, or the same for all."""
         return None
+
+    def score_one(self, cycle: Cycle, slot: int) -> int:
+        """Of one slot, with `local_score`; as `filter_one`."""
+        found = self.score(cycle, np.array([slot], np.intp))
+        return 0 if found is None else found if isinstance(found, int) else int(found[0])
 
     # -- carrying out --------------------------------------------------------------------------------------------------
 

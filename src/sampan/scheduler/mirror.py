@@ -90,9 +90,9 @@ class Mirror:
         self.cluster.remove_pod(self.placed.pop(pod.uid))
         return True
 
-    def gone(self, pod: PodInfo) -> None:
-        """It was assumed and is not there after all: its place is free."""
-        self.queue.happened(Change(ASSIGNED_POD, DELETE, pod, None))
+    def place_is_free(self, pod: PodInfo, *, but: str = "") -> None:
+        """It was assumed there, and is not."""
+        self.queue.happened(Change(ASSIGNED_POD, DELETE, pod, None), but=but)
 
     # -- pods ----------------------------------------------------------------------------------------------------------
 

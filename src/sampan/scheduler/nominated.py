@@ -75,6 +75,10 @@ def feasible(
     """As `profile.filter`, but a node with nominated pods must let the pod on both with them there, as they need their
     place, and without, as they may never come."""
     left, diagnosis = profile.filter(cycle, only, narrowed)
+    if len(nominator):
+        # what is asked in between must not change it
+        left = left.copy()
+        diagnosis = replace(diagnosis, by=diagnosis.by.copy(), codes=diagnosis.codes.copy())
     for node, pods in (nominator.ahead_of(cycle.pod) if len(nominator) else {}).items():
         info = cycle.cluster.nodes.get(node)
         if info is None or not left[info.slot]:

@@ -36,6 +36,8 @@ from sampan.scheduler.framework import (
 from sampan.scheduler.shape import Shape
 
 PLANS = 64
+#: so many nodes are asked one by one faster than all in one operation
+FEW = 24
 
 
 def takes_part(plugin: Plugin, point: str) -> bool:
@@ -84,6 +86,11 @@ class Profile:
         self._narrowers = [plugin for plugin in before if takes_part(plugin, "narrow")]
         # the plan ends with the first filter that looks beyond the node, as the first to refuse is the one to report
         self._local = list(itertools.takewhile(lambda plugin: plugin.local_filter, filters))
+        self._far = [
+            (index, plugin)
+            for index, plugin in enumerate(filters)
+            if index >= len(self._local) and (takes_part(plugin, "filter") or plugin.local_filter)
+        ]
         self._local_scorers = [(plugin, weight) for plugin, weight in scorers if plugin.local_score]
         self._other_scorers = [(plugin, weight) for plugin, weight in scorers if not plugin.local_score]
         self._plans: OrderedDict[Shape, Plan] = OrderedDict()
@@ -118,33 +125,36 @@ class Profile:
         return self.filter(cycle, only, narrowed)
 
     def filter(self, cycle: Cycle, only: Mask | None = None, narrowed: tuple[str, ...] = ()) -> tuple[Mask, Diagnosis]:
+        """The diagnosis stands until a filter is asked again."""
         plan = self._plan(cycle)
-        left, by, codes = plan.ok.copy(), plan.by.copy(), plan.codes.copy()
+        left, by, codes = plan.ok, plan.by, plan.codes
         slots = len(left)
+
+        def refuse(refused: Mask, index: int, found: Codes | int) -> None:
+            nonlocal left, by, codes
+            if by is plan.by:
+                left, by, codes = left.copy(), by.copy(), codes.copy()
+            by[refused], codes[refused] = index, found
+            left[refused] = False
+
         if only is not None:
-            out = cycle.cluster.valid[:slots] & ~only[:slots]
-            by[out], codes[out] = NARROWED, 0
-            left &= only[:slots]
-        for index in range(len(self._local), len(self.filters)):
-            if not left.any():
-                break
-            found = self.filters[index].filter(cycle)
+            refuse(cycle.cluster.valid[:slots] & ~only[:slots], NARROWED, 0)
+        for index, plugin in self._far:
+            found = plugin.filter(cycle)
             if found is None:
                 continue
             refused = left & (found[:slots] != 0)
             if refused.any():
-                by[refused] = index
-                codes[refused] = found[:slots][refused]
-                left &= ~refused
+                refuse(refused, index, found[:slots][refused])
+                if not left.any():
+                    break
         return left, Diagnosis(self.filters, by, codes, narrowed)
 
     def refusal(self, cycle: Cycle, slot: int) -> tuple[int, int] | None:
         """The first filter that refuses one node (its index), and its code; None: the pod fits there."""
-        at = np.array([slot], np.intp)
         for index, plugin in enumerate(self.filters):
             if plugin.local_filter:
-                found = plugin.filter_at(cycle, at)
-                code = 0 if found is None else int(found[0])
+                code = plugin.filter_one(cycle, slot)
             else:
                 found = plugin.filter(cycle)
                 code = 0 if found is None else int(found[slot])
@@ -161,7 +171,7 @@ class Profile:
             touched = cluster.touched_since(plan.revision)
             if touched is not None and len(touched) * 2 < cluster.slots:
                 if touched:
-                    self._work_out(cycle, plan, np.unique(np.array(touched, np.intp)))
+                    self._catch_up(cycle, plan, set(touched))
                     plan.revision = cluster.revision
                 self._plans.move_to_end(shape)
                 return plan
@@ -181,6 +191,20 @@ class Profile:
             if len(self._plans) > PLANS:
                 self._plans.popitem(last=False)
         return plan
+
+    def _catch_up(self, cycle: Cycle, plan: Plan, touched: set[int]) -> None:
+        if len(touched) > FEW:
+            self._work_out(cycle, plan, np.fromiter(touched, np.intp, len(touched)))
+            return
+        for slot in touched:
+            by, code = NOBODY, 0
+            for index, plugin in enumerate(self._local):
+                code = plugin.filter_one(cycle, slot)
+                if code:
+                    by = index
+                    break
+            plan.by[slot], plan.codes[slot], plan.ok[slot] = by, code, by == NOBODY
+            plan.scores[slot] = sum(weight * plugin.score_one(cycle, slot) for plugin, weight in self._local_scorers)
 
     def _work_out(self, cycle: Cycle, plan: Plan, at: At) -> None:
         size = len(plan.ok)
@@ -202,24 +226,25 @@ class Profile:
                     break
         plan.ok[at], plan.by[at], plan.codes[at] = left, by, codes
         slots = np.arange(size) if isinstance(at, slice) else at
-        plan.scores[at] = self._sum(cycle, self._local_scorers, slots)
+        plan.scores[at] = self._sum(cycle, self._local_scorers, slots, np.zeros(len(slots), np.int64))
 
     # -- scores --------------------------------------------------------------------------------------------------------
 
     def scores(self, cycle: Cycle, slots: Slots) -> Scores:
         """The weighted sum for each feasible node."""
-        total = self._sum(cycle, self._other_scorers, slots)
-        total += self._plan(cycle).scores[slots]
-        return total
+        near = self._plan(cycle).scores
+        return self._sum(cycle, self._other_scorers, slots, near if len(slots) == len(near) else near[slots])
 
     @staticmethod
-    def _sum(cycle: Cycle, scorers: Sequence[tuple[Plugin, int]], slots: Slots) -> Scores:
-        total = np.zeros(len(slots), np.int64)
+    def _sum(cycle: Cycle, scorers: Sequence[tuple[Plugin, int]], slots: Slots, start: Scores) -> Scores:
+        total, same = start, 0
         for plugin, weight in scorers:
             found = plugin.score(cycle, slots)
-            if found is not None:
-                total += found * weight
-        return total
+            if isinstance(found, int):
+                same += found * weight
+            elif found is not None:
+                total = total + found * weight
+        return total + same if same else total
 
     def scores_by_plugin(self, cycle: Cycle, slots: Slots) -> dict[str, Scores]:
         """Unweighted, for people who want to know."""
@@ -227,7 +252,7 @@ class Profile:
         for plugin, _ in self.scorers:
             found = plugin.score(cycle, slots)
             if found is not None:
-                out[plugin.name] = found
+                out[plugin.name] = np.full(len(slots), found) if isinstance(found, int) else found
         return out
 
     def choose(self, cycle: Cycle, feasible: Mask, rng: random.Random) -> int:

@@ -87,6 +87,8 @@ class SchedulingQueue:
         self._active: list[tuple[int, float, int, Queued]] = []
         self._backing_off: list[tuple[float, int, Queued]] = []
         self._after_error: list[tuple[float, int, Queued]] = []
+        # those that back off, as if they were active
+        self._early: list[tuple[int, float, int, Queued]] = []
         self._tickets = itertools.count(1)
         self._more = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -165,8 +167,8 @@ class SchedulingQueue:
             _, _, ticket, queued = heapq.heappop(self._active)
             if queued.ticket == ticket:
                 return self._take(queued)
-        while self._backing_off:
-            _, ticket, queued = heapq.heappop(self._backing_off)
+        while self._early:
+            _, _, ticket, queued = heapq.heappop(self._early)
             if queued.ticket == ticket:
                 return self._take(queued)
         return None
@@ -224,15 +226,15 @@ class SchedulingQueue:
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
-    def happened(self, change: Change) -> None:
-        """Pods that it may help are moved on."""
+    def happened(self, change: Change, *, but: str = "") -> None:
+        """Pods that it may help are moved on; `but`: not this one."""
         if self._in_flight:
             self._changes.append(change)
         if not self._waiting:
             return
         memo: dict[tuple[int, str], bool] = {}
         for queued in list(self._waiting.values()):
-            if (strategy := self._worth(queued, change, memo)) != "skip":
+            if queued.pod.uid != but and (strategy := self._worth(queued, change, memo)) != "skip":
                 self._requeue(queued, strategy, change.name)
 
     def activate(self, uid: str) -> None:
@@ -305,7 +307,12 @@ class SchedulingQueue:
         heap = self._backing_off if queued.refused_by else self._after_error
         queued.ticket = next(self._tickets)
         heapq.heappush(heap, (until, queued.ticket, queued))
-        self._more.set()
+        if queued.refused_by:
+            if len(self._early) > 2 * len(self._pods) + 64:
+                self._early = [entry for entry in self._early if entry[3].ticket == entry[2]]
+                heapq.heapify(self._early)
+            heapq.heappush(self._early, (-queued.pod.priority, queued.since, queued.ticket, queued))
+            self._more.set()
         self._arm()
 
     def _activate(self, queued: Queued, event: str) -> None:

@@ -217,8 +217,11 @@ class Scheduler:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._undo(points, cycle, node, there)
+            forgotten = self._undo(points, cycle, node, there)
             self._refused(queued, error)
+            if forgotten:
+                # not for the pod itself: where it was refused, that has not changed
+                self.mirror.place_is_free(there, but=there.uid)
             return
         finally:
             self._binding -= 1
@@ -229,11 +232,11 @@ class Scheduler:
         for plugin in points.post_bind:
             plugin.post_bind(cycle, node)
 
-    def _undo(self, points: _Points, cycle: Cycle, node: str, there: PodInfo) -> None:
+    def _undo(self, points: _Points, cycle: Cycle, node: str, there: PodInfo) -> bool:
+        """False: there was nothing to forget."""
         for plugin in reversed(points.unreserve):
             plugin.unreserve(cycle, node)
-        if self.mirror.forget(there):
-            self.mirror.gone(there)
+        return self.mirror.forget(there)
 
     # -- what did not work ---------------------------------------------------------------------------------------------
 

@@ -24,8 +24,18 @@ class ImageLocality(Plugin):
         sums = kept[0]
         if sums is None:
             return None
+        return self._scaled(cycle, sums[slots])
+
+    def score_one(self, cycle: Cycle, slot: int) -> int:
+        kept = cycle.memo(self.name)
+        if kept is not None and kept[0] is None:
+            return 0
+        return super().score_one(cycle, slot)
+
+    @staticmethod
+    def _scaled(cycle: Cycle, sums: Scores) -> Scores:
         most = MAX_CONTAINER * cycle.shape.containers
-        out: Scores = MAX_SCORE * (np.clip(sums[slots], MIN, most) - MIN) // (most - MIN)
+        out: Scores = MAX_SCORE * (np.clip(sums, MIN, most) - MIN) // (most - MIN)
         return out
 
     @staticmethod

@@ -72,6 +72,11 @@ class NodeAffinity(Plugin):
             out[kept[at]] = 2
         return out
 
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        if self.added is None:
+            return 0 if cycle.shape.node_selector is None else int(not required(cycle)[slot])
+        return super().filter_one(cycle, slot)
+
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON if code == 1 else ENFORCED,)
 

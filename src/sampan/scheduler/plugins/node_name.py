@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sampan.scheduler.changes import ADD, NODE, Change, Hint
-from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.framework import EVERYWHERE, At, Codes, Cycle, Plugin
 from sampan.scheduler.shape import PodInfo
 
 REASON = "node(s) didn't match the requested node name"
@@ -36,6 +36,10 @@ class NodeName(Plugin):
         if info is not None:
             out[info.slot] = 0
         return out[at]
+
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        found = self.filter_at(cycle, EVERYWHERE)
+        return 0 if found is None else int(found[slot])
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, NODE, Change, Hint
-from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.framework import EVERYWHERE, At, Codes, Cycle, Plugin
 from sampan.scheduler.shape import PodInfo
 
 REASON = "node(s) didn't have free ports for the requested pod ports"
@@ -40,6 +40,10 @@ class NodePorts(Plugin):
                 if address in (ANY, other) or other == ANY:
                     out[list(slots)] = 1
         return out[at]
+
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        found = self.filter_at(cycle, EVERYWHERE)
+        return 0 if found is None else int(found[slot])
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

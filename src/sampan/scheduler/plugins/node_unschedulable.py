@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sampan.scheduler.changes import ADD, NODE, NODE_TAINT, POD_TOLERATION, TARGET_POD, Change, Hint
-from sampan.scheduler.framework import At, Codes, Cycle, Plugin
+from sampan.scheduler.framework import EVERYWHERE, At, Codes, Cycle, Plugin
 from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.terms import Taint, tolerated
 
@@ -38,6 +38,10 @@ class NodeUnschedulable(Plugin):
             passes = not cordoned.any() or tolerated(cycle.shape.tolerations, TAINT)
             kept = cycle.keep(self.name, (None if passes else cordoned.astype(np.int32),))
         return None if kept[0] is None else kept[0][at]
+
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        found = self.filter_at(cycle, EVERYWHERE)
+        return 0 if found is None else int(found[slot])
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)

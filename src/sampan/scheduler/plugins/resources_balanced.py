@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sampan.scheduler.framework import MAX_SCORE, Cycle, Plugin, Scores, Slots
-from sampan.scheduler.plugins.resources_fit import CPU_AND_MEMORY, Weights, amounts
+from sampan.scheduler.plugins.resources_fit import CPU_AND_MEMORY, Weights, amount, amounts
 
 
 class NodeResourcesBalancedAllocation(Plugin):
@@ -40,3 +40,16 @@ class NodeResourcesBalancedAllocation(Plugin):
             # with two, half their distance: the same, but exact where a square root is not
             deviation = np.where(number == 2, np.abs(fractions[0] - fractions[1]) / 2, 0.0)
         return ((1 - np.where(number >= 2, deviation, 0.0)) * MAX_SCORE).astype(np.int64)
+
+    def score_one(self, cycle: Cycle, slot: int) -> int:
+        if len(self.resources) != 2:
+            return super().score_one(cycle, slot)
+        requests = cycle.shape.requests
+        if not any(requests.get(name) for name in self.resources):
+            return 0
+        found = [amount(cycle, name, slot, compared=False) for name in self.resources]
+        (first, first_used), (second, second_used) = found
+        if first <= 0 or second <= 0:
+            return MAX_SCORE
+        deviation = abs(min(first_used / first, 1.0) - min(second_used / second, 1.0)) / 2
+        return int((1 - deviation) * MAX_SCORE)

@@ -104,6 +104,18 @@ class NodeResourcesFit(Plugin):
                 out |= (amount > allocatable).astype(np.int32) << NEVER
         return out
 
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        cluster = cycle.cluster
+        out = int(cluster.pods_here.item(slot) >= cluster.pods_allowed.item(slot))
+        for bit, (name, amount) in enumerate(self.wanted(cycle.shape), 1):
+            row = cluster.row(name)
+            allocatable = cluster.allocatable.item(row, slot)
+            if cluster.requested.item(row, slot) + amount > allocatable:
+                out |= 1 << bit
+                if amount > allocatable:
+                    out |= 1 << NEVER
+        return out
+
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         out = [TOO_MANY_PODS] if code & 1 else []
         wanted = self.wanted(cycle.shape)
@@ -130,6 +142,22 @@ class NodeResourcesFit(Plugin):
         if strategy.kind == "RequestedToCapacityRatio":
             return np.where(weights > 0, np.floor(total / safe_weights + 0.5), 0).astype(np.int64)
         return np.where(weights > 0, total // safe_weights, 0)
+
+    def score_one(self, cycle: Cycle, slot: int) -> int:
+        kind = self.strategy.kind
+        if kind == "RequestedToCapacityRatio":
+            return super().score_one(cycle, slot)
+        total = weights = 0
+        for name, weight in self.strategy.resources:
+            allocatable, requested = amount(cycle, name, slot, compared=True)
+            if not allocatable:
+                continue
+            if kind == "MostAllocated":
+                total += min(requested, allocatable) * MAX_SCORE // allocatable * weight
+            elif requested <= allocatable:
+                total += (allocatable - requested) * MAX_SCORE // allocatable * weight
+            weights += weight
+        return total // weights if weights else 0
 
     def _value(self, requested: Ints, capacity: Ints) -> Ints:
         over = requested > capacity
@@ -169,3 +197,15 @@ def amounts(cycle: Cycle, name: str, slots: Slots, *, compared: bool) -> tuple[I
         index = 0 if name == "cpu" else 1
         return cluster.allocatable[row, slots], cluster.compared[index, slots] + shape.compared[index]
     return cluster.allocatable[row, slots], cluster.requested[row, slots] + shape.requests.get(name, 0)
+
+
+def amount(cycle: Cycle, name: str, slot: int, *, compared: bool) -> tuple[int, int]:
+    """As `amounts`, of one slot; nothing is allocatable of what nobody asks for."""
+    cluster, shape = cycle.cluster, cycle.shape
+    asked = shape.requests.get(name, 0)
+    if not asked and ("/" in name or name.startswith("hugepages-")):
+        return 0, 0
+    row = cluster.row(name)
+    if compared and row < 2:
+        return cluster.allocatable.item(row, slot), cluster.compared.item(row, slot) + shape.compared[row]
+    return cluster.allocatable.item(row, slot), cluster.requested.item(row, slot) + asked

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sampan.scheduler.changes import ADD, NODE, NODE_TAINT, POD_TOLERATION, TARGET_POD, Change, Hint
-from sampan.scheduler.framework import At, Codes, Cycle, Plugin, Scores, Slots, normalised
+from sampan.scheduler.framework import EVERYWHERE, MAX_SCORE, At, Codes, Cycle, Plugin, Scores, Slots, normalised
 from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.terms import Taint, Toleration, tolerated
 
@@ -39,22 +39,27 @@ class TaintToleration(Plugin):
             kept = cycle.keep(self.name, (refused[cycle.cluster.taint_set] if refused.any() else None,))
         return None if kept[0] is None else kept[0][at]
 
+    def filter_one(self, cycle: Cycle, slot: int) -> int:
+        found = self.filter_at(cycle, EVERYWHERE)
+        return 0 if found is None else int(found[slot])
+
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (REASON,)
 
     def unresolvable(self, cycle: Cycle, code: int) -> bool:
         return True
 
-    def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
-        counts = cycle.memo("TaintToleration/soft")
-        if counts is None:
+    def score(self, cycle: Cycle, slots: Slots) -> Scores | int | None:
+        kept = cycle.memo("TaintToleration/soft")
+        if kept is None:
             soft = tuple(t for t in cycle.shape.tolerations if t.effect in ("", "PreferNoSchedule"))
             by_set = [
                 sum(taint.effect == "PreferNoSchedule" and not tolerated(soft, taint) for taint in taints)
                 for taints in cycle.cluster.taint_sets
             ]
-            counts = cycle.keep("TaintToleration/soft", np.array(by_set, np.int64)[cycle.cluster.taint_set])
-        return normalised(counts[slots], reverse=True)
+            counts = np.array(by_set, np.int64)[cycle.cluster.taint_set] if any(by_set) else None
+            kept = cycle.keep("TaintToleration/soft", (counts,))
+        return MAX_SCORE if kept[0] is None else normalised(kept[0][slots], reverse=True)
 
 
 def untolerated(cycle: Cycle, taints: tuple[Taint, ...]) -> bool:
