@@ -47,8 +47,10 @@ class LimitRanger(Plugin):
                 raise attributes.forbidden(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
 
     def _limits(self, attributes: Attributes) -> Iterator[list[Obj]]:
-        for record in attributes.api.cached("", "limitranges").list(attributes.namespace):
-            yield self.parsed(record)
+        cache = attributes.api.cached("", "limitranges")
+        if cache.records:
+            for record in cache.list(attributes.namespace):
+                yield self.parsed(record)
 
 
 def fill(pod: Obj, limits: list[Obj]) -> None:

@@ -15,7 +15,8 @@ from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.api.pod_security.policy import LEVELS, PREFIX, PRIVILEGED, Policy, Standard, of_labels
 from sampan.apiserver.admission.chain import Attributes, Plugin
-from sampan.apiserver.admission.lookup import find
+from sampan.apiserver.admission.lookup import MAX_KNOWN, find
+from sampan.apiserver.cache import Record
 
 #: where kinds have their pods' template
 TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -55,6 +56,8 @@ class PodSecurity(Plugin):
     def __init__(self, defaults: Policy = PRIVILEGED, exemptions: Exemptions = NOBODY) -> None:
         self.defaults = defaults
         self.exemptions = exemptions
+        #: namespaces, as they are, to which everything is allowed
+        self._privileged: dict[str, Record] = {}
 
     def concerns(self, attributes: Attributes) -> bool:
         if not super().concerns(attributes):
@@ -69,6 +72,9 @@ class PodSecurity(Plugin):
             return
         if (attributes.group, attributes.resource) == ("", "namespaces"):
             await self._namespace(attributes, attributes.obj)
+            return
+        known = attributes.api.namespaces.get(attributes.namespace)
+        if known is not None and self._privileged.get(attributes.namespace) is known:
             return
         for exempt, what in (
             (attributes.namespace in self.exemptions.namespaces, "namespace"),
@@ -85,6 +91,9 @@ class PodSecurity(Plugin):
             said = problems[0] if len(problems) == 1 else f"[{', '.join(map(str, problems))}]"
             attributes.annotate(PREFIX + "error", f"Failed to parse policy: {said}")
         if policy.privileged:
+            if len(self._privileged) >= MAX_KNOWN:
+                self._privileged.clear()
+            self._privileged[attributes.namespace] = namespace
             return
         pod = (attributes.group, attributes.resource) == ("", "pods")
         template = attributes.obj if pod else self._template(attributes, attributes.obj)
