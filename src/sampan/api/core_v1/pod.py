@@ -35,6 +35,8 @@ class Pod(Kind):
         spec = obj.setdefault("spec", {})
         pod_spec.default_pod_spec(spec)
         pod_spec.default_requests(spec)
+        pod_spec.default_host_ports(spec)
+        pod_spec.default_pod_level(spec)
         spec.setdefault("enableServiceLinks", True)
 
     def prepare_for_create(self, obj: Obj, ctx: Context) -> None:

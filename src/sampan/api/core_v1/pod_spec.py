@@ -12,6 +12,7 @@ from typing import Any
 
 from sampan.api import quantity
 from sampan.api.kind import Obj
+from sampan.api.validation.resources import HUGE_PAGES, aggregate
 
 DEFAULT_MODE = 0o644
 
@@ -36,10 +37,6 @@ def default_pod_spec(spec: Obj) -> None:
         _volume(volume)
     for container in containers(spec):
         _container(container)
-        if spec.get("hostNetwork"):
-            for port in container.get("ports") or ():
-                if not port.get("hostPort") and port.get("containerPort"):
-                    port["hostPort"] = port["containerPort"]
     for container in spec.get("ephemeralContainers") or ():
         _container(container)
     if spec.get("overhead"):
@@ -62,6 +59,33 @@ def default_requests(spec: Obj) -> None:
             for name, amount in limits.items():
                 requests.setdefault(name, amount)
             container["resources"] = {**resources, "requests": requests}
+
+
+def default_host_ports(spec: Obj) -> None:
+    """On the host's network, the container's port is the host's."""
+    for container in containers(spec) if spec.get("hostNetwork") else ():
+        for port in container.get("ports") or ():
+            if not port.get("hostPort") and port.get("containerPort"):
+                port["hostPort"] = port["containerPort"]
+
+
+def default_pod_level(spec: Obj) -> None:
+    """What the pod as a whole asks for, where it says a part of it: what its containers do, or what limits it."""
+    resources = spec.get("resources")
+    if resources is None:
+        return
+    limits, requests = dict(resources.get("limits") or {}), dict(resources.get("requests") or {})
+    for name, amount in aggregate(spec, "limits").items():
+        if name.startswith(HUGE_PAGES):
+            limits.setdefault(name, amount)
+    for name, amount in aggregate(spec, "requests").items():
+        if name in ("cpu", "memory"):
+            requests.setdefault(name, amount)
+    for name, amount in limits.items():
+        if name in ("cpu", "memory") or name.startswith(HUGE_PAGES):
+            requests.setdefault(name, amount)
+    given = {name: amounts for name, amounts in (("limits", limits), ("requests", requests)) if amounts}
+    spec["resources"] = {**resources, **given}
 
 
 def round_quantities(amounts: dict[str, Any]) -> None:

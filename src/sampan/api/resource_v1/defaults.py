@@ -1,11 +1,13 @@
-"""Defaults that ResourceClaims and their templates have in common.
+"""Defaults that kinds of devices have in common.
 
 Source: kubernetes/pkg/apis/resource/v1/defaults.go
 """
 
 from __future__ import annotations
 
-from sampan.api.kind import Obj
+from collections.abc import Iterable
+
+from sampan.api.kind import Context, Obj
 
 
 def default_claim(spec: Obj) -> None:
@@ -18,3 +20,10 @@ def default_claim(spec: Obj) -> None:
                 part["allocationMode"] = "ExactCount"
             if part["allocationMode"] == "ExactCount" and not part.get("count"):
                 part["count"] = 1
+
+
+def date_taints(taints: Iterable[Obj | None], ctx: Context) -> None:
+    """A taint that does not say so was added now."""
+    for taint in taints:
+        if taint is not None and not taint.get("timeAdded"):
+            taint["timeAdded"] = ctx.now

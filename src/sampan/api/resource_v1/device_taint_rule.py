@@ -6,10 +6,12 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printDeviceTaintRul
 from __future__ import annotations
 
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Context, Kind, Obj
+from sampan.api.resource_v1.defaults import date_taints
 from sampan.api.table import age
 from sampan.api.validation.devices import taint_rule
-from sampan.api.validation.workload import SPEC
+from sampan.api.validation.meta import validate_conditions
+from sampan.api.validation.workload import SPEC, STATUS
 
 
 class DeviceTaintRule(Kind):
@@ -17,10 +19,19 @@ class DeviceTaintRule(Kind):
     has_status = True
     columns = (NAME, AGE)
 
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        date_taints(((obj.get("spec") or {}).get("taint"),), ctx)
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        self.prepare_for_create(obj, ctx)
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         taint_rule(obj.get("spec") or {}, SPEC, out)
         return out
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return validate_conditions((obj.get("status") or {}).get("conditions"), STATUS / "conditions")
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

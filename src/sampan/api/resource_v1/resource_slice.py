@@ -6,7 +6,8 @@ Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceSlice)
 from __future__ import annotations
 
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
+from sampan.api.resource_v1.defaults import date_taints
 from sampan.api.table import age
 from sampan.api.validation.devices import slice_spec
 from sampan.api.validation.meta import validate_immutable
@@ -20,6 +21,15 @@ class ResourceSlice(Kind):
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.nodeName": spec.get("nodeName") or "", "spec.driver": spec.get("driver", "")}
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        date_taints(
+            (taint for device in (obj.get("spec") or {}).get("devices") or () for taint in device.get("taints") or ()),
+            ctx,
+        )
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        self.prepare_for_create(obj, ctx)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
