@@ -38,11 +38,14 @@ class Controller:
 
     def __init__(self, api: Api, served: CustomResources) -> None:
         self.api = api
+        self.served = served
         self.cleanup = Cleanup(api, served)
         self.api_services = ApiServices(api, served)
         #: names that wait for their turn, each once
         self._waiting: dict[str, None] = {}
         self._work = asyncio.Event()
+        #: definitions not all of whose names were accepted
+        self._refused: set[str] = set()
         self._delays: dict[str, float] = {}
         self._cleaning: dict[str, asyncio.Task[None]] = {}
 
@@ -86,6 +89,7 @@ class Controller:
         group = name.partition(".")[2]
         await self.api_services.reconcile(group)
         if record is None:
+            self._refused.discard(name)
             self._ask_others(name, group)
             return
         crd = record.obj()
@@ -99,8 +103,8 @@ class Controller:
             self._ask_others(name, group)
 
     def _ask_others(self, name: str, group: str) -> None:
-        """Names may have become free."""
-        for other in self.api.definitions.records:
+        """Names may have become free for those that wait for one."""
+        for other in self._refused:
             if other != name and other.partition(".")[2] == group:
                 self.add(other)
 
@@ -126,6 +130,7 @@ class Controller:
             reason, message = self._accept(crd, wanted, accepted)
             status["acceptedNames"] = accepted
             good = reason == "NoConflicts"
+            (self._refused.discard if good else self._refused.add)(crd["metadata"]["name"])
             set_condition(crd, "NamesAccepted", "True" if good else "False", reason, message, now)
             if not is_true(crd, "Established"):
                 established = ("True", "InitialNamesAccepted", "the initial names have been accepted")
@@ -175,6 +180,13 @@ class Controller:
         kinds: set[str] = set()
         for name, record in self.api.definitions.records.items():
             if name.partition(".")[2] != group:
+                continue
+            served = self.served.served.get(name)
+            if served is not None:
+                # what is established need not be decoded for its names
+                kind = served.kinds[0]
+                resources |= {kind.names.resource, kind.names.singular, *kind.names.short}
+                kinds |= {kind.names.kind, kind.list_kind}
                 continue
             names = (record.obj().get("status") or {}).get("acceptedNames") or {}
             resources |= {names.get("plural", ""), names.get("singular", ""), *(names.get("shortNames") or ())}
