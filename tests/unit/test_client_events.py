@@ -101,7 +101,7 @@ def test_names_that_cannot_be_are_replaced() -> None:
 
 
 def test_recording_outlives_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sampan.client.recorder.MAX_QUEUED", 20)
+    monkeypatch.setattr("sampan.client.recorder.Recorder.max_queued", 20)
 
     async def test() -> None:
         client, told = await recorder()

@@ -42,7 +42,11 @@ def reference(obj: Obj, field_path: str = "") -> Obj:
 
 
 class Recorder:
-    """The queue and the task that empties it, in order."""
+    """The queue and the tasks that empty it, in order: one, or `writers` of them, which write several events at once but
+    never two of one name."""
+
+    writers = 1
+    max_queued = MAX_QUEUED
 
     def __init__(self, client: Client, clock: Clock, rng: random.Random | None) -> None:
         self.client = client
@@ -53,7 +57,8 @@ class Recorder:
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writing: dict[str, asyncio.Event] = {}
         self._last_nanoseconds = 0
 
     async def __aenter__(self) -> Self:
@@ -64,19 +69,31 @@ class Recorder:
         await self.aclose()
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self.run(), name="events")
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self.run(), name="events") for _ in range(self.writers)]
 
     async def run(self) -> None:
         while True:
             while self._queue:
-                try:
-                    await self.write(self._queue.popleft())
-                except Exception:
-                    log.exception("unable to record an event")
-            self._idle.set()
+                await self._write_next()
+            if not self._writing:
+                self._idle.set()
             self._more.clear()
             await self._more.wait()
+
+    async def _write_next(self) -> None:
+        event = self._queue.popleft()
+        name = event["metadata"]["name"]
+        while name in self._writing:
+            await self._writing[name].wait()
+        written = self._writing[name] = asyncio.Event()
+        try:
+            await self.write(event)
+        except Exception:
+            log.exception("unable to record an event")
+        finally:
+            del self._writing[name]
+            written.set()
 
     async def flush(self) -> None:
         """Until all that was recorded is written (or given up)."""
@@ -84,21 +101,23 @@ class Recorder:
 
     async def aclose(self, grace: float = 1.0) -> None:
         """Write what waits, for so many seconds at most."""
-        task, self._task = self._task, None
-        if task is None:
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
             return
         try:
             async with asyncio.timeout(grace):
                 await self.flush()
         except TimeoutError:
-            log.warning("%d events were not written", len(self._queue) + 1)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+            log.warning("%d events were not written", len(self._queue) + len(self._writing))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def put(self, event: Obj) -> None:
-        if len(self._queue) >= MAX_QUEUED:
+        if len(self._queue) >= self.max_queued:
+            if self.dropped % 1000 == 0:
+                log.error("unable to record event: too many queued events, dropped %d", self.dropped + 1)
             self.dropped += 1
-            log.error("unable to record event: too many queued events, dropped event %s", event["metadata"]["name"])
             return
         self._queue.append(event)
         self._idle.clear()

@@ -30,7 +30,11 @@ class _Series:
 
 class SeriesRecorder(Recorder):
     """events.k8s.io/v1 events of one controller. The second of a kind starts a series; its count is then written every
-    half hour, and when nothing more came for six minutes."""
+    half hour, and when nothing more came for six minutes. A scheduler that is busy has more to say than one writer at a
+    time can carry."""
+
+    writers = 4
+    max_queued = 10_000
 
     def __init__(
         self,
