@@ -89,7 +89,7 @@ def _owners(owners: Sequence[Obj], path: Path, out: ErrorList) -> None:
         if not owner.get("uid"):
             out.invalid(here / "uid", "", "must not be empty")
         if version == "v1" and owner.get("kind") == "Event":
-            out.invalid(here, {}, "/v1, Kind=Event is disallowed from being an owner")
+            out.invalid(here, owner, "/v1, Kind=Event is disallowed from being an owner")
         if owner.get("controller"):
             this = owner.get("name", "")
             if controller:
