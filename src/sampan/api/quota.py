@@ -180,7 +180,7 @@ def recount(quota: Obj, objects: Callable[[Resource], Iterable[Obj] | None], now
     hard = (quota.get("spec") or {}).get("hard") or {}
     scopes = selectors(quota)
     total: Amounts = {}
-    for resource in {found for name in hard if (found := _resource_of(name)) is not None}:
+    for resource in {found for name in hard if (found := resource_of(name)) is not None}:
         listed = objects(resource)
         if listed is None:
             continue
@@ -195,7 +195,8 @@ def recount(quota: Obj, objects: Callable[[Resource], Iterable[Obj] | None], now
     return total
 
 
-def _resource_of(name: str) -> Resource | None:
+def resource_of(name: str) -> Resource | None:
+    """Whose objects use what a quota calls `name`."""
     for resource in (PODS, SERVICES, CLAIMS, DEVICE_CLAIMS):
         if tracks(resource, name):
             return resource

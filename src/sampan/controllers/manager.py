@@ -22,8 +22,12 @@ RESTART_SECONDS = 5.0
 
 #: upstream's name of a controller: module and class here
 CONTROLLERS: dict[str, tuple[str, str]] = {
+    "endpoints-controller": ("endpoints", "Endpoints"),
+    "endpointslice-controller": ("endpoint_slices", "EndpointSlices"),
+    "endpointslice-mirroring-controller": ("endpoint_slice_mirroring", "EndpointSliceMirroring"),
     "replicationcontroller-controller": ("replication", "ReplicationControllerController"),
     "job-controller": ("job", "JobController"),
+    "resourcequota-controller": ("resource_quota", "ResourceQuotaController"),
     "namespace-controller": ("namespace", "NamespaceController"),
     "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
