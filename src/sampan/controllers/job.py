@@ -1,0 +1,367 @@
+"""Jobs: pods that come to an end, counted exactly once.
+
+`job_pods.py` makes and deletes the pods, `job_tracking.py` counts them; here is what wakes a Job, and what it has come to.
+
+Promises: what pods do is looked at once a second at most, by one status write and one more where pods are counted; time
+limits and back-offs are timers.
+
+Source: kubernetes/pkg/controller/job/job_controller.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+from sampan.api.selectors import label_selector_from
+from sampan.api.times import format_time, parse_time
+from sampan.client import OWNER, Controller, Expectations, Exponential
+from sampan.client.errors import is_not_found
+from sampan.controllers.context import Context
+from sampan.controllers.echoes import Echoes
+from sampan.controllers.job_backoff import Failures
+from sampan.controllers.job_indexes import Indexes, parse
+from sampan.controllers.job_pods import RELEASE, JobPods, to_be_replaced
+from sampan.controllers.job_policies import judge, success
+from sampan.controllers.job_state import (
+    INDEX,
+    TRACKING,
+    Look,
+    condition,
+    counts_per_index,
+    ensure,
+    failures_of,
+    finished,
+    has_failed,
+    has_succeeded,
+    index_of,
+    is_indexed,
+    is_suspended,
+    is_tracked,
+    managed_elsewhere,
+    true_condition,
+)
+from sampan.controllers.job_tracking import Tracking, put
+from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key
+from sampan.controllers.pods import is_active, is_ready, is_terminating, phase_of
+
+Obj = dict[str, Any]
+ACCOUNT = "job-controller"
+#: pods' changes are gathered for so long
+BATCH_SECONDS = 1.0
+
+
+class JobController:
+    def __init__(self, context: Context) -> None:
+        self.clock = context.clock
+        self.client = context.clients(ACCOUNT)
+        self.recorder = context.recorders(ACCOUNT, self.client)
+        self.expectations = Expectations()
+        self.echoes = Echoes()
+        self.manage = JobPods(PodControl(self.client, self.recorder), self.expectations, self.clock)
+        self.tracking = Tracking(self.client, self.echoes, self.clock)
+        self.pods = context.informers.get("pods", indexers=INDEXERS)
+        self.jobs = context.informers.get("jobs.batch", indexers=INDEXERS)
+        synced = (self.pods, self.jobs)
+        workers = context.options.concurrent_syncs
+        self.controller = Controller(
+            "job", self.reconcile, workers=workers, synced=synced, limiter=Exponential(1.0, 60.0)
+        )
+        self.orphans = Controller("job-orphan-pod", self.release_orphan, synced=synced, limiter=Exponential(1.0, 60.0))
+        self._handlers = (
+            (self.jobs, self.jobs.add_handler(self.controller.enqueue, self._job_changed, self._job_gone)),
+            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._pod_gone)),
+        )
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.controller.run(), name="job")
+                group.create_task(self.orphans.run(), name="job-orphan-pod")
+        finally:
+            for informer, handler in self._handlers:
+                informer.remove_handler(handler)
+
+    # -- what wakes it -------------------------------------------------------------------------------------------------
+
+    def _job_changed(self, old: Obj, new: Obj) -> None:
+        if finished(new):
+            self._release_pods(new)
+        if self.echoes.is_own(new):
+            return
+        if old["metadata"].get("generation") != new["metadata"].get("generation"):
+            self.controller.enqueue(new)
+        else:
+            self.controller.enqueue_after(new, BATCH_SECONDS)
+
+    def _job_gone(self, job: Obj) -> None:
+        self.echoes.forget(job)
+        self.controller.enqueue(job)
+        self._release_pods(job)
+
+    def _release_pods(self, job: Obj) -> None:
+        for pod in self.pods.cache.by_index(OWNER, job["metadata"]["uid"]):
+            if is_tracked(pod):
+                self.orphans.enqueue(pod)
+
+    def _pod_added(self, pod: Obj) -> None:
+        if "deletionTimestamp" in pod["metadata"]:
+            self._leaving(pod, gone=False)
+            return
+        key = owner_key(pod, "Job", self.jobs.cache)
+        if key is not None:
+            self.expectations.creation_observed(key)
+            self._wake(key)
+        elif controller_of(pod) is None:
+            self._orphaned(pod)
+
+    def _pod_changed(self, old: Obj, new: Obj) -> None:
+        if "deletionTimestamp" in new["metadata"]:
+            if "deletionTimestamp" not in old["metadata"] or _counted(old) != _counted(new):
+                self._leaving(new, gone=False)
+            return
+        reference, before = controller_of(new), controller_of(old)
+        moved = reference != before
+        if moved and before is not None and (key := owner_key(old, "Job", self.jobs.cache)):
+            if not is_tracked(new):
+                self.tracking.released(key, new["metadata"]["uid"])
+            self._wake(key)
+        relabelled = new["metadata"].get("labels") != old["metadata"].get("labels")
+        if reference is None:
+            if moved or relabelled or is_tracked(new):
+                self._orphaned(new)
+            return
+        changed = moved or relabelled or _counted(old) != _counted(new)
+        if changed and (key := owner_key(new, "Job", self.jobs.cache)):
+            if not is_tracked(new):
+                self.tracking.released(key, new["metadata"]["uid"])
+            self._wake(key)
+
+    def _pod_gone(self, pod: Obj) -> None:
+        self._leaving(pod, gone=True)
+
+    def _leaving(self, pod: Obj, *, gone: bool) -> None:
+        key = owner_key(pod, "Job", self.jobs.cache)
+        job = self.jobs.cache.by_key(key) if key is not None else None
+        if key is None or job is None or finished(job):
+            # nobody is going to count it
+            if is_tracked(pod) and not gone:
+                self.orphans.enqueue(pod)
+            return
+        self.expectations.deletion_observed(key)
+        if gone or not is_tracked(pod):
+            self.tracking.released(key, pod["metadata"]["uid"])
+        self._wake(key)
+
+    def _orphaned(self, pod: Obj) -> None:
+        meta = pod["metadata"]
+        if is_tracked(pod):
+            self.orphans.enqueue(pod)
+        for job in self.jobs.cache.list(meta["namespace"]):
+            if label_selector_from(job["spec"].get("selector")).matches(meta.get("labels")):
+                self.controller.enqueue_after(job, BATCH_SECONDS)
+
+    def _wake(self, key: str) -> None:
+        self.controller.queue.add_after(key, BATCH_SECONDS)
+
+    async def release_orphan(self, key: str) -> None:
+        """A pod that no job is going to count."""
+        pod = self.pods.cache.by_key(key)
+        if pod is None or not is_tracked(pod):
+            return
+        reference = controller_of(pod)
+        if reference is not None:
+            if reference["kind"] != "Job" or reference["apiVersion"] != "batch/v1":
+                return
+            owner = owner_key(pod, "Job", self.jobs.cache)
+            job = self.jobs.cache.by_key(owner) if owner is not None else None
+            if job is not None and (managed_elsewhere(job) or not finished(job)):
+                return
+        meta = pod["metadata"]
+        try:
+            await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic")
+        except Exception as error:
+            if not is_not_found(error):
+                raise
+
+    # -- what it does --------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, key: str) -> float | None:
+        job = self.jobs.cache.by_key(key)
+        if job is None:
+            self.expectations.delete(key)
+            self.tracking.forget(key)
+            return None
+        if managed_elsewhere(job) or self.echoes.behind(job):
+            return None
+        if finished(job):
+            self.tracking.forget(key)
+            return None
+        # asked before the pods are looked at: what is seen in between must count for neither
+        settled = self.expectations.satisfied(key)
+        look = self._look(key, job, await self._claim(job))
+        self._judge(look)
+        problem: Exception | None = None
+        if look.finish is not None:
+            gone, problem = await self.manage.delete_active(look)
+            if not gone or not settled:
+                # there may be pods that the cache does not have yet
+                look.finish = None
+        else:
+            managed = settled and "deletionTimestamp" not in job["metadata"]
+            if managed:
+                problem = await self.manage.manage(look)
+            self._conclude(look, managed)
+        status = look.status
+        put(status, "active", look.active)
+        status["ready"], status["terminating"] = look.ready, look.terminating
+        final = await self.tracking.track(look)
+        if final is not None:
+            self._tell(look, final)
+        if problem is not None:
+            raise problem
+        return None if final is not None else look.again
+
+    async def _claim(self, job: Obj) -> list[Obj]:
+        selector = label_selector_from(job["spec"].get("selector"))
+        pods = candidates(self.pods.cache, job, selector)
+        claims = Claims(self.client, "pods", job, "jobs.batch", selector, finalizers=(TRACKING,))
+        # those just adopted have the finalizer, which the cache does not show yet
+        return [pod if controller_of(pod) else _with_finalizer(pod) for pod in await claims.claim(pods)]
+
+    def _look(self, key: str, job: Obj, pods: list[Obj]) -> Look:
+        """What can be counted."""
+        status = copy.deepcopy(job.get("status") or {})
+        status.setdefault("uncountedTerminatedPods", {})
+        active = [pod for pod in pods if is_active(pod)]
+        releasing = set(self.tracking.releasing.get(key, ()))
+        look = Look(key, job, status, pods, active, releasing, Failures())
+        look.active = len(active)
+        look.ready = sum(is_ready(pod) for pod in active)
+        look.terminating = sum(is_terminating(pod) for pod in pods)
+        succeeded, failed = set(look.uncounted("succeeded")), set(look.uncounted("failed"))
+        valid = [pod for pod in pods if look.is_valid(pod)]
+        new_succeeded = [pod for pod in valid if has_succeeded(pod) and pod["metadata"]["uid"] not in succeeded]
+        new_failed = [pod for pod in valid if has_failed(pod, job) and pod["metadata"]["uid"] not in failed]
+        policy = job["spec"].get("podFailurePolicy")
+        counted = sum(judge(policy, pod).counts for pod in new_failed)
+        look.succeeded = status.get("succeeded", 0) + len(new_succeeded) + len(succeeded)
+        look.failed = status.get("failed", 0) + counted + len(failed)
+        known = self.tracking.failures.get(key)
+        if known is None:
+            # a fresh start: what there is tells how it went
+            ended = [pod for pod in pods if has_failed(pod, job)]
+            look.failures = Failures().and_then([pod for pod in pods if has_succeeded(pod)], ended)
+        else:
+            look.failures = known.and_then(new_succeeded, new_failed)
+        resumed = true_condition(status, "Suspended") is not None
+        if not is_suspended(job) and (resumed or not status.get("startTime")):
+            # the time that it was suspended does not count towards its deadline
+            status["startTime"] = format_time(self.clock())
+        if is_indexed(job):
+            self._look_at_indexes(look)
+        return look
+
+    def _look_at_indexes(self, look: Look) -> None:
+        job, status = look.job, look.status
+        look.done_before = parse(status.get("completedIndexes", ""), look.completions)
+        tracked = [pod for pod in look.pods if is_tracked(pod) and 0 <= index_of(pod) < look.completions]
+        look.done = look.done_before.plus(sorted({index_of(pod) for pod in tracked if has_succeeded(pod)}))
+        look.succeeded = look.done.total
+        if counts_per_index(job):
+            before = parse(status.get("failedIndexes") or "", look.completions)
+            look.failed_indexes = before.plus(sorted({index_of(pod) for pod in tracked if _fails_index(pod, job)}))
+            look.replaced = to_be_replaced(look)
+
+    def _judge(self, look: Look) -> None:
+        """Whether it is over, and why."""
+        job, status, now = look.job, look.status, self.clock()
+        spec = job["spec"]
+        look.finish = true_condition(status, "SuccessCriteriaMet") or true_condition(status, "FailureTarget")
+        if look.finish is None and spec.get("podFailurePolicy"):
+            verdicts = (judge(spec["podFailurePolicy"], pod) for pod in look.pods if has_failed(pod, job))
+            if said := next((verdict.message for verdict in verdicts if verdict.action == "FailJob"), ""):
+                look.finish = condition("FailureTarget", "PodFailurePolicy", said, now)
+        if look.finish is None and (reason := self._limit(look, now)):
+            look.finish = condition("FailureTarget", *reason, now)
+        if look.finish is None and (said := success(spec.get("successPolicy"), spec.get("completions"), look.done)):
+            look.finish = condition("SuccessCriteriaMet", "SuccessPolicy", said, now)
+
+    def _limit(self, look: Look, now: float) -> tuple[str, str] | None:
+        """Reason and message of the limit that is passed."""
+        job, spec = look.job, look.job["spec"]
+        if look.failed > spec["backoffLimit"] or _restarts_too_often(job, look.pods):
+            return "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+        deadline = spec.get("activeDeadlineSeconds")
+        if deadline is not None and not is_suspended(job):
+            left = parse_time(look.status["startTime"]) + deadline - now
+            if left <= 0:
+                return "DeadlineExceeded", "Job was active longer than specified deadline"
+            look.look_again(left + 0.001)
+        failed = look.failed_indexes or Indexes()
+        most = spec.get("maxFailedIndexes")
+        if most is not None and failed.total > most:
+            return "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"
+        if failed and failed.total + look.done.total >= spec["completions"]:
+            return "FailedIndexes", "Job has failed indexes"
+        return None
+
+    def _conclude(self, look: Look, managed: bool) -> None:
+        """After managing: it is complete, or suspended, or resumed."""
+        job, status, now = look.job, look.status, self.clock()
+        completions = job["spec"].get("completions")
+        if look.active == 0 and (look.succeeded > 0 if completions is None else look.succeeded >= completions):
+            said = ("CompletionsReached", "Reached expected number of succeeded pods")
+            look.finish = condition("SuccessCriteriaMet", *said, now)
+        elif managed and is_suspended(job):
+            if ensure(status, condition("Suspended", "JobSuspended", "Job suspended", now)):
+                self.recorder.event(job, "Normal", "Suspended", "Job suspended")
+        elif managed and ensure(status, condition("Suspended", "JobResumed", "Job resumed", now, "False")):
+            self.recorder.event(job, "Normal", "Resumed", "Job resumed")
+
+    def _tell(self, look: Look, final: Obj) -> None:
+        job, completions = look.job, look.job["spec"].get("completions")
+        if final["type"] == "Failed":
+            self.recorder.event(job, "Warning", final.get("reason", ""), final.get("message", ""))
+            return
+        if completions is not None and look.status.get("succeeded", 0) > completions:
+            said = "Too many succeeded pods running after completion count reached"
+            self.recorder.event(job, "Warning", "TooManySucceededPods", said)
+        self.recorder.event(job, "Normal", "Completed", "Job completed")
+
+
+def _counted(pod: Obj) -> tuple[Any, ...]:
+    """What of a pod its job looks at."""
+    meta = pod["metadata"]
+    restarts = _restarts(pod) if pod["spec"].get("restartPolicy") == "OnFailure" else 0
+    return phase_of(pod), is_ready(pod), is_tracked(pod), restarts, (meta.get("annotations") or {}).get(INDEX)
+
+
+def _restarts(pod: Obj) -> int:
+    status = pod.get("status") or {}
+    items = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    return sum(item.get("restartCount", 0) for item in items)
+
+
+def _restarts_too_often(job: Obj, pods: list[Obj]) -> bool:
+    """Containers that are restarted in place count together."""
+    if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
+        return False
+    count = sum(_restarts(pod) for pod in pods if phase_of(pod) in ("Running", "Pending"))
+    limit = job["spec"]["backoffLimit"]
+    return count >= limit if limit else count > 0
+
+
+def _fails_index(pod: Obj, job: Obj) -> bool:
+    if not has_failed(pod, job):
+        return False
+    verdict = judge(job["spec"].get("podFailurePolicy"), pod)
+    if verdict.action == "FailIndex":
+        return True
+    return verdict.counts and failures_of(pod) >= job["spec"]["backoffLimitPerIndex"]
+
+
+def _with_finalizer(pod: Obj) -> Obj:
+    meta = pod["metadata"]
+    return {**pod, "metadata": {**meta, "finalizers": [*(meta.get("finalizers") or ()), TRACKING]}}
