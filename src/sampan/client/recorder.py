@@ -72,6 +72,11 @@ class Recorder:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self.run(), name="events") for _ in range(self.writers)]
 
+    @property
+    def waiting(self) -> int:
+        """Events that are not written yet."""
+        return len(self._queue) + len(self._writing)
+
     async def run(self) -> None:
         while True:
             while self._queue:
@@ -108,7 +113,7 @@ class Recorder:
             async with asyncio.timeout(grace):
                 await self.flush()
         except TimeoutError:
-            log.warning("%d events were not written", len(self._queue) + len(self._writing))
+            log.warning("%d events were not written", self.waiting)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -40,7 +40,7 @@ from sampan.scheduler.words import NO_NODES, FitError, truncated
 log = logging.getLogger("sampan.scheduler")
 Obj = dict[str, Any]
 #: pods that are being bound at once
-BINDINGS = 64
+BINDINGS = 32
 #: pods that are placed before others get their turn
 TURN = 8
 
