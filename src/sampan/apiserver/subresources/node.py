@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from sampan.api import errors
 from sampan.api.kind import Obj
+from sampan.apiserver import replies
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
+
+#: label of simulated nodes
+HOLLOW = "sampan.io/hollow"
 
 
 async def serve(call: Call) -> Response:
@@ -32,9 +36,19 @@ async def serve(call: Call) -> Response:
     node = record.field("spec.nodeName")
     if not node:
         raise errors.bad_request(f"pod {name} does not have a host assigned")
+    if _simulated(call, node):
+        if call.info.subresource == "log":
+            said = f"pod {name} is simulated: node {node} runs no containers, and so there is no log\n"
+            return replies.text_reply(200, said)
+        raise errors.bad_request(f"pod {name} is simulated: node {node} runs no containers to connect to")
     raise errors.unavailable(
         f"node {node} of pod {name} cannot be reached: this control plane has no way to its nodes yet"
     )
+
+
+def _simulated(call: Call, node: str) -> bool:
+    record = call.api.cached("", "nodes").get(node)
+    return record is not None and (record.labels or {}).get(HOLLOW) == "true"
 
 
 async def _ask(call: Call) -> None:
