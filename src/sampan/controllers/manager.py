@@ -29,6 +29,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "job-controller": ("job", "JobController"),
     "resourcequota-controller": ("resource_quota", "ResourceQuotaController"),
     "namespace-controller": ("namespace", "NamespaceController"),
+    "serviceaccount-controller": ("serviceaccounts", "ServiceAccountController"),
     "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
@@ -36,12 +37,19 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "node-lifecycle-controller": ("node_lifecycle", "NodeLifecycle"),
     "taint-eviction-controller": ("taint_eviction", "TaintEviction"),
     "pod-garbage-collector-controller": ("pod_gc", "PodGc"),
+    "root-ca-certificate-publisher-controller": ("serviceaccounts", "RootCaPublisher"),
 }
+#: what the API server sees to itself: tokens need its key, aggregated roles and policies must hold without controllers
+ELSEWHERE = (
+    "serviceaccount-token-controller",
+    "clusterrole-aggregation-controller",
+    "validatingadmissionpolicy-status-controller",
+)
 
 
 def chosen(names: tuple[str, ...]) -> Iterator[str]:
     """Which of all controllers `--controllers` leaves on. Raises ValueError for unknown names."""
-    known = set(CONTROLLERS)
+    known = {*CONTROLLERS, *ELSEWHERE}
     for name in names:
         if name != "*" and name.lstrip("-") not in known:
             listed = ", ".join(sorted(known))

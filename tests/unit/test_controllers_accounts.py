@@ -1,0 +1,45 @@
+"""What every namespace has comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tests.controllers_world import World
+
+NAMES = ("serviceaccount-controller", "root-ca-certificate-publisher-controller")
+
+
+async def test_what_is_deleted_comes_back(world: World) -> None:
+    world.options = dataclasses.replace(world.options, root_ca="CA")
+    await world.start(*NAMES)
+    await world.admin.create("namespaces", {"metadata": {"name": "n"}})
+    await world.until(lambda: world.get("serviceaccounts", "default", "n"), "the account")
+    for kind, name in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+        await world.until(lambda kind=kind, name=name: world.get(kind, name, "n"), "the first")  # type: ignore[misc]
+        old = await world.admin.get(kind, name, "n")
+        await world.admin.delete(kind, name, "n")
+        new = await world.until(lambda kind=kind, name=name: world.get(kind, name, "n"), "the next")  # type: ignore[misc]
+        assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_another_ca_is_put_right(world: World) -> None:
+    world.options = dataclasses.replace(world.options, root_ca="CA")
+    await world.start(*NAMES)
+
+    def published() -> list[str]:
+        return [obj["data"]["ca.crt"] for obj in world.all("configmaps")]
+
+    await world.until(lambda: published() == ["CA"] * 4, "the options' CA in place of the server's")
+    await world.admin.patch("configmaps", "kube-root-ca.crt", {"data": {"ca.crt": "evil"}}, "default")
+    await world.until(lambda: published() == ["CA"] * 4, "the CA")
+    notes = world.get("configmaps", "kube-root-ca.crt")["metadata"]["annotations"]  # type: ignore[index]
+    assert notes["kubernetes.io/description"]
+
+
+async def test_nothing_new_in_a_namespace_that_goes(world: World) -> None:
+    await world.start(*NAMES)
+    await world.admin.create("namespaces", {"metadata": {"name": "n"}})
+    await world.admin.delete("namespaces", "n")
+    await world.admin.delete("serviceaccounts", "default", "n")
+    await world.settle()
+    assert world.get("serviceaccounts", "default", "n") is None
