@@ -12,10 +12,9 @@ from typing import Any
 
 from sampan.api.selectors import label_selector_from
 from sampan.client import Controller, Expectations
-from sampan.client.errors import is_conflict
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
-from sampan.controllers.deployment_rollout import DEPLOYMENTS, SETS, Collided, Rollout
+from sampan.controllers.deployment_rollout import DEPLOYMENTS, SETS, Collided, Rollout, Superseded
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.pod_control import INDEXERS, Claims, candidates, controller_of, owner_key
 
@@ -137,7 +136,5 @@ class DeploymentController:
             return await rollout.run()
         except Collided:
             return 0.0
-        except Exception as error:
-            if is_conflict(error):
-                return None  # somebody else's write, which is still to be seen, wakes us
-            raise
+        except Superseded:
+            return None

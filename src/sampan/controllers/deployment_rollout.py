@@ -6,12 +6,12 @@ Source: kubernetes/pkg/controller/deployment/{sync,rolling,recreate}.go
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from sampan.api.errors import StatusError
 from sampan.client import OWNER, Cache, Client, EventRecorder, Expectations
-from sampan.client.errors import is_already_exists, is_namespace_terminating, is_not_found
+from sampan.client.errors import is_already_exists, is_conflict, is_namespace_terminating, is_not_found
 from sampan.controllers import deployment_status as says
 from sampan.controllers.deployment_sets import (
     DESIRED,
@@ -47,6 +47,10 @@ SETS, DEPLOYMENTS = "replicasets.apps", "deployments.apps"
 
 class Collided(Exception):
     """The name of the new replica set is another's; the next look takes another hash."""
+
+
+class Superseded(Exception):
+    """Somebody else has written what was to be written; when that is seen, there will be another look."""
 
 
 class Rollout:
@@ -86,7 +90,7 @@ class Rollout:
         return self.old if self.new is None else [*self.old, self.new]
 
     async def run(self) -> float | None:
-        """Seconds after which to look again. Raises StatusError, HttpError, Collided."""
+        """Seconds after which to look again. Raises StatusError, HttpError, Collided, Superseded."""
         if "deletionTimestamp" in self.deployment["metadata"]:
             await self._adopt_new()
             return await self._finish(rolling=False)
@@ -227,7 +231,16 @@ class Rollout:
         self.recorder.event(self.deployment, "Normal", "ScalingReplicaSet", said)
 
     async def _update(self, set_: Obj) -> Obj:
-        written = await self.client.update(SETS, set_)
+        return await self._put(self.client.update(SETS, set_), set_)
+
+    async def _put(self, call: Awaitable[Obj], obj: Obj) -> Obj:
+        try:
+            written = await call
+        except StatusError as error:
+            if is_conflict(error):
+                self.echoes.lost(obj)
+                raise Superseded from None
+            raise
         self.echoes.wrote(written)
         return written
 
@@ -328,8 +341,8 @@ class Rollout:
         if _sorted(status) == _sorted(was) and self.annotations == notes(self.deployment):
             return
         meta = {**self.deployment["metadata"], "annotations": self.annotations}
-        written = await self.client.update_status(DEPLOYMENTS, {**self.deployment, "metadata": meta, "status": status})
-        self.echoes.wrote(written)
+        changed = {**self.deployment, "metadata": meta, "status": status}
+        await self._put(self.client.update_status(DEPLOYMENTS, changed), self.deployment)
 
 
 def _sorted(status: Obj) -> Obj:

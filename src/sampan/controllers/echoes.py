@@ -52,6 +52,13 @@ class Echoes:
         self._awaited.discard(uid)
         return version == written and not awaited
 
+    def lost(self, obj: Obj) -> None:
+        """A write of this object met a Conflict: somebody's write is still to come, and wakes us."""
+        meta = obj["metadata"]
+        uid = meta["uid"]
+        self._written[uid] = max(int(meta["resourceVersion"]) + 1, self._written.get(uid, 0))
+        self._awaited.add(uid)
+
     def forget(self, obj: Obj) -> None:
         uid = obj["metadata"]["uid"]
         self._written.pop(uid, None)

@@ -17,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector
 from sampan.api.times import format_time
 from sampan.client import OWNER, Controller, Expectations
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
+from sampan.client.expectations import TIMEOUT
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.context import Context
 from sampan.controllers.echoes import Echoes
@@ -172,7 +174,7 @@ class Replicas:
         if settled and "deletionTimestamp" not in owner["metadata"] and len(active) != owner["spec"]["replicas"]:
             problem = await self._manage(key, owner, active)
             if problem is None:
-                return None  # what was done will be seen, and that is the time to count
+                return TIMEOUT  # what was done will be seen, long before, and that is the time to count
         terminating = [pod for pod in pods if is_terminating(pod) and claims.owns(pod)]
         now = self.clock()
         status = self._status(owner, active, len(terminating), problem, now)
@@ -246,9 +248,10 @@ class Replicas:
             return
         try:
             self.echoes.wrote(await self.client.update_status(self.flavour.resource, {**owner, "status": status}))
-        except Exception as error:
-            # somebody else's write, which is still to be seen, wakes us; and who is gone needs no status
-            if not (is_conflict(error) or is_not_found(error)):
+        except StatusError as error:
+            if is_conflict(error):
+                self.echoes.lost(owner)
+            elif not is_not_found(error):
                 raise
 
 
