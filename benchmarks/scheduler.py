@@ -54,7 +54,7 @@ def node(number: int) -> Obj:
 
 
 def pod(number: int, **spec: Any) -> Obj:
-    container = {"name": "pause", "image": "registry.k8s.io/pause:3.10", "ports": [{"containerPort": 80}]}
+    container: Obj = {"name": "pause", "image": "registry.k8s.io/pause:3.10", "ports": [{"containerPort": 80}]}
     container["resources"] = {"requests": {"cpu": "100m", "memory": "500Mi"}}
     meta = {"name": f"pod-{number}", "namespace": "default", "uid": f"{number}", "labels": {"app": "bench"}}
     return {"metadata": meta, "spec": {"containers": [container], **spec}}

@@ -69,7 +69,7 @@ class World:
     async def message(self, name: str) -> str:
         """Of the PodScheduled condition."""
         found = await self.client.get("pods", name, "default")
-        return next(c["message"] for c in found["status"]["conditions"] if c["type"] == "PodScheduled")
+        return str(next(c["message"] for c in found["status"]["conditions"] if c["type"] == "PodScheduled"))
 
     async def events(self, reason: str) -> list[str]:
         found = await self.client.list("events.events.k8s.io", "default")

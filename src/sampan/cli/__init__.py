@@ -15,6 +15,10 @@ def main() -> None:
         from sampan.cli.components import main as components
 
         sys.exit(components(sys.argv[1], sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "scheduler":
+        from sampan.cli.scheduler import main as scheduler
+
+        sys.exit(scheduler(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

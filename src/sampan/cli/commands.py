@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from sampan.cli.explain import group as explain
 from sampan.cluster import kubeconfig, lifecycle, state
 from sampan.cluster.errors import ClusterError
 from sampan.store.contract import StoreError
@@ -54,8 +55,12 @@ def cli() -> None:
     \b
     sampan up                 a control plane, and a context for kubectl
     sampan kubectl -- get ns  kubectl against it
+    sampan explain pod web-0  why it waits, or why it is where it is
     sampan down               stop it; its state is kept
     """
+
+
+cli.add_command(explain)
 
 
 @cli.command()

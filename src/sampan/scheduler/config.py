@@ -253,7 +253,7 @@ def _percentage(path: Path, value: int | None, errors: ErrorList) -> None:
         errors.invalid(path, value, "not in valid range [0-100]")
 
 
-strict = plugin_args.strict
+strict, seconds = plugin_args.strict, plugin_args.seconds
 
 
 # -- building ----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ Source: plugins/podtopologyspread/{common,filtering,scoring,plugin}.go
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampan.scheduler.changes import (
     ADD,
@@ -97,22 +99,42 @@ class PodTopologySpread(Plugin):
             return None
         cluster = cycle.cluster
         out = np.zeros(len(cluster.valid), np.int32)
-        complete = cluster.valid.copy()
-        for item in constraints:
-            complete &= cluster.column(item.topology_key).ids >= 0
+        complete = self._complete(cycle, constraints)
         for item in reversed(constraints):
             column = cluster.column(item.topology_key)
-            counted = complete & included(cycle, item)
-            counts = cluster.counters.selected(cycle.shape.namespace, item.selector)
-            ids = column.ids[counted]
-            by_value = np.bincount(ids, weights=counts[counted], minlength=len(column.texts) + 1)
-            domains = np.unique(ids)
+            by_value, domains = self._counted_by_value(cycle, item, complete)
             least = 0.0 if len(domains) < item.min_domains else by_value[domains].min()
             itself = int(item.selector.matches(cycle.shape.labels))
             skewed = by_value + itself - least > item.max_skew
             out = np.where(skewed[column.ids], 1, out)
             out[column.ids < 0] = 2
         return out.astype(np.int32)
+
+    @staticmethod
+    def _complete(cycle: Cycle, constraints: list[Spread]) -> Mask:
+        """Nodes that have all the topologies."""
+        out = cycle.cluster.valid.copy()
+        for item in constraints:
+            out &= cycle.cluster.column(item.topology_key).ids >= 0
+        return out
+
+    @staticmethod
+    def _counted_by_value(cycle: Cycle, item: Spread, complete: Mask) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Matching pods in each domain (and 0 for what is none), and which domains there are."""
+        cluster = cycle.cluster
+        column = cluster.column(item.topology_key)
+        counted = complete & included(cycle, item)
+        counts = cluster.counters.selected(cycle.shape.namespace, item.selector)
+        ids = column.ids[counted]
+        size = len(column.texts) + 1
+        there = np.bincount(ids, minlength=size) > 0
+        return np.bincount(ids, weights=counts[counted], minlength=size), np.flatnonzero(there)
+
+    def domains(self, cycle: Cycle, item: Spread, constraints: list[Spread]) -> dict[str, int]:
+        """Matching pods by domain, for people who want to know."""
+        by_value, domains = self._counted_by_value(cycle, item, self._complete(cycle, constraints))
+        texts = cycle.cluster.column(item.topology_key).texts
+        return {texts[index]: int(by_value[index]) for index in domains}
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
         return (SKEWED if code == 1 else NO_LABEL,)
