@@ -33,6 +33,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
+    "cronjob-controller": ("cronjob", "CronJobController"),
     "certificatesigningrequest-signing-controller": ("certificates", "Signer"),
     "certificatesigningrequest-approving-controller": ("certificates", "Approver"),
     "certificatesigningrequest-cleaner-controller": ("certificates", "Cleaner"),
@@ -43,6 +44,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "taint-eviction-controller": ("taint_eviction", "TaintEviction"),
     "pod-garbage-collector-controller": ("pod_gc", "PodGc"),
     "root-ca-certificate-publisher-controller": ("serviceaccounts", "RootCaPublisher"),
+    "ttl-after-finished-controller": ("ttl_after_finished", "TtlAfterFinished"),
 }
 #: what the API server sees to itself: tokens need its key, aggregated roles and policies must hold without controllers
 ELSEWHERE = (
