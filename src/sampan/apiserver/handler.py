@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from sampan.api import errors
 from sampan.api.kind import Kind
+from sampan.api.metrics_v1beta1 import GROUP as METRICS
 from sampan.apiserver import replies, reviews, routing
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.chain import Authentication
@@ -182,6 +183,10 @@ class Handler:
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if kind.names.kind in reviews.ANSWERS:
             return reviews.answer(call)
+        if info.group == METRICS:
+            from sampan.apiserver import metrics_api
+
+            return metrics_api.serve(call)
         if info.resource == "bindings":
             call.kind = self._kind("", "v1", "pods")
             call.resource = self._resource(call.kind)

@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from sampan.api.registry import Registry
+from sampan.api.metrics_v1beta1 import NAMES as METRICS
+from sampan.api.registry import Registry, default_names
 from sampan.apiserver import health, replies
 from sampan.apiserver.admission import order
 from sampan.apiserver.api import Api
@@ -70,7 +71,7 @@ class ApiServer:
         self.config = config
         self.listen = listen
         self.store = store or create_store(config.store, config.data_dir, config.etcd_tls)
-        self.registry = Registry()
+        self.registry = Registry((*default_names(), *METRICS))
         self.api = Api(
             self.registry,
             self.store,
