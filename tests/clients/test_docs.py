@@ -49,3 +49,14 @@ def test_the_commands_of_a_page(page: str, tmp_path: Path) -> None:
         # whatever went wrong, nothing of it goes on running
         for directory in (tmp_path / "sampan" / "clusters").glob("*"):
             shell(f"sampan down --name {directory.name}", tmp_path)
+
+
+def test_the_examples_tests_pass(tmp_path: Path) -> None:
+    """As a user would: a directory of their own, pytest, our plugin."""
+    for file in (DOCS / "examples").glob("*.*"):
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    env = {**os.environ, "PATH": f"{kubectls.kubectl('1.37').parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -45,7 +45,7 @@ Obj = dict[str, Any]
 AUTHENTICATED = "system:authenticated"
 ADMIN = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
 ROOT = b"/registry/"
-PATIENCE = 600.0
+PATIENCE, FLOWING_PATIENCE = 600.0, 60.0
 #: watches within the process need not be opened anew
 WATCH_SECONDS = 10**9
 MANAGER = "kube-controller-manager"
@@ -169,14 +169,16 @@ class Cluster:
         condition: Condition = "exists",
         namespace: str = "default",
         *,
-        timeout: float = PATIENCE,
+        timeout: float | None = None,
     ) -> Any:
         """Until `condition` holds for an object, and then that object; or until a function says something true.
 
         `condition`: the type of a status condition (`Available`; `Ready=False`), `path=value` (`status.phase=Running`),
         `exists`, `deleted`, or a function of the object. Raises TimeoutError after so many seconds of the cluster's
-        time, saying how the object stands.
+        time (600, or 60 where it flows), saying how the object stands.
         """
+        if timeout is None:
+            timeout = FLOWING_PATIENCE if self.https else PATIENCE
 
         def check() -> Any:
             if callable(what):

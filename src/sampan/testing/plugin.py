@@ -85,6 +85,11 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster | SyncCluster]:
 def kubeconfig(cluster: Cluster | SyncCluster, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file's path, which is in the environment too. An async test marks `@pytest.mark.cluster(https=True)`."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    for name in ("kubernetes", "kubernetes_asyncio"):
+        # they look at the environment once, when they are imported
+        module = sys.modules.get(f"{name}.config.kube_config")
+        if module is not None:
+            monkeypatch.setattr(module, "KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
     return cluster.kubeconfig
 
 

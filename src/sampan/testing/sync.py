@@ -16,7 +16,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sampan.testing.cluster import PATIENCE, Cluster, Obj, Snapshot
+from sampan.testing.cluster import Cluster, Obj, Snapshot
 from sampan.testing.conditions import Condition
 from sampan.testing.loop import VirtualLoop
 
@@ -99,7 +99,7 @@ class SyncCluster:
         return self._do(get())
 
     def wait_for(
-        self, what: str, condition: Condition = "exists", namespace: str = "default", *, timeout: float = PATIENCE
+        self, what: str, condition: Condition = "exists", namespace: str = "default", *, timeout: float | None = None
     ) -> Any:
         return self._do(self.inner.wait_for(what, condition, namespace, timeout=timeout))
 
