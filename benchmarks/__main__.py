@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import admission, client
+from benchmarks import admission, client, controllers
 from benchmarks.api import measure
 from sampan.store.contract import Compare, Put
 from sampan.store.sqlite import SqliteStore
@@ -85,7 +85,12 @@ async def main() -> None:
     ]
     for what, taken, budget in figures:
         report(what, statistics.median([await taken() for _ in range(RUNS)]), "/s", budget)
-    for what, figure, unit, budget in [*await measure(), *await client.measure(), *await admission.measure()]:
+    for what, figure, unit, budget in [
+        *await measure(),
+        *await client.measure(),
+        *await admission.measure(),
+        *await controllers.measure(),
+    ]:
         report(what, figure, unit, budget)
 
 

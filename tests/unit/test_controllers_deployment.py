@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -229,6 +231,26 @@ async def test_what_its_replica_set_cannot_do_is_told(world: World) -> None:
     await world.until(lambda: complete(world) and not condition(world, "ReplicaFailure"))
 
 
+class Counted:
+    """`most`: pods there have been at once that were not being deleted."""
+
+    def __init__(self, world: World) -> None:
+        self.most = 0
+        self._there: set[bytes] = {record.key.encode() for record in world.server.api.cached("", "pods").list("")}
+        world.server.store.subscribe(self.look)  # type: ignore[attr-defined]
+
+    def look(self, events: Any) -> None:
+        for event in events:
+            key = event.kv.key.partition(b"/pods/")[2]
+            if not key:
+                continue
+            if event.type == "delete" or b'"deletionTimestamp"' in event.kv.value:
+                self._there.discard(key)
+            else:
+                self._there.add(key)
+            self.most = max(self.most, len(self._there))
+
+
 async def crash(world: World, at: int, after: bool, patch: Obj) -> bool:
     """Controllers of which each dies at its `at`-th call after a change, and others in their place. Whether any died."""
     transports: list[Crashing] = []
@@ -255,18 +277,12 @@ async def crash(world: World, at: int, after: bool, patch: Obj) -> bool:
 async def test_a_crash_at_any_call_of_a_rollout_changes_nothing_in_the_end(world: World, after: bool) -> None:
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}
     await begin(world, replicas=3, strategy=rolling, revisionHistoryLimit=2)
-    most = 0
-
-    def look(_: object) -> None:
-        nonlocal most
-        most = max(most, sum("deletionTimestamp" not in pod["metadata"] for pod in world.pods()))
-
-    world.server.store.subscribe(look)  # type: ignore[attr-defined]
+    counted = Counted(world)
     for at in range(1, 100):
         crashed = await crash(world, at, after, image(f"nginx:{at + 1}"))
         await world.until(lambda: complete(world))
         await world.settle()
-        assert most <= 4
+        assert 3 < counted.most <= 4
         uids = {set_["metadata"]["uid"] for set_ in sets(world)}
         for pod in world.pods():
             assert pod["metadata"]["ownerReferences"][0]["uid"] in uids
@@ -274,3 +290,27 @@ async def test_a_crash_at_any_call_of_a_rollout_changes_nothing_in_the_end(world
         if not crashed:
             break
     assert at > 8 and found(world)["metadata"]["annotations"][REVISION] == str(at + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_killed_at_random_amid_a_rollout_of_fifty_it_converges(world: World, seed: int) -> None:
+    await begin(world, replicas=50, revisionHistoryLimit=1)
+    counted, rng = Counted(world), random.Random(seed)
+    await change(world, image("nginx:2"))
+    for _ in range(12):
+        # some turns of the loop, which may be amid a batch of calls, or some time
+        for _ in range(rng.randrange(400)):
+            await asyncio.sleep(0)
+        await asyncio.sleep(rng.choice([0.0, 0.0, 1.0]) * rng.random())
+        name = rng.choice(NAMES)
+        await world.stop(name)
+        for _ in range(20):
+            await asyncio.sleep(0)  # a new process lists, which shows it what the old one did
+        await world.start(name)
+    await world.until(lambda: complete(world))
+    await world.settle()
+    assert 50 < counted.most <= 63
+    (new,) = (set_ for set_ in sets(world) if set_["spec"]["replicas"])
+    assert {pod["metadata"]["ownerReferences"][0]["uid"] for pod in world.pods()} == {new["metadata"]["uid"]}
+    assert len(world.pods()) == 50
