@@ -26,6 +26,7 @@ from sampan.apiserver.cache import Cache, Entry, EventType, ResourceCache, Watch
 from sampan.apiserver.leases import EventLeases
 from sampan.apiserver.metrics import Metrics
 from sampan.apiserver.resource import Resource, storage_prefix
+from sampan.apiserver.workers import Workers
 from sampan.store.contract import NO_LEASE, Compacted, Event, LeaseId, Store, StoreError, prefix_end
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Api:
         self.compact_seconds = float(COMPACT_SECONDS)
         self.cache = Cache()
         self.metrics = Metrics()
+        self.workers = Workers()
         self.admission = admission
         #: issues and reviews tokens; set by whoever put the server together
         self.identity: Identity | None = None

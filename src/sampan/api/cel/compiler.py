@@ -169,7 +169,7 @@ class Compiler:
             if joins:
                 meter.weigh(result)
             if meter.cost > meter.limit:
-                meter.stop()
+                meter.over()
             return result
 
         return Code(priced, cost)
@@ -252,7 +252,7 @@ class Compiler:
                 found = b(frame)
                 frame[0].cost += len(found)
                 if frame[0].cost > frame[0].limit:
-                    frame[0].stop()
+                    frame[0].over()
                 return call(frame)
 
             return Code(slow, cost)

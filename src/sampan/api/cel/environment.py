@@ -30,6 +30,7 @@ from sampan.api.cel.meter import PER_CALL_LIMIT, Budget, Meter
 from sampan.api.cel.parser import parse
 from sampan.api.cel.sizes import CostEstimate
 from sampan.api.cel.types import Type
+from sampan.api.pace import Handover
 
 Functions = Mapping[str, Sequence[Overload]]
 
@@ -143,7 +144,8 @@ class Program:
     def evaluate(self, values: Mapping[str, Any], budget: Budget | None = None) -> Any:
         """The result, in Python's terms (`values.py`; `to_json` makes JSON of it).
 
-        Raises EvaluationError; BudgetExceeded when this call or the whole budget is used up.
+        Raises EvaluationError; BudgetExceeded when this call or the whole budget is used up. Handed over, it costs
+        nothing.
         """
         limit, whole = PER_CALL_LIMIT, False
         if budget is not None and budget.remaining < limit:
@@ -167,6 +169,9 @@ class Program:
             raise EvaluationError("no such overload") from error
         except RecursionError:
             raise EvaluationError("evaluation is nested too deeply") from None
+        except Handover:
+            meter.cost = 0
+            raise
         finally:
             if budget is not None:
                 budget.remaining -= meter.cost

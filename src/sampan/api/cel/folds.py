@@ -66,14 +66,13 @@ def quantifier(loop: Loop, exists: bool) -> Run:
     def run(frame: Frame) -> bool:
         failed: Exception | None = None
         meter = frame[0]
-        limit = meter.limit
         items = iter(entries(over(frame))) if simple else loop.turns(frame)
         for item in items:
             if simple:
                 frame[first] = item
             meter.cost += step
-            if meter.cost > limit:
-                meter.stop()
+            if meter.cost > meter.limit:
+                meter.over()
             try:
                 value = body(frame)
                 if value is decides:
@@ -108,7 +107,7 @@ def exactly_one(loop: Loop) -> Run:
             elif value is not False:
                 raise EvaluationError("no such overload")
             if meter.cost > meter.limit:
-                meter.stop()
+                meter.over()
         return found == 1
 
     return run
@@ -128,7 +127,7 @@ def build_list(loop: Loop, filter_cost: int) -> Run:
                 meter.cost += step
                 out.append(body(frame))
             if meter.cost > meter.limit:
-                meter.stop()
+                meter.over()
         return meter.weigh(out) if loop.nested else out
 
     return run
@@ -147,7 +146,7 @@ def sort_by(loop: Loop) -> Run:
         meter = frame[0]
         meter.cost += self_compare_cost(keys)
         if meter.cost > meter.limit:
-            meter.stop()
+            meter.over()
         return sorted_by(items, keys)
 
     return run
@@ -172,7 +171,7 @@ def build_map(loop: Loop, filter_cost: int, whole_entries: bool) -> Run:
                 else:
                     out[map_key(frame[first])] = value
             if meter.cost > meter.limit:
-                meter.stop()
+                meter.over()
         return meter.weigh(out) if loop.nested else out
 
     return run

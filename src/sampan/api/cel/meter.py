@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from sampan.api import pace
 from sampan.api.cel.errors import BudgetExceeded
 from sampan.api.cel.values import MAX_SIZE
 
 PER_CALL_LIMIT = 1_000_000
 RUNTIME_BUDGET = 10_000_000
 MATCH_CONDITIONS_BUDGET = RUNTIME_BUDGET // 4
+#: what so much costs takes about a millisecond
+_STRETCH = 1000
 
 
 class Budget:
@@ -29,13 +32,18 @@ class Budget:
 
 
 class Meter:
-    """`memo`: lists and maps converted in this call, by the identity of what they were made from."""
+    """`most`: what the call may cost; `limit`: what it may cost until `over` is called, which may raise it.
 
-    __slots__ = ("_sizes", "cost", "limit", "memo", "whole_budget")
+    `memo`: lists and maps converted in this call, by the identity of what they were made from.
+    """
 
-    def __init__(self, limit: int, whole_budget: bool = False) -> None:
+    __slots__ = ("_pace", "_sizes", "cost", "limit", "memo", "most", "whole_budget")
+
+    def __init__(self, most: int, whole_budget: bool = False) -> None:
         self.cost = 0
-        self.limit = limit
+        self.most = most
+        self._pace = pace.current.get()
+        self.limit = most if self._pace is None else min(most, _STRETCH)
         self.whole_budget = whole_budget
         self.memo: dict[int, tuple[Any, Any]] = {}
         self._sizes: dict[int, tuple[Any, int]] = {}
@@ -56,6 +64,13 @@ class Meter:
             self.stop()
         self._sizes[id(made)] = (made, total)
         return made
+
+    def over(self) -> None:
+        """The limit is reached: the end, or a pause. Raises BudgetExceeded, and what the pace raises."""
+        if self.cost > self.most or self._pace is None:
+            self.stop()
+        self._pace.pause()
+        self.limit = min(self.most, self.cost + _STRETCH)
 
     def stop(self) -> NoReturn:
         raise BudgetExceeded(self.whole_budget)

@@ -6,6 +6,8 @@ kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicy{,binding
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 from sampan.api import errors
@@ -37,8 +39,18 @@ class RequestAuthorizer(Authorizer):
 
 def authorizer_of(attributes: Attributes) -> RequestAuthorizer:
     api, user = attributes.api, attributes.user
+    loop, here = asyncio.get_running_loop(), threading.get_ident()
 
     def check(asked: dict[str, Any]) -> tuple[bool, str]:
+        if threading.get_ident() == here:
+            return decide(asked)
+        # what authorizers know belongs to the event loop
+        return asyncio.run_coroutine_threadsafe(decide_there(asked), loop).result()
+
+    async def decide_there(asked: dict[str, Any]) -> tuple[bool, str]:
+        return decide(asked)
+
+    def decide(asked: dict[str, Any]) -> tuple[bool, str]:
         who = _service_account(asked["user"]) if asked.get("user") else user
         decision = api.authorizer.authorize(who, _asked(asked))
         return decision.allowed is True, decision.reason

@@ -11,7 +11,8 @@ from typing import Any
 from sampan.api import cel
 from sampan.api.admissionregistration_v1.expressions import environment
 from sampan.api.kind import Obj
-from sampan.apiserver.policies.variables import Expression, OutOfBudget, breathe, compiled
+from sampan.apiserver.policies.variables import Expression, OutOfBudget, compiled
+from sampan.apiserver.workers import Runner
 
 
 class ConditionsFailed(Exception):
@@ -23,16 +24,16 @@ def compile_conditions(raw: Sequence[Obj], *, params: bool = False) -> tuple[Exp
     return tuple(compiled(within, item.get("expression", "").strip(), cel.types.Bool) for item in raw)
 
 
-async def hold(conditions: Sequence[Expression], values: Mapping[str, Any], ignores_failure: bool) -> bool:
+async def hold(
+    conditions: Sequence[Expression], values: Mapping[str, Any], ignores_failure: bool, run: Runner
+) -> bool:
     """Raises ConditionsFailed where failures are not ignored; ignored they count as false."""
     budget = cel.Budget(cel.MATCH_CONDITIONS_BUDGET)
     problems: list[str] = []
     for condition in conditions:
         try:
-            before = budget.remaining
-            if condition.evaluate(values, budget) is False:
+            if await run(condition.evaluate, values, budget) is False:
                 return False
-            await breathe(before - budget.remaining)
         except cel.EvaluationError as error:
             problems.append(str(error))
         except OutOfBudget as error:

@@ -61,7 +61,8 @@ async def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> 
             if values is None:
                 values = await activation(attributes, matched, with_namespace=True)
             given = {**values, "params": param} if kind is not None else values
-            _act(policy, binding, await evaluate(policy, given), attributes, denied, notes)
+            verdict = await evaluate(policy, given, attributes.api.workers.of(attributes.user.name))
+            _act(policy, binding, verdict, attributes, denied, notes)
     for key, texts in notes.items():
         attributes.annotate(f"{policy.name}/{key}", ", ".join(texts))
 

@@ -16,7 +16,8 @@ from sampan.api import cel
 from sampan.apiserver.policies.compiled import Policy, Validation
 from sampan.apiserver.policies.conditions import ConditionsFailed, hold
 from sampan.apiserver.policies.decisions import Failure
-from sampan.apiserver.policies.variables import Lazy, OutOfBudget, breathe
+from sampan.apiserver.policies.variables import Lazy, OutOfBudget
+from sampan.apiserver.workers import Runner
 
 MAX_MESSAGE = 5 * 1024
 BUDGET = cel.RUNTIME_BUDGET
@@ -31,22 +32,20 @@ class Verdict:
     annotations: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def evaluate(policy: Policy, values: Mapping[str, Any]) -> Verdict:
-    """`values`: all variables but `variables`."""
+async def evaluate(policy: Policy, values: Mapping[str, Any], run: Runner) -> Verdict:
+    """`values`: all variables but `variables`. `run`: evaluates without keeping others waiting."""
     verdict = Verdict()
     strict = not policy.ignores_failure
     try:
-        if policy.conditions and not await hold(policy.conditions, values, policy.ignores_failure):
+        if policy.conditions and not await hold(policy.conditions, values, policy.ignores_failure, run):
             return verdict
         budget = cel.Budget(BUDGET)
         inside = _inside(policy, values, budget)
         for index, validation in enumerate(policy.validations):
-            before = budget.remaining
-            failure = _validate(validation, index, inside, budget, strict)
+            failure = await _validate(validation, index, inside, budget, strict, run)
             if failure is not None:
                 verdict.failures.append(failure)
-            await breathe(before - budget.remaining)
-        await _annotate(policy, values, verdict, strict)
+        await _annotate(policy, values, verdict, strict, run)
     except (ConditionsFailed, OutOfBudget) as error:
         return Verdict([Failure(str(error))] if strict else [])
     return verdict
@@ -56,26 +55,26 @@ def _inside(policy: Policy, values: Mapping[str, Any], budget: cel.Budget) -> Ma
     return {**values, "variables": Lazy(policy.variables, values, budget)} if policy.variables else values
 
 
-def _validate(
-    validation: Validation, index: int, values: Mapping[str, Any], budget: cel.Budget, strict: bool
+async def _validate(
+    validation: Validation, index: int, values: Mapping[str, Any], budget: cel.Budget, strict: bool, run: Runner
 ) -> Failure | None:
     try:
-        if validation.expression.evaluate(values, budget) is True:
+        if await run(validation.expression.evaluate, values, budget) is True:
             return None
     except cel.EvaluationError as error:
         return Failure(str(error), index=index) if strict else None
     try:
-        message = _message(validation, values, budget)
+        message = await _message(validation, values, budget, run)
     except OutOfBudget as error:
         return Failure(f"failed messageExpression: {error}", index=index) if strict else None
     return Failure(message, validation.reason, index)
 
 
-def _message(validation: Validation, values: Mapping[str, Any], budget: cel.Budget) -> str:
+async def _message(validation: Validation, values: Mapping[str, Any], budget: cel.Budget, run: Runner) -> str:
     """What `messageExpression` says if it says something fit to print, else `message`, else the expression."""
     if validation.message_expression is not None:
         try:
-            said = validation.message_expression.evaluate(values, budget)
+            said = await run(validation.message_expression.evaluate, values, budget)
         except cel.EvaluationError:
             said = None
         if isinstance(said, str) and (said := said.strip()) and len(said.encode()) <= MAX_MESSAGE and "\n" not in said:
@@ -83,19 +82,19 @@ def _message(validation: Validation, values: Mapping[str, Any], budget: cel.Budg
     return validation.message or f"failed expression: {validation.expression.source.strip()}"
 
 
-async def _annotate(policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool) -> None:
+async def _annotate(
+    policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool, run: Runner
+) -> None:
     if not policy.annotations:
         return
     budget = cel.Budget(BUDGET)
     inside = _inside(policy, values, budget)
     for key, expression in policy.annotations:
-        before = budget.remaining
         try:
-            value = expression.evaluate(inside, budget)
+            value = await run(expression.evaluate, inside, budget)
         except cel.EvaluationError as error:
             if strict:
                 verdict.broken.append(Failure(str(error)))
             continue
-        await breathe(before - budget.remaining)
         if isinstance(value, str) and value.strip():
             verdict.annotations.append((key, value.strip()))

@@ -8,7 +8,6 @@ Source: k8s.io/apiserver/pkg/admission/plugin/cel/{activation,composition,condit
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +25,6 @@ _SHOWN = (
     "deletionTimestamp", "generation", "resourceVersion", "finalizers",
 )  # fmt: skip
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
-
-
-#: what so much costs takes some ten milliseconds
-COSTLY = 20_000
-
-
-async def breathe(cost: int) -> None:
-    """Let others go on after an expression that took long."""
-    if cost > COSTLY:
-        await asyncio.sleep(0)
 
 
 class OutOfBudget(Exception):

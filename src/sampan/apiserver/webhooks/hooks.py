@@ -65,7 +65,8 @@ class Hook:
 
         values = await activation(attributes, found, with_namespace=False)
         try:
-            return found if await conditions.hold(self.conditions, values, self.ignores_failure) else None
+            run = attributes.api.workers.of(attributes.user.name)
+            return found if await conditions.hold(self.conditions, values, self.ignores_failure, run) else None
         except conditions.ConditionsFailed as error:
             raise errors.forbidden(attributes.group, attributes.resource, attributes.name, str(error)) from None
 
