@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := up
-.PHONY: up down test check fix bench
+.PHONY: up down test check fix docs bench
 
 $(BIN)/.user: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -39,6 +39,11 @@ check: $(BIN)/.dev
 fix: $(BIN)/.dev
 	@$(BIN)/ruff check --fix -q src tests benchmarks
 	@$(BIN)/ruff format -q src tests benchmarks
+
+# The pages of the documentation that are made from the sources
+docs: $(BIN)/.dev
+	@$(BIN)/python -m tests.deviations_page > docs/deviations.md
+	@$(BIN)/python -m tests.validation_page > docs/validation.md
 
 # Figures beside their budgets
 bench: $(BIN)/.dev
