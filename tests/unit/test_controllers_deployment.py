@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sampan.controllers.deployment_sets import bounds, inherited, same_template, sizes
 from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
@@ -314,3 +318,72 @@ async def test_killed_at_random_amid_a_rollout_of_fifty_it_converges(world: Worl
     (new,) = (set_ for set_ in sets(world) if set_["spec"]["replicas"])
     assert {pod["metadata"]["ownerReferences"][0]["uid"] for pod in world.pods()} == {new["metadata"]["uid"]}
     assert len(world.pods()) == 50
+
+
+def sized(name: str, replicas: int, maximum: int) -> Obj:
+    notes = {"deployment.kubernetes.io/max-replicas": str(maximum)}
+    return {"metadata": {"name": name, "annotations": notes}, "spec": {"replicas": replicas}}
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "surge", "after"),
+    [
+        ([6, 4], 12, 0, [7, 5]),
+        ([6, 4], 5, 0, [3, 2]),
+        ([3, 2], 10, 0, [6, 4]),
+        ([3, 3], 10, 0, [5, 5]),
+        ([8, 8, 8], 35, 0, [12, 12, 11]),
+        ([10, 20, 30], 0, 0, [0, 0, 0]),
+        ([1, 1, 1], 4, 2, [2, 2, 2]),
+    ],
+)
+def test_shares(before: list[int], wanted: int, surge: int, after: list[int]) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 1}}
+    made = deployment(replicas=wanted, strategy=rolling)
+    old = [sized(f"s{number}", size, sum(before)) for number, size in enumerate(before)]
+    assert sorted((size for _, size in sizes(made, old)), reverse=True) == sorted(after, reverse=True)
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=2, max_size=5), st.integers(0, 300), st.integers(0, 20), st.integers(1, 400)
+)
+def test_shares_fill_what_is_allowed_and_no_more(before: list[int], wanted: int, surge: int, maximum: int) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 1}}
+    made = deployment(replicas=wanted, strategy=rolling)
+    out = [size for _, size in sizes(made, [sized(f"s{n}", size, maximum) for n, size in enumerate(before)])]
+    allowed = wanted + surge if wanted else 0
+    assert min(out) >= 0
+    assert sum(out) == allowed or 0 in out
+
+
+@pytest.mark.parametrize(
+    ("surge", "unavailable", "replicas", "bounded"),
+    [
+        ("25%", "25%", 10, (3, 2)),
+        ("0%", "10%", 5, (0, 1)),
+        (1, 0, 5, (1, 0)),
+        ("150%", 9, 4, (6, 4)),
+        (0, 0, 3, (0, 1)),
+    ],
+)
+def test_bounds(surge: Any, unavailable: Any, replicas: int, bounded: tuple[int, int]) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+    assert bounds(deployment(replicas=replicas, strategy=rolling)) == bounded
+
+
+def test_a_template_is_the_same_whatever_its_hash_and_however_it_says_nothing() -> None:
+    one = deployment()["spec"]["template"]
+    other = copy.deepcopy(one)
+    other["metadata"] |= {"creationTimestamp": None, "labels": {**one["metadata"]["labels"], "pod-template-hash": "x"}}
+    other["spec"]["tolerations"] = []
+    assert same_template(one, other)
+    other["spec"]["containers"][0]["image"] = "nginx:2"
+    assert not same_template(one, other)
+
+
+def test_history_is_kept_within_its_length() -> None:
+    old = ",".join(str(number) for number in range(10**6, 10**6 + 250))
+    marks = {REVISION: "7", "deployment.kubernetes.io/revision-history": old}
+    marks = inherited(deployment(), {"metadata": {"annotations": marks}}, 9)
+    history = marks["deployment.kubernetes.io/revision-history"]
+    assert marks[REVISION] == "9" and history.endswith(",7") and 1990 < len(history) <= 2000

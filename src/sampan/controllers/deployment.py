@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.selectors import label_selector_from
-from sampan.client import Controller, Expectations
+from sampan.client import Controller, Expectations, key_of
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
 from sampan.controllers.deployment_rollout import DEPLOYMENTS, SETS, Collided, Rollout, Superseded
@@ -62,9 +62,8 @@ class DeploymentController:
             self.controller.enqueue(new)
 
     def _gone(self, deployment: Obj) -> None:
-        meta = deployment["metadata"]
         self.echoes.forget(deployment)
-        self.expectations.delete(f"{meta['namespace']}/{meta['name']}")
+        self.expectations.delete(key_of(deployment))
 
     def _set_added(self, set_: Obj) -> None:
         key = owner_key(set_, "Deployment", self.deployments.cache)

@@ -20,7 +20,7 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector
 from sampan.api.times import format_time
-from sampan.client import OWNER, Controller, Expectations
+from sampan.client import NAMESPACE, OWNER, Controller, Expectations, key_of
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.batches import BatchFailed, slow_start
@@ -66,6 +66,8 @@ class Replicas:
         self.control = PodControl(self.client, context.recorders(flavour.account, self.client))
         self.expectations = Expectations()
         self.echoes = Echoes()
+        #: parsed, by the owner's key
+        self._selectors: dict[str, LabelSelector] = {}
         self.pods = context.informers.get("pods", indexers=INDEXERS)
         self.owners = context.informers.get(flavour.resource, indexers=INDEXERS)
         self.controller = Controller(
@@ -75,7 +77,7 @@ class Replicas:
             synced=(self.pods, self.owners),
         )
         self._handlers = (
-            (self.owners, self.owners.add_handler(self.controller.enqueue, self._owner_changed, self._owner_gone)),
+            (self.owners, self.owners.add_handler(self._owner_added, self._owner_changed, self._owner_gone)),
             (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._pod_deleted)),
         )
 
@@ -88,14 +90,20 @@ class Replicas:
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 
+    def _owner_added(self, owner: Obj) -> None:
+        self._selectors[key_of(owner)] = self.flavour.selector(owner)
+        self.controller.enqueue(owner)
+
     def _owner_changed(self, old: Obj, new: Obj) -> None:
+        if old["spec"].get("selector") != new["spec"].get("selector"):
+            self._selectors[key_of(new)] = self.flavour.selector(new)
         if not self.echoes.is_own(new):
             self.controller.enqueue(new)
 
     def _owner_gone(self, owner: Obj) -> None:
         self.echoes.forget(owner)
-        meta = owner["metadata"]
-        self.expectations.delete(f"{meta['namespace']}/{meta['name']}")
+        self.expectations.delete(key_of(owner))
+        self._selectors.pop(key_of(owner), None)
 
     def _pod_added(self, pod: Obj) -> None:
         if "deletionTimestamp" in pod["metadata"]:
@@ -154,9 +162,9 @@ class Replicas:
     def _wake_matching(self, pod: Obj) -> None:
         """An orphan: whoever selects it may want it."""
         meta = pod["metadata"]
-        for owner in self.owners.cache.list(meta["namespace"]):
-            if self.flavour.selector(owner).matches(meta.get("labels")):
-                self.controller.enqueue(owner)
+        for key in self.owners.cache.index_keys(NAMESPACE, meta["namespace"]):
+            if self._selectors[key].matches(meta.get("labels")):
+                self.controller.queue.add(key)
 
     # -- what it does --------------------------------------------------------------------------------------------------
 
@@ -166,7 +174,7 @@ class Replicas:
             return None
         # asked before the pods are looked at: what is seen in between must count for neither
         settled = self.expectations.satisfied(key)
-        selector = self.flavour.selector(owner)
+        selector = self._selectors[key]
         pods = candidates(self.pods.cache, owner, selector)
         claims = Claims(self.client, "pods", owner, self.flavour.resource, selector)
         active = await claims.claim([pod for pod in pods if is_active(pod)])
