@@ -33,6 +33,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "garbage-collector-controller": ("garbage_collector", "GarbageCollector"),
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
+    "horizontal-pod-autoscaler-controller": ("horizontal_pod_autoscaler", "HorizontalPodAutoscalerController"),
     "cronjob-controller": ("cronjob", "CronJobController"),
     "certificatesigningrequest-signing-controller": ("certificates", "Signer"),
     "certificatesigningrequest-approving-controller": ("certificates", "Approver"),
