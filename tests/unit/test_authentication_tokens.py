@@ -420,6 +420,28 @@ def test_bad_key_files_are_not_quoted(tmp_path: Path) -> None:
     assert "PrivateKey" not in repr(KeyRing().signing)
 
 
+def test_keys_of_no_use_are_refused_at_start(tmp_path: Path) -> None:
+    good = ec.generate_private_key(ec.SECP256R1())
+    public = good.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    lines = pem(good).splitlines(keepends=True)
+    short = lines[0] + lines[1] + lines[-1]
+    for name, data in (("k1", pem(ec.generate_private_key(ec.SECP256K1()))), ("short", short), ("not", b"x")):
+        (tmp_path / name).write_bytes(data)
+        path = tmp_path / name
+        for signing, verifying in ((path, []), (None, [path])):
+            with pytest.raises(ValueError, match="RSA,? or ECDSA"):
+                ring(signing, verifying)
+    (tmp_path / "public").write_bytes(public)
+    with pytest.raises(ValueError, match="valid RSA or ECDSA private key"):
+        ring(tmp_path / "public", [])
+    with pytest.raises(FileNotFoundError):
+        ring(None, [tmp_path / "none"])
+    (tmp_path / "good").write_bytes(pem(good))
+    made = ring(tmp_path / "good", [tmp_path / "public"])
+    assert "signing" not in made.__dict__ and "verifying" not in made.__dict__
+    assert list(made.verifying) == [made.signing.public.id]
+
+
 async def test_no_token_in_the_log(api: Local, account: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     token = forge(api, account, exp=1)

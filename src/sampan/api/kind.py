@@ -10,7 +10,7 @@ Source of the shape: k8s.io/apiserver/pkg/registry/rest/{create,update,delete}.g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,6 +68,8 @@ class Names:
     short: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[Subresource, ...] = ()
+    #: the group and version objects are stored as, where those are others (`autoscaling/v1`)
+    stored: tuple[str, str] | None = None
 
     @property
     def api_version(self) -> str:
@@ -100,7 +102,7 @@ class Kind:
     #: `spec.replicas`-like paths for `/scale`, as (spec replicas, status replicas, selector), dotted; empty: no scale
     scale_paths: tuple[str, str, str] | None = None
     #: the wire version objects are stored as, where another version of the kind is served too (`autoscaling/v2`)
-    storage_version: tuple[str, str] | None = None
+    storage_version: tuple[str, str] | None
     #: made by a CustomResourceDefinition; `digest` changes with what was defined
     custom: ClassVar[bool] = False
     digest: str = ""
@@ -112,12 +114,15 @@ class Kind:
     strategic_merge: ClassVar[bool] = True
     #: conversion asks somebody else: `fetch` and `store` are awaited
     remote: bool = False
+    #: what its objects say is compiled when they are checked: even small ones may take long
+    slow_checks: ClassVar[bool] = False
     #: items of a list say their kind and apiVersion
     whole_items: ClassVar[bool] = False
 
     def __init__(self, names: Names, schema: Struct) -> None:
         self.names = names
         self.schema = schema
+        self.storage_version = names.stored
 
     # -- the life of a write -------------------------------------------------------------------------------------
 
@@ -149,6 +154,10 @@ class Kind:
         from sampan.api import names
 
         return names.is_dns1123_subdomain(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
+
+    def unmade(self, writing: bool) -> Callable[[], None] | None:
+        """What remains to be made before objects can be read, or written, if that takes long."""
+        return None
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
         """Texts for `Warning` headers of a create (`old` is None) or update."""

@@ -31,6 +31,11 @@ _PACKAGES = {
     "": "core", "rbac.authorization.k8s.io": "rbac", "flowcontrol.apiserver.k8s.io": "flowcontrol",
     "internal.apiserver.k8s.io": "apiserverinternal",
 }  # fmt: skip
+#: the version that objects are stored as, where another version or group serves them too
+_STORED = {
+    ("events.k8s.io", "v1", "events"): ("", "v1"),
+    ("autoscaling", "v1", "horizontalpodautoscalers"): ("autoscaling", "v2"),
+}
 #: types that live elsewhere than their group-version's own package says
 _META_KINDS = {"DeleteOptions", "Status"}
 
@@ -73,6 +78,7 @@ def _names(raw: dict[str, Any]) -> Names:
         tuple(raw.get("short") or ()),
         tuple(raw.get("cats") or ()),
         subs,
+        _STORED.get((raw["group"], raw["version"], raw["resource"])),
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import errors
-from sampan.api.kind import Kind
+from sampan.api.kind import Kind, Names
 from sampan.api.registry import Registry
 from sampan.apiserver.admission.chain import Chain
 from sampan.apiserver.allocators import PORTS_PREFIX, Allocators
@@ -85,23 +85,26 @@ class Api:
             for version in versions:
                 for names in registry.names(group, version):
                     if "list" in names.verbs:
-                        self._add(registry.get(group, version, names.resource))
+                        self._add(names)
         self.namespaces = self.cached("", "namespaces")
         self.ip_addresses = self.cached("networking.k8s.io", "ipaddresses")
         self.definitions = self.cached("apiextensions.k8s.io", "customresourcedefinitions")
         self.definitions.watchers.add(Watcher("", "", None, self._defined))
         self.authorizer = authorization(self)
 
-    def _add(self, kind: Kind | None) -> None:
-        assert kind is not None
-        group, version = kind.storage_version or (kind.names.group, kind.names.version)
-        stored = self.registry.get(group, version, kind.names.resource)
-        assert stored is not None
-        key = (group, kind.names.resource)
+    def _add(self, names: Names) -> None:
+        """By its names alone: the kind is built when there is something of it."""
+        group, version = names.stored or (names.group, names.version)
+        key = (group, names.resource)
         if key not in self._resources:
-            prefix = storage_prefix(group, kind.names.resource)
-            self._resources[key] = Resource(stored, self.cache.add(prefix, stored))
-        self._resources[kind.names.group, kind.names.resource] = self._resources[key]
+            kind = functools.partial(self._stored_kind, group, version, names.resource)
+            self._resources[key] = Resource(self.cache.add(storage_prefix(*key), kind))
+        self._resources[names.group, names.resource] = self._resources[key]
+
+    def _stored_kind(self, group: str, version: str, resource: str) -> Kind:
+        kind = self.registry.get(group, version, resource)
+        assert kind is not None
+        return kind
 
     # -- resources that come and go --------------------------------------------------------------------------------------
 
@@ -110,14 +113,14 @@ class Api:
         group, name = stored.names.group, stored.names.resource
         present = self._resources.get((group, name))
         if present is None:
-            cache = self.cache.add(storage_prefix(group, name), stored)
+            cache = self.cache.add(storage_prefix(group, name), lambda: stored)
             cache.horizon = cache.last = self.cache.revision
         else:
             cache = present.cache
             cache.rekind(stored)
             self._unregister(group, name)
             self._end_watches(cache)
-        self._resources[group, name] = Resource(stored, cache)
+        self._resources[group, name] = Resource(cache)
         for kind in kinds:
             self.registry.add(kind)
 

@@ -6,7 +6,7 @@ Source: kubernetes/pkg/controlplane (systemnamespaces, kubernetesservice, defaul
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sampan.api.kind import Obj
@@ -14,10 +14,12 @@ from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
 from sampan.apiserver.allocators import Allocators
 from sampan.apiserver.api import Api
-from sampan.apiserver.authorization.bootstrap import ensure_roles
+from sampan.apiserver.authorization.bootstrap import AT_ONCE, ensure_roles
 from sampan.apiserver.cache import Entry, EventType, Watcher, encode
 from sampan.store.contract import Compare, Op, Put
 
+#: group, resource, namespace, name, object
+Wanted = tuple[str, str, str, str, Obj]
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 CRITICAL = (
     ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
@@ -37,25 +39,31 @@ class Bootstrap:
 
     async def run(self) -> None:
         """Make what is missing, in as few transactions as can be. Raises StoreError."""
-        for name in NAMESPACES:
-            await self.ensure("", "namespaces", "", name, self.namespace(name))
+        await self.ensure(("", "namespaces", "", name, self.namespace(name)) for name in NAMESPACES)
         await ensure_roles(self.api)
-        await self.system_objects()
-        for key in list(self.api.namespaces.records):
-            await self.furnish(key)
+        await self.ensure(self.system_objects())
+        await self.ensure(wanted for key in self.api.namespaces.records for wanted in self.furniture(key))
         self.follow()
         await self.repair_services()
 
-    async def ensure(self, group: str, resource: str, namespace: str, name: str, obj: Obj, *more: Op) -> bool:
-        key = f"{namespace}/{name}" if namespace else name
-        cache = self.api.cached(group, resource)
-        if cache.get(key) is not None:
-            return False
-        store_key = (cache.prefix + key).encode()
-        compare = [Compare(store_key, "mod", "=", 0)]
-        result = await self.api.store.txn(compare, [Put(store_key, encode(obj)), *more])
-        await self.api.cache.reach(result.revision)
-        return result.succeeded
+    async def ensure(self, wanted: Iterable[Wanted]) -> None:
+        """Make those that are missing: together, or where another API server makes them at the same time, one by one."""
+        missing: list[tuple[Compare, Op]] = []
+        for group, resource, namespace, name, obj in wanted:
+            key = f"{namespace}/{name}" if namespace else name
+            cache = self.api.cached(group, resource)
+            if cache.get(key) is None:
+                store_key = (cache.prefix + key).encode()
+                missing.append((Compare(store_key, "mod", "=", 0), Put(store_key, encode(obj))))
+        size = AT_ONCE
+        while missing:
+            some = missing[:size]
+            result = await self.api.store.txn([compare for compare, _ in some], [op for _, op in some])
+            await self.api.cache.reach(result.revision)
+            if result.succeeded or size == 1:
+                del missing[:size]
+            else:
+                size = 1
 
     def meta(self, name: str, namespace: str = "", **more: Any) -> Obj:
         out: Obj = {"name": name}
@@ -74,13 +82,13 @@ class Bootstrap:
             "status": {"phase": "Active"},
         }
 
-    async def furnish(self, namespace: str) -> None:
+    def furniture(self, namespace: str) -> Iterator[Wanted]:
         """What every namespace has: ServiceAccount `default` and ConfigMap `kube-root-ca.crt`."""
         record = self.api.namespaces.get(namespace)
-        if record is None or record.field("status.phase") == "Terminating":
+        if record is None or record.obj()["status"].get("phase") == "Terminating":
             return
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": self.meta("default", namespace)}
-        await self.ensure("", "serviceaccounts", namespace, "default", account)
+        yield "", "serviceaccounts", namespace, "default", account
         note = {"kubernetes.io/description": "CA bundle that verifies the API server's internal endpoints."}
         config = {
             "kind": "ConfigMap",
@@ -88,9 +96,9 @@ class Bootstrap:
             "metadata": self.meta("kube-root-ca.crt", namespace, annotations=note),
             "data": {"ca.crt": self.ca},
         }
-        await self.ensure("", "configmaps", namespace, "kube-root-ca.crt", config)
+        yield "", "configmaps", namespace, "kube-root-ca.crt", config
 
-    async def system_objects(self) -> None:
+    def system_objects(self) -> Iterator[Wanted]:
         allocators = self.api.allocators
         address = str(allocators.network[1])
         service = {
@@ -110,12 +118,11 @@ class Bootstrap:
             "status": {"loadBalancer": {}},
         }
         ip = Allocators.ip_object(self.api, address, service)
-        await self.ensure("", "services", "default", "kubernetes", service)
-        await self.ensure("networking.k8s.io", "ipaddresses", "", address, ip)
-        for group, resource, namespace, name, obj in self.others():
-            await self.ensure(group, resource, namespace, name, obj)
+        yield "", "services", "default", "kubernetes", service
+        yield "networking.k8s.io", "ipaddresses", "", address, ip
+        yield from self.others()
 
-    def others(self) -> Iterator[tuple[str, str, str, str, Obj]]:
+    def others(self) -> Iterator[Wanted]:
         endpoint = {"kind": "Endpoints", "apiVersion": "v1"}
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]
@@ -187,7 +194,7 @@ class Bootstrap:
             )
         yield from self.api_services()
 
-    def api_services(self) -> Iterator[tuple[str, str, str, str, Obj]]:
+    def api_services(self) -> Iterator[Wanted]:
         builtin = [item for item in self.api.registry.groups() if item[0] in GROUPS]
         for index, (group, versions) in enumerate(builtin):
             for order, version in enumerate(versions):
@@ -230,7 +237,7 @@ class Bootstrap:
 
         def came(entry: Entry, kind: EventType) -> None:
             if kind == "ADDED":
-                task = asyncio.get_running_loop().create_task(self.furnish(entry.record.key))
+                task = asyncio.get_running_loop().create_task(self.ensure(self.furniture(entry.record.key)))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -55,29 +57,52 @@ class Record:
     """One stored object. `key` is `namespace/name` or `name`; `cells` caches rendered Table rows.
 
     `value` is the very bytes that a local store holds, so that an object is in memory once; the revision is put in when
-    it is sent.
+    it is sent. `labels` and `fields` (what selectors ask for) are read from them when first asked for, unless whoever
+    wrote them has handed those on (`ResourceCache.expect`).
     """
 
-    __slots__ = ("cells", "fields", "key", "labels", "lease", "name", "namespace", "other", "revision", "value")
+    __slots__ = (
+        "cache",
+        "cells",
+        "fields",
+        "key",
+        "labels",
+        "lease",
+        "name",
+        "namespace",
+        "other",
+        "revision",
+        "value",
+    )
+    labels: dict[str, str] | None
+    fields: dict[str, str] | None
 
-    def __init__(self, key: str, kv: KeyValue, kind: Kind) -> None:
+    def __init__(self, key: str, kv: KeyValue, cache: ResourceCache) -> None:
+        self.cache = cache
         self.key = key
         self.namespace, _, self.name = key.rpartition("/")
         self.revision: int = kv.mod_revision
         self.value = kv.value
         self.lease = kv.lease
-        self.labels: dict[str, str] | None = None
-        self.fields: dict[str, str] | None = None
         self.cells: Any = None
         #: by kind: the object as that version shows it (empty: as it is stored)
         self.other: dict[Kind, bytes] | None = None
-        self.index(kind)
 
-    def index(self, kind: Kind) -> None:
-        """Labels and selectable fields, read once while the object is new."""
+    def __getattr__(self, name: str) -> Any:
+        """Reached only while the slots are empty."""
+        if name not in ("labels", "fields"):
+            raise AttributeError(name)
         obj = orjson.loads(self.value)
+        if name == "fields" or self.cache.knows_kind:
+            self.index(obj)
+        else:
+            self.labels = obj["metadata"].get("labels") or None
+        return object.__getattribute__(self, name)
+
+    def index(self, obj: Obj) -> None:
+        """Note labels and selectable fields of the stored object."""
         self.labels = obj["metadata"].get("labels") or None
-        self.fields = kind.selectable_fields(obj) or None
+        self.fields = self.cache.kind.selectable_fields(obj) or None
 
     @property
     def body(self) -> bytes:
@@ -144,9 +169,9 @@ class Watcher:
 class ResourceCache:
     """All objects of one stored resource, in key order, and the last changes."""
 
-    def __init__(self, prefix: str, kind: Kind) -> None:
+    def __init__(self, prefix: str, kind: Callable[[], Kind]) -> None:
         self.prefix = prefix
-        self.kind = kind
+        self._kind = kind
         self.records: dict[str, Record] = {}
         self.keys: list[str] = []
         self.window: deque[Entry] = deque()
@@ -156,23 +181,44 @@ class ResourceCache:
         #: revision of the last change
         self.last = 0
         self.watchers: set[Watcher] = set()
+        #: by key: what is about to be written, and the object it is the encoding of
+        self._expected: dict[str, tuple[bytes, Obj]] = {}
+
+    @functools.cached_property
+    def kind(self) -> Kind:
+        """In the stored version; a server that starts builds only the kinds that it has objects of."""
+        return self._kind()
+
+    @property
+    def knows_kind(self) -> bool:
+        return "kind" in self.__dict__
+
+    @contextlib.contextmanager
+    def expect(self, key: str, value: bytes, obj: Obj) -> Iterator[None]:
+        """While `value`, the encoding of `obj`, is written: its record need not be decoded."""
+        mine = self._expected[key] = (value, obj)
+        try:
+            yield
+        finally:
+            if self._expected.get(key) is mine:
+                del self._expected[key]
 
     def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
         self.records = {}
         for kv in kvs:
             key = kv.key.decode()[len(self.prefix) :]
-            self.records[key] = Record(key, kv, self.kind)
+            self.records[key] = Record(key, kv, self)
         self.keys = sorted(self.records)
         self.horizon = self.last = revision
 
     def rekind(self, kind: Kind) -> None:
         """The kind was defined anew: what was derived from objects by the old one is forgotten."""
         again = kind.field_labels() != self.kind.field_labels()
-        self.kind = kind
+        self.kind = kind  # in the place of the cached property
         for record in self.records.values():
             record.cells = record.other = None
             if again:
-                record.index(kind)
+                record.index(orjson.loads(record.value))
 
     def get(self, key: str) -> Record | None:
         return self.records.get(key)
@@ -192,7 +238,10 @@ class ResourceCache:
         key = event.kv.key.decode()[len(self.prefix) :]
         before = self.records.get(key)
         if event.type == "put":
-            record = Record(key, event.kv, self.kind)
+            record = Record(key, event.kv, self)
+            expected = self._expected.get(key)
+            if expected is not None and expected[0] is record.value:
+                record.index(expected[1])
             if before is None:
                 bisect.insort(self.keys, key)
             self.records[key] = record
@@ -231,7 +280,7 @@ class ResourceCache:
 def deleted(before: Record, revision: int) -> Record:
     """The last state of a deleted object, at the revision of its deletion."""
     out: Record = object.__new__(Record)
-    out.key, out.namespace, out.name = before.key, before.namespace, before.name
+    out.cache, out.key, out.namespace, out.name = before.cache, before.key, before.namespace, before.name
     out.revision = revision
     out.labels, out.fields, out.lease = before.labels, before.fields, before.lease
     out.cells, out.other, out.value = None, None, before.value
@@ -246,7 +295,7 @@ class Cache:
         self.resources: dict[str, ResourceCache] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
-    def add(self, prefix: str, kind: Kind) -> ResourceCache:
+    def add(self, prefix: str, kind: Callable[[], Kind]) -> ResourceCache:
         cache = self.resources[prefix] = ResourceCache(prefix, kind)
         return cache
 

@@ -167,6 +167,17 @@ class Handler:
         if info.namespace and not kind.names.namespaced:
             raise errors.no_such_path()
         call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind), info.warnings)
+        make = kind.unmade(info.verb not in READ_ONLY)
+        return self._verb(call) if make is None else self._made(make, call)
+
+    async def _made(self, make: Callable[[], None], call: Call) -> Response:
+        """The first request to a kind finds it compiled, and keeps nobody else waiting for it."""
+        await self.api.workers.run(make)
+        result = self._verb(call)
+        return result if isinstance(result, Response) else await result
+
+    def _verb(self, call: Call) -> Result:
+        info, kind = call.info, call.kind
         if kind.deprecation:
             call.warnings.append(kind.deprecation)
         if info.subresource:
@@ -202,7 +213,7 @@ class Handler:
         if "list" in kind.names.verbs:
             return self.api.resource(kind)
         # reviews and bindings are stored nowhere; they never touch it
-        return Resource(kind, self.api.namespaces)
+        return Resource(self.api.namespaces)
 
     def _subresource(self, call: Call) -> Result:
         info, names = call.info, call.kind.names

@@ -22,14 +22,16 @@ def storage_prefix(group: str, resource: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """`kind` is the kind in the version that is stored."""
-
-    kind: Kind
     cache: ResourceCache
+
+    @property
+    def kind(self) -> Kind:
+        """The kind in the version that is stored."""
+        return self.cache.kind
 
     def store_key(self, key: str) -> bytes:
         return (self.cache.prefix + key).encode()
 
     def record(self, kv: KeyValue) -> Record:
         """A record of a value that is not in the cache (an older revision)."""
-        return Record(kv.key.decode()[len(self.cache.prefix) :], kv, self.kind)
+        return Record(kv.key.decode()[len(self.cache.prefix) :], kv, self.cache)

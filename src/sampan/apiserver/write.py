@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVarTuple
 
 import orjson
 
@@ -29,8 +30,10 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.options import DeleteOptions, WriteOptions
 from sampan.apiserver.patch.managed import update_managed_fields
 from sampan.apiserver.views import body_as
+from sampan.apiserver.workers import LARGE
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
 
+Args = TypeVarTuple("Args")
 MAX_GENERATED = 58
 METADATA = Path("metadata")
 
@@ -134,7 +137,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     if produced.managed is not None:
         meta["managedFields"] = produced.managed
     else:
-        _own_fields(call, None, obj, options, "")
+        await call.work(call.body_size, _own_fields, call, None, obj, options, "")
     asked = attributes(call, "CREATE", obj, None, options, name=produced.obj["metadata"].get("name", ""))
     await api.admission.mutate(asked)
     refuse_escalation(asked)
@@ -156,10 +159,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     _print_status(kind, obj)
     reserved = api.allocators.allocate(call, obj, None)
     try:
-        problems = validate_object_meta(meta, kind.names.namespaced, kind.validate_name, METADATA)
-        problems.extend(kind.validate(obj))
-        _raise_invalid(kind, obj, problems)
-        call.warnings.extend(kind.warnings(obj, None))
+        call.warnings.extend(await _checked(call, kind, call.body_size, _check_new, kind, obj))
         if kind.not_enforced:
             call.warnings.append("stored, not enforced yet")
         asked.obj = obj
@@ -174,10 +174,31 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
             reserved.undo()
 
 
+def _check_new(kind: Kind, obj: Obj) -> list[str]:
+    """Warnings. Raises 422."""
+    problems = validate_object_meta(obj["metadata"], kind.names.namespaced, kind.validate_name, METADATA)
+    found = kind.validate(obj)
+    problems.extend(found)
+    _raise_invalid(kind, obj, problems)
+    return [*found.warnings, *kind.warnings(obj, None)]
+
+
+async def _checked(
+    call: Call, kind: Kind, size: int, check: Callable[[*Args], list[str]], *args: *Args
+) -> list[str]:
+    """Checking, which clients can make long, keeps nobody else waiting."""
+    if kind.slow_checks:
+        return await call.api.workers.run(check, *args, user=call.user.name)
+    if kind.custom and size <= LARGE:
+        return await call.api.workers.brief(check, *args, user=call.user.name)
+    return await call.work(size, check, *args)
+
+
 async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserved: Reservation | None) -> Written:
     resource, names = call.resource, call.kind.names
     taken = errors.already_exists(names.group, names.resource, obj["metadata"]["name"])
-    value = encode(await stored_form(call.kind, obj))
+    form = await stored_form(call.kind, obj)
+    value = encode(form)
     if options.dry_run:
         if resource.cache.get(key) is not None:
             raise taken
@@ -188,7 +209,8 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
     ops: list[Op] = [Put(store_key, value, lease)]
     if reserved is not None:
         compare, ops = compare + reserved.compare, [*ops, *reserved.ops]
-    result = await call.api.store.txn(compare, ops)
+    with resource.cache.expect(key, value, form):
+        result = await call.api.store.txn(compare, ops)
     if not result.succeeded:
         await call.api.cache.reach(result.revision)
         if reserved is not None and resource.cache.get(key) is None:
@@ -268,8 +290,9 @@ async def change(
                 if error.reason != "AlreadyExists":
                     raise
                 continue
-        old = await served(kind, record)
-        produced = produce(old)
+        size = max(call.body_size, len(record.value))
+        old = await call.work(size, record.obj) if not kind.converts else await served(kind, record)
+        produced = await call.work(size, produce, old)
         written = await _swap(call, kind, record, old, produced, options, subresource, ask, view, finish)
         if written is not None:
             return await _ready(kind, written)
@@ -292,6 +315,7 @@ async def _swap(
     names, api = kind.names, call.api
     obj = {**produced.obj, "metadata": dict(produced.obj["metadata"])}
     meta, old_meta = obj["metadata"], old["metadata"]
+    size = max(call.body_size, len(record.value))
     asked = meta.get("resourceVersion", "")
     if asked not in ("", "0") and asked != str(record.revision):
         raise errors.conflict(names.group, names.resource, record.name)
@@ -303,7 +327,7 @@ async def _swap(
     if produced.managed is not None:
         meta["managedFields"] = produced.managed
     else:
-        _own_fields(call, old, obj, options, subresource, kind)
+        await call.work(size, _own_fields, call, old, obj, options, subresource, kind)
     question = attributes(call, "UPDATE", obj, old, options, kind=kind)
     if view is not None:
         question.kind, question.obj, question.old = view.gvk, view.show(obj), view.show(old)
@@ -333,14 +357,8 @@ async def _swap(
         meta["generation"] = old_meta.get("generation", 0) + 1
     reserved = api.allocators.allocate(call, obj, old)
     try:
-        problems = validate_object_meta_update(meta, old_meta, METADATA)
-        problems.extend(finished)
-        if subresource == "" or (subresource == "scale" and kind.custom):
-            problems.extend(kind.validate_update(obj, old))
-        elif subresource == "status":
-            problems.extend(kind.validate_status_update(obj, old))
-        _raise_invalid(kind, obj, problems)
-        call.warnings.extend(text for text in kind.warnings(obj, old) if text not in call.warnings)
+        said = await _checked(call, kind, size, _check_changed, kind, obj, old, subresource, finished)
+        call.warnings.extend(text for text in said if text not in call.warnings)
         if ask:
             question.obj = obj if view is None else view.show(obj)
             await api.admission.validate(question)
@@ -356,6 +374,20 @@ async def _swap(
     return written
 
 
+def _check_changed(kind: Kind, obj: Obj, old: Obj, subresource: str, finished: ErrorList) -> list[str]:
+    """Warnings. `finished`: what the subresource found. Raises 422."""
+    problems = validate_object_meta_update(obj["metadata"], old["metadata"], METADATA)
+    problems.extend(finished)
+    found = ErrorList()
+    if subresource == "" or (subresource == "scale" and kind.custom):
+        found = kind.validate_update(obj, old)
+    elif subresource == "status":
+        found = kind.validate_status_update(obj, old)
+    problems.extend(found)
+    _raise_invalid(kind, obj, problems)
+    return [*found.warnings, *kind.warnings(obj, old)]
+
+
 async def _replace(
     call: Call,
     kind: Kind,
@@ -366,7 +398,8 @@ async def _replace(
 ) -> Written | None:
     resource = call.resource
     store_key = resource.store_key(record.key)
-    value = encode(await stored_form(kind, obj))
+    form = await stored_form(kind, obj)
+    value = encode(form)
     if value == record.value:
         return Written(record)
     meta = obj["metadata"]
@@ -382,7 +415,8 @@ async def _replace(
     ops: list[Op] = [Delete(store_key) if finished else Put(store_key, value, record.lease)]
     if reserved is not None:
         unchanged, ops = unchanged + reserved.compare, ops + reserved.ops
-    result = await call.api.store.txn(unchanged, ops)
+    with resource.cache.expect(record.key, value, form):
+        result = await call.api.store.txn(unchanged, ops)
     if not result.succeeded:
         await call.api.cache.reach(result.revision)
         return None
@@ -481,7 +515,7 @@ def _preview(call: Call, key: str, value: bytes) -> Record:
     """A record of what a dry run would have stored; it shows no resourceVersion, or the current one."""
     current = call.resource.cache.get(key)
     revision = current.revision if current is not None else 0
-    return Record(key, KeyValue(b"", value, Revision(0), Revision(revision), 0), call.resource.kind)
+    return Record(key, KeyValue(b"", value, Revision(0), Revision(revision), 0), call.resource.cache)
 
 
 async def stored(call: Call, key: str, value: bytes, revision: int) -> Record:
@@ -494,4 +528,4 @@ async def stored(call: Call, key: str, value: bytes, revision: int) -> Record:
 
 
 def record_of(call: Call, key: str, value: bytes, revision: int) -> Record:
-    return Record(key, KeyValue(b"", value, Revision(revision), Revision(revision), 1), call.resource.kind)
+    return Record(key, KeyValue(b"", value, Revision(revision), Revision(revision), 1), call.resource.cache)

@@ -54,6 +54,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
+    gc.disable()  # until the server stands: imports leave little garbage
     options = parser().parse_args(arguments)
     level = logging.DEBUG if options.v > 3 else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
@@ -104,8 +105,9 @@ async def _serve(config: ApiServerConfig, ready_fd: int | None) -> int:
         await server.start()
     except (StoreError, OSError, ValueError) as error:
         return _tell(ready_fd, str(error))
-    gc.collect()
+    # what a start leaves stays as long as the process: neither looked through now nor later
     gc.freeze()
+    gc.enable()
     # a full collection over thousands of long-lived objects stops the world for a tenth of a second
     gc.set_threshold(50_000, 50, 100)
     logging.getLogger("sampan").info("serving on port %d", server.port)

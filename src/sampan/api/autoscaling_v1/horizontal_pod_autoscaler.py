@@ -21,7 +21,6 @@ BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 class HorizontalPodAutoscaler(Kind):
     has_status = True
     has_generation = False
-    storage_version = ("autoscaling", "v2")
     columns = V2.columns
 
     def default(self, obj: Obj) -> None:

@@ -26,7 +26,6 @@ RENAMED = (
 class Event(Kind):
     has_generation = False
     create_on_update = True
-    storage_version = ("", "v1")
     columns = CoreEvent.columns
 
     def to_storage(self, obj: Obj) -> Obj:

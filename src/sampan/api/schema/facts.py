@@ -6,15 +6,16 @@ One JSON file per group-version; one string per field: `<protobuf path><[ or {><
     "replicas":   "1i*"                               number 1, int32, pointer
 
 Extensions: `m=` list-map keys, `a`/`s` atomic/set list, `Ma`/`Mg` atomic/granular map, `p=` strategic merge
-(`m` merge, `r` replace, `k` retainKeys, then `:key`), `d=` default, `e=` enum. Packages load on first use.
+(`m` merge, `r` replace, `k` retainKeys, then `:key`), `d=` default, `e=` enum. Packages load on first use, and a type
+reads its fields when they are first asked for: of most types a server is never asked.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import json
 import re
+from pathlib import Path
 from typing import Any, cast
 
 from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, ScalarCode, Struct
@@ -26,8 +27,7 @@ _REFERENCES = {"ref(AzureDataDiskCachingReadWrite)": "ReadWrite", "ref(AzureShar
 
 def read(name: str) -> Any:
     """One facts file, parsed: `core_v1`, `_resources`, `_enums`."""
-    text = (importlib.resources.files("sampan.api.schema") / "data" / f"{name}.json").read_bytes()
-    return json.loads(text)
+    return json.loads((Path(__file__).parent / "data" / f"{name}.json").read_bytes())
 
 
 @functools.cache
@@ -35,46 +35,55 @@ def enums() -> dict[str, list[str]]:
     return cast(dict[str, list[str]], read("_enums"))
 
 
+class _Message(Struct):
+    """A struct that fills itself from its facts when first looked into. Types refer to each other and to themselves;
+    none is filled for being referred to."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, package_name: str, name: str, raw: dict[str, Any]) -> None:
+        self.package, self.name, self._raw = package_name, name, raw
+        self.rest = self.reader = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Reached only while the slots are empty."""
+        if name not in _FILLED:
+            raise AttributeError(name)
+        raw = self._raw
+        del self._raw
+        nested = isinstance(raw.get("f"), dict)
+        self.atomic, self.unions, self.gvk = False, (), None
+        texts = raw
+        if nested:
+            texts = raw["f"]
+            self.atomic = raw.get("m") == "a"
+            self.unions = tuple(raw.get("u", ()))
+            if "g" in raw:
+                group, _, version = raw["g"].rpartition("/")
+                self.gvk = (group, version, self.name)
+        fields: dict[str, Field] = {}
+        # DeleteOptions is served under every group-version, so that the facts name none
+        if self.gvk is not None or (self.package, self.name) == ("meta", "DeleteOptions"):
+            fields["kind"] = Field("kind", _SCALARS["s"])
+            fields["apiVersion"] = Field("apiVersion", _SCALARS["s"])
+        for key, text in texts.items():
+            fields[key] = _field(self.package, key, text)
+        self.fields = fields
+        return object.__getattribute__(self, name)
+
+
+_FILLED = frozenset({"fields", "atomic", "gvk", "unions"})
+
+
 @functools.cache
 def package(name: str) -> dict[str, Struct]:
-    """All types of one package (`meta`, `core_v1`, ...), by name; fields are filled by `struct`."""
-    return {kind: Struct(name, kind) for kind in read(name)}
-
-
-@functools.cache
-def _raw(name: str) -> dict[str, Any]:
-    return cast(dict[str, Any], read(name))
-
-
-_filled: set[tuple[str, str]] = set()
+    """All types of one package (`meta`, `core_v1`, ...), by name."""
+    return {kind: _Message(name, kind, raw) for kind, raw in read(name).items()}
 
 
 def struct(package_name: str, name: str) -> Struct:
-    """One type with its fields; the types they refer to are filled too (a type may refer to itself).
-
-    Raises KeyError when there is no such type.
-    """
-    out = package(package_name)[name]
-    if (package_name, name) in _filled:
-        return out
-    _filled.add((package_name, name))
-    raw = _raw(package_name)[name]
-    nested = isinstance(raw.get("f"), dict)
-    if nested:
-        out.atomic = raw.get("m") == "a"
-        out.unions = tuple(raw.get("u", ()))
-        if "g" in raw:
-            group, _, version = raw["g"].rpartition("/")
-            out.gvk = (group, version, name)
-            out.fields["kind"] = Field("kind", _SCALARS["s"])
-            out.fields["apiVersion"] = Field("apiVersion", _SCALARS["s"])
-    if (package_name, name) == ("meta", "DeleteOptions"):
-        # served under every group-version, so that the facts name none
-        out.fields["kind"] = Field("kind", _SCALARS["s"])
-        out.fields["apiVersion"] = Field("apiVersion", _SCALARS["s"])
-    for key, text in (raw["f"] if nested else raw).items():
-        out.fields[key] = _field(package_name, key, text)
-    return out
+    """One type. Raises KeyError when there is no such type."""
+    return package(package_name)[name]
 
 
 def _field(package_name: str, name: str, text: str) -> Field:

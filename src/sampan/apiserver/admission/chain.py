@@ -8,7 +8,8 @@ Source: k8s.io/apiserver/pkg/admission/{interfaces,chain}.go
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -123,9 +124,14 @@ class Plugin:
 
 
 class Chain:
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
-        self.plugins = tuple(plugins)
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        """`plugins` are gone through when the first write comes: they may be made then."""
+        self._given = plugins
         self._concerned: dict[tuple[str, str, str, str], tuple[tuple[Plugin, ...], tuple[Plugin, ...]]] = {}
+
+    @functools.cached_property
+    def plugins(self) -> tuple[Plugin, ...]:
+        return tuple(self._given)
 
     async def mutate(self, attributes: Attributes) -> None:
         plugins = self._for(attributes)[0]

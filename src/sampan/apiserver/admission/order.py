@@ -6,7 +6,7 @@ Source: kubernetes/pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins, Defa
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sampan.apiserver.admission.chain import Chain, Plugin
@@ -63,11 +63,12 @@ def chain(enable: Collection[str] = (), disable: Collection[str] = (), configura
         from sampan.apiserver.admission.configuration import make, read
 
         settings = read(configuration)
-    plugins: list[Plugin] = []
-    for name, module, default in PLUGINS:
-        if (default or name in enable) and name not in disable:
-            if name in settings:
-                plugins.append(make(name, settings[name]))
-            else:
-                plugins.append(getattr(importlib.import_module(module), name)())
-    return Chain(plugins)
+    # those with settings are made at once, since settings may be wrong; the others with the first write
+    made = {name: make(name, setting) for name, setting in settings.items()}
+
+    def plugins() -> Iterator[Plugin]:
+        for name, module, default in PLUGINS:
+            if (default or name in enable) and name not in disable:
+                yield made.get(name) or getattr(importlib.import_module(module), name)()
+
+    return Chain(plugins())

@@ -12,13 +12,23 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+#: how the algorithms are written in keys: rsaEncryption, ecPublicKey with each curve
+_OIDS = tuple(
+    bytes.fromhex(text)
+    for text in (
+        "06092a864886f70d010101",
+        "06072a8648ce3d020106082a8648ce3d030107",
+        "06072a8648ce3d020106052b81040022",
+        "06072a8648ce3d020106052b81040023",
+    )
+)
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 ALGORITHMS = frozenset({"RS256", *CURVES.values()})
@@ -46,14 +56,19 @@ class KeyRing:
     """What signs and what verifies. Without a file to sign with, a key is made in memory when it is first needed: its
     tokens end with the process."""
 
-    def __init__(self, signing: SigningKey | None = None, verifying: Iterable[PublicKey] = ()) -> None:
+    def __init__(
+        self,
+        signing: Callable[[], SigningKey] | None = None,
+        verifying: Callable[[], Iterable[PublicKey]] = tuple,
+    ) -> None:
+        """Keys are asked for when first used."""
         self._signing = signing
-        self._verifying = tuple(verifying)
+        self._verifying = verifying
 
     @functools.cached_property
     def signing(self) -> SigningKey:
         if self._signing is not None:
-            return self._signing
+            return self._signing()
         from cryptography.hazmat.primitives.asymmetric import ec
 
         return _signing(ec.generate_private_key(ec.SECP256R1()))
@@ -61,24 +76,54 @@ class KeyRing:
     @functools.cached_property
     def verifying(self) -> dict[str, PublicKey]:
         """By id. Where none were given, the signing key's public half."""
-        return {key.id: key for key in self._verifying or (self.signing.public,)}
+        return {key.id: key for key in tuple(self._verifying()) or (self.signing.public,)}
 
     @functools.cached_property
     def jwks(self) -> bytes:
         return orjson.dumps({"keys": [_jwk(key) for key in self.verifying.values()]})
 
 
-def ring(signing_file: Path | None, verifying_files: Iterable[Path]) -> KeyRing:
-    """Raises OSError, and ValueError for files without a usable key."""
-    signing = _signing(_private(signing_file)) if signing_file else None
-    return KeyRing(signing, (key for path in verifying_files for key in _publics(path)))
+def ring(signing_file: Path | None, verifying_files: Sequence[Path]) -> KeyRing:
+    """Raises OSError, and ValueError for files without a usable key.
+
+    The library that reads keys takes longer to import than all else that a start needs. Files that are plainly a key,
+    as nearly all are, are read with the first token; what is odd about the others is told at once.
+    """
+    contents = {path: path.read_bytes() for path in (*filter(None, (signing_file,)), *verifying_files)}
+
+    def signing() -> SigningKey:
+        assert signing_file is not None
+        return _signing(_private(signing_file, contents[signing_file]))
+
+    def verifying() -> list[PublicKey]:
+        return [key for path in verifying_files for key in _publics(path, contents[path])]
+
+    out = KeyRing(signing if signing_file else None, verifying)
+    if signing_file and not _plainly_a_key(contents[signing_file], b"PRIVATE KEY"):
+        _ = out.signing
+    if not all(_plainly_a_key(contents[path], b"PRIVATE KEY", b"PUBLIC KEY") for path in verifying_files):
+        _ = out.verifying
+    return out
 
 
-def _private(path: Path) -> Any:
+def _plainly_a_key(data: bytes, *labels: bytes) -> bool:
+    """One PEM block, whole, that says it is an RSA or ECDSA key."""
+    found = _PEM.fullmatch(data.strip())
+    if found is None or found[1] not in labels:
+        return False
+    try:
+        der = base64.b64decode(b"".join(data.split(b"-----")[2].split()), validate=True)
+    except ValueError:
+        return False
+    long = der[1] & 0x7F if len(der) > 2 and der[1] & 0x80 else 0
+    size = int.from_bytes(der[2 : 2 + long]) if long else der[1] if len(der) > 2 else 0
+    return der[:1] == b"\x30" and len(der) == 2 + long + size and any(oid in der[:50] for oid in _OIDS)
+
+
+def _private(path: Path, data: bytes) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    data = path.read_bytes()
     for match in _PEM.finditer(data):
         if match[1].endswith(b"PRIVATE KEY"):
             try:
@@ -89,15 +134,16 @@ def _private(path: Path) -> Any:
     raise ValueError(f"data in {path} does not contain a valid RSA or ECDSA private key")
 
 
-def _publics(path: Path) -> list[PublicKey]:
-    from cryptography import x509
+def _publics(path: Path, data: bytes) -> list[PublicKey]:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
     out = []
-    for match in _PEM.finditer(path.read_bytes()):
+    for match in _PEM.finditer(data):
         try:
             if match[1] == b"CERTIFICATE":
+                from cryptography import x509
+
                 key: Any = x509.load_pem_x509_certificate(match[0]).public_key()
             elif match[1].endswith(b"PRIVATE KEY"):
                 key = load_pem_private_key(match[0], None).public_key()
