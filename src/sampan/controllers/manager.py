@@ -95,3 +95,5 @@ class Manager:
             else:
                 log.error("%s ended; it is started again in %.0f s", name, RESTART_SECONDS)
             await asyncio.sleep(RESTART_SECONDS)
+            # one that ended has let go of its queue and handlers: another takes its place
+            controller = self.running[name] = build(name, self.context)
