@@ -40,6 +40,7 @@ class Kinds:
         self._all: dict[tuple[str, str], Resource] = {}
         self._due = asyncio.Event()
         self._ready = asyncio.Event()
+        self._wanted = asyncio.Event()
         self.definitions.add_handler(self._wake, self._updated, self._wake)
         self.services.add_handler(self._wake, self._updated, self._wake)
 
@@ -50,12 +51,14 @@ class Kinds:
         return self._all.get((api_version, kind))
 
     async def wait(self) -> None:
-        """Until it has been asked once."""
+        """Until it has been asked. Before the first who waits, nobody is asked."""
+        self._wanted.set()
         await self._ready.wait()
 
     async def run(self) -> None:
         await self.definitions.wait_synced()
         await self.services.wait_synced()
+        await self._wanted.wait()
         wait = FIRST
         self._due.set()
         while True:

@@ -1,0 +1,98 @@
+"""Autoscaling, metrics, collection, quotas and certificates, with real kubectl on simulated nodes."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.clients.test_hollow_kubectl import Kubectl
+from tests.conftest import Up
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+
+@pytest.fixture
+def kubectl(hollow_up: Up, request: pytest.FixtureRequest) -> Kubectl:
+    return Kubectl(hollow_up, request.node.name.removeprefix("test_").replace("_", "-")[:60])
+
+
+def eventually(predicate: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not predicate():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.5)
+
+
+def busy(kubectl: Kubectl, cpu: str) -> None:
+    kubectl("annotate", "pod", "-l", "app=web", "--overwrite", f"hollow.sampan.io/cpu-usage={cpu}")
+
+
+def test_top_and_autoscale(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=2")
+    kubectl("set", "resources", "deployment/web", "--requests=cpu=100m,memory=64Mi")
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    busy(kubectl, "250m")
+    rows = [line.split() for line in kubectl("top", "pods", "--no-headers").splitlines()]
+    assert [row[1:] for row in rows if row[1] == "250m"] == [["250m", "6Mi"]] * 2
+    assert "hollow-1" in kubectl("top", "nodes")
+    assert "nginx" in kubectl("top", "pods", "--containers", "--sort-by=cpu")
+    kubectl("autoscale", "deployment/web", "--cpu=100%", "--min=1", "--max=5")
+    # pods are believed once they have been ready for a while
+    eventually(lambda: kubectl.json("deployment/web")["spec"]["replicas"] == 5, 90)
+    assert "SuccessfulRescale" in kubectl("describe", "hpa", "web")
+    assert "cpu: " in kubectl("get", "hpa", "web")
+
+
+def test_cascades(kubectl: Kubectl) -> None:
+    for name, how in (("a", "background"), ("b", "foreground"), ("c", "orphan")):
+        kubectl("create", "deployment", name, "--image=nginx:1")
+        kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
+        kubectl("delete", "deployment", name, f"--cascade={how}", "--timeout=60s")
+
+    def left(kind: str) -> set[str]:
+        return {item["metadata"]["labels"]["app"] for item in kubectl.json(kind)["items"]}
+
+    eventually(lambda: left("replicasets") == {"c"} and left("pods") == {"c"})
+
+
+def test_a_namespace_goes(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=3")
+    kubectl("create", "configmap", "kept")
+    kubectl("patch", "configmap", "kept", "-p", '{"metadata":{"finalizers":["example.com/keep"]}}')
+    kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+    said = "configmaps. has 1 resource instances"
+    eventually(lambda: said in kubectl("get", "namespace", kubectl.namespace, "-o", "yaml"))
+    kubectl("patch", "configmap", "kept", "-p", '{"metadata":{"finalizers":null}}')
+    kubectl("wait", "--for=delete", f"namespace/{kubectl.namespace}", "--timeout=60s")
+
+
+def test_quota(kubectl: Kubectl) -> None:
+    kubectl("create", "quota", "q", "--hard=pods=2")
+    kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=3")
+    eventually(lambda: "2/2" in kubectl("get", "quota", "q", "-o", "wide").replace("pods: ", ""))
+    assert "exceeded quota: q" in kubectl("get", "events")
+    kubectl("delete", "deployment", "web")
+    eventually(lambda: "0/2" in kubectl("get", "quota", "q", "-o", "wide"))
+
+
+def test_certificate(kubectl: Kubectl) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(name)
+    signed = made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    request = base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
+    manifest = f"""
+apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {{name: jane}}
+spec: {{request: {request}, signerName: kubernetes.io/kube-apiserver-client, usages: [client auth]}}
+"""
+    kubectl("apply", "-f", "-", stdin=manifest)
+    kubectl("certificate", "approve", "jane")
+    eventually(lambda: "Approved,Issued" in kubectl("get", "csr", "jane"))
