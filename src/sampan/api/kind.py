@@ -11,17 +11,17 @@ Source of the shape: k8s.io/apiserver/pkg/registry/rest/{create,update,delete}.g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sampan.api.field import ErrorList
+from sampan.api.frozen import frozen
 from sampan.api.schema.nodes import Struct
 
 Obj = dict[str, Any]
 Cell = str | int | bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """One Table column. `priority` 0 shows always, 1 only with `-o wide`."""
 
@@ -32,7 +32,7 @@ class Column:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """What a step may know of the request. `now` is RFC 3339 with seconds, `user` the requester's name."""
 
@@ -43,7 +43,7 @@ class Context:
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subresource:
     """`kind` with its group-version, where it is not the parent's own."""
 
@@ -54,7 +54,7 @@ class Subresource:
     verbs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Names:
     """The discovery facts of one resource, from `schema/data/_resources.json`."""
 

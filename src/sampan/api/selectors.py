@@ -9,18 +9,19 @@ Source: k8s.io/apimachinery/pkg/labels/selector.go, pkg/fields/selector.go, meta
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.api import names
+from sampan.api.frozen import frozen
 
 _SPECIAL = "=!(),<>"
 _WORDS = {"in", "notin"}
 _OPERATORS = {"=", "==", "!=", "in", "notin", "gt", "lt"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Requirement:
     """`operator`: in, notin, =, ==, !=, exists, !, gt or lt."""
 
@@ -60,7 +61,7 @@ class Requirement:
         return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelSelector:
     """All requirements must hold; none: everything matches. `nothing`: the selector of an absent LabelSelector."""
 
@@ -240,14 +241,14 @@ def selector_from_map(labels: dict[str, str] | None) -> LabelSelector:
     return LabelSelector(tuple(Requirement(k, "=", (v,)) for k, v in sorted((labels or {}).items())))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldTerm:
     field: str
     value: str
     equal: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldSelector:
     terms: tuple[FieldTerm, ...] = ()
 
@@ -268,6 +269,9 @@ class FieldSelector:
         return ",".join(f"{t.field}{'=' if t.equal else '!='}{t.value}" for t in self.terms)
 
 
+_FIELD_OPERATOR = re.compile("!=|==|=")
+
+
 @functools.lru_cache(maxsize=1024)
 def parse_field_selector(text: str) -> FieldSelector:
     """Raises ValueError with upstream's message."""
@@ -275,17 +279,16 @@ def parse_field_selector(text: str) -> FieldSelector:
     for part in _split_unescaped(text):
         if not part:
             continue
-        for at in range(len(part)):
-            found = next((op for op in ("!=", "==", "=") if part.startswith(op, at)), None)
-            if found:
-                terms.append(FieldTerm(part[:at], _unescape(part[at + len(found) :]), found != "!="))
-                break
-        else:
+        found = _FIELD_OPERATOR.search(part)
+        if found is None:
             raise ValueError(f"invalid selector: '{text}'; can't understand '{part}'")
+        terms.append(FieldTerm(part[: found.start()], _unescape(part[found.end() :]), found[0] != "!="))
     return FieldSelector(tuple(terms))
 
 
 def _split_unescaped(text: str) -> list[str]:
+    if "\\" not in text:
+        return text.split(",")
     out, here, escaped = [], "", False
     for char in text:
         if char == "," and not escaped:

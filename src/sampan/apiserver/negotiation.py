@@ -6,16 +6,16 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 from sampan.api import errors
+from sampan.api.frozen import frozen
 
 JSON = "application/json"
 YAML = "application/yaml"
 ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accept:
     """`media` is JSON or YAML; `view` empty, Table, PartialObjectMetadata or PartialObjectMetadataList."""
 

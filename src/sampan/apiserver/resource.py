@@ -5,8 +5,7 @@ Kinds that are served in several versions, or under two groups (events), share o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sampan.api.frozen import frozen
 from sampan.api.kind import Kind
 from sampan.apiserver.cache import Record, ResourceCache
 from sampan.store.contract import KeyValue
@@ -20,7 +19,7 @@ def storage_prefix(group: str, resource: str) -> str:
     return f"/registry/{group or 'core'}/{resource}/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resource:
     cache: ResourceCache
 

@@ -15,8 +15,9 @@ Source: https://etcd.io/docs/v3.4/learning/api/ and api_guarantees; etcd `mvcc/k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NewType, Protocol
+
+from sampan.api.frozen import frozen
 
 Revision = NewType("Revision", int)
 LeaseId = NewType("LeaseId", int)
@@ -55,7 +56,7 @@ class WatcherTooSlow(StoreError):
     """This watcher's bounded buffer overflowed; it must start again from the last revision it saw."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyValue:
     key: bytes
     value: bytes
@@ -65,7 +66,7 @@ class KeyValue:
     lease: LeaseId = NO_LEASE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """`kv` of a delete has an empty value, version 0, and the deleting revision as mod_revision; `previous` is what was
     there before (None for a creation, or where the backend has compacted it away)."""
@@ -75,7 +76,7 @@ class Event:
     previous: KeyValue | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Range:
     """`revision`: the store's current revision when it was read (etcd's header), also when an old one was asked for.
     `count`: how many keys there are in the whole range, without the limit."""
@@ -86,7 +87,7 @@ class Range:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compare:
     """True when the key's `target` stands in relation `op` to `operand`. A missing key has 0 everywhere."""
 
@@ -96,14 +97,14 @@ class Compare:
     operand: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Put:
     key: bytes
     value: bytes
     lease: LeaseId = NO_LEASE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delete:
     """One key, or the range `[key, end)`."""
 
@@ -111,7 +112,7 @@ class Delete:
     end: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Get:
     """One key, or the range `[key, end)`."""
 
@@ -122,7 +123,7 @@ class Get:
 Op = Put | Delete | Get
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TxnResult:
     """`revision`: of this transaction if it wrote, else the current one. `responses`: one for each op of the branch
     taken: a Range for Get, the number of deleted keys for Delete, None for Put."""

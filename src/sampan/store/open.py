@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.api.frozen import frozen
 from sampan.store.contract import Store
 from sampan.store.memory import MemoryStore
 
 DATABASE = "state.db"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EtcdTls:
     ca: Path | None = None
     cert: Path | None = None

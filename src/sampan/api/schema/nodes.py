@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sampan.api.frozen import frozen
+
 #: s string, i int32, l int64, b bool, B bytes (base64), d double, q Quantity, x IntOrString, t Time (seconds),
 #: u MicroTime, r RawExtension, f FieldsV1, o any JSON value
 ScalarCode = Literal["s", "i", "l", "b", "B", "d", "q", "x", "t", "u", "r", "f", "o"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scalar:
     code: ScalarCode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListOf:
     """`merge` is the `x-kubernetes-list-type`; `keys` the map keys of a list of type map."""
 
@@ -30,7 +32,7 @@ class ListOf:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapOf:
     value: Node
     atomic: bool = False
@@ -55,7 +57,7 @@ class Struct:
 Node = Scalar | ListOf | MapOf | Struct
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """One field of a struct.
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.api import errors
+from sampan.api.frozen import frozen
 from sampan.apiserver.authentication.user import User, authenticated
 from sampan.apiserver.cache import Record, ResourceCache
 from sampan.apiserver.http.messages import Request
@@ -33,7 +33,7 @@ class BadToken(Exception):
     """Known, and refused. Its text is shown to whoever may create TokenReviews: it never contains the token."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verified:
     """`audiences` None: the token says nothing of audiences, it is the API server's. `until`: when it must be verified
     again (0: every time). `seen`: what it hangs on."""
@@ -44,7 +44,7 @@ class Verified:
     seen: tuple[tuple[ResourceCache, str, Record], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     why: tuple[str, ...] = ()
 

@@ -5,9 +5,9 @@ Source of the order: kubernetes/pkg/kubeapiserver/authenticator/config.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sampan.api.frozen import frozen
 from sampan.apiserver.authentication.account_tokens import AccountTokens
 from sampan.apiserver.authentication.bearer import BearerTokens, TokenAuthenticator
 from sampan.apiserver.authentication.bootstrap_tokens import BootstrapTokens
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sampan.apiserver.config import ApiServerConfig
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     authentication: Authentication
     tokens: BearerTokens

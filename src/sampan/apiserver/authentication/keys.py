@@ -13,11 +13,12 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from sampan.api.frozen import frozen
 
 #: how the algorithms are written in keys: rsaEncryption, ecPublicKey with each curve
 _OIDS = tuple(
@@ -34,14 +35,14 @@ CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 ALGORITHMS = frozenset({"RS256", *CURVES.values()})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PublicKey:
     id: str
     algorithm: str
     key: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SigningKey:
     """`key` never leaves this process; `repr` must not show it."""
 

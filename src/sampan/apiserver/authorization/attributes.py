@@ -6,10 +6,10 @@ Source: k8s.io/apiserver/pkg/authorization/authorizer/interfaces.go, pkg/endpoin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.api import errors
+from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
 from sampan.api.names import path_segment_name
 from sampan.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MANY = ("list", "watch", "deletecollection")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attributes:
     """What is asked, of a resource or (without one) of a path. Selectors narrow a list, watch or deletecollection."""
 
@@ -42,7 +42,7 @@ class Attributes:
         return bool(self.resource) or not self.path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """`allowed` None: no opinion, which is a refusal once nobody has one. `reason` as upstream words it."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import errors
+from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision, Holdings
@@ -34,7 +35,7 @@ Scope = tuple[str, str]
 RoleKey = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Binding:
     """One binding. `subjects`: keys with the words that a reason shows, first one first."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
 from sampan.apiserver.authorization.attributes import Decision
 
@@ -34,7 +35,7 @@ class Grant:
         return self.any or self.named.get(name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wide:
     verbs: frozenset[str]
     groups: frozenset[str]

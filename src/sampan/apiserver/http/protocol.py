@@ -17,13 +17,13 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import httptools
 import orjson
 
+from sampan.api.frozen import frozen
 from sampan.apiserver.http.messages import App, Request, Response, Upgraded
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ GZIP_OVER = 128 * 1024
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """Sizes in bytes, times in seconds."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sampan.api.frozen import frozen
 from sampan.api.schema.decode import zero
 from sampan.api.schema.nodes import Struct
 from sampan.apiserver.patch.fieldset import Changes, FieldSet, difference, union, without
@@ -24,7 +25,7 @@ STRIPPED = (
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     manager: str
     operation: str

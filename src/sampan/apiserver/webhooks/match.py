@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sampan.api import errors
+from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
 from sampan.api.selectors import LabelSelector
 from sampan.apiserver.admission.chain import Attributes
@@ -39,7 +39,7 @@ def is_exempt(attributes: Attributes) -> bool:
     return attributes.kind[0] == GROUP and attributes.kind[2] in EXEMPT
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """`resources` are (resource, subresource) pairs; `names`, unless empty, the only objects meant."""
 
@@ -80,7 +80,7 @@ def rule_from(raw: Obj) -> Rule:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Matched:
     """The resource and kind in which the one who matched wants to see the object."""
 
@@ -88,7 +88,7 @@ class Matched:
     kind: Gvk
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Matcher:
     rules: tuple[Rule, ...]
     exclude: tuple[Rule, ...]
