@@ -14,12 +14,15 @@ Source: k8s.io/apimachinery/pkg/api/errors/errors.go
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from sampan.api.field import FieldError
 
 Status = dict[str, Any]
+#: so many field errors are told of
+MAX_CAUSES = 1000
 
 
 class StatusError(Exception):
@@ -151,8 +154,11 @@ def unsupported_media_type(accepted: Iterable[str]) -> StatusError:
 
 
 def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> StatusError:
-    """422 with one cause per field error; the message lists each distinct one, bracketed when several."""
-    errors = list(errors)
+    """422 with one cause per field error; the message lists each distinct one, bracketed when several.
+
+    DEVIATION: upstream lists all, be they a million.
+    """
+    errors = list(itertools.islice(errors, MAX_CAUSES))
     causes = [{"reason": e.type, "message": e.body, "field": e.field} for e in errors]
     lines = list(dict.fromkeys(str(e) for e in errors))
     shown = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"

@@ -12,7 +12,7 @@ Source: k8s.io/apimachinery/pkg/util/validation/field/{errors,path}.go
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +131,9 @@ def go_quote(text: str) -> str:
 
 
 class ErrorList(list[FieldError]):
-    """Field errors in the order found, with one method per kind of error."""
+    """Field errors in the order found, with one method per kind of error. `warnings`: what is no error after all."""
+
+    warnings: Sequence[str] = ()
 
     def required(self, path: Path, detail: str = "") -> None:
         self.append(FieldError("FieldValueRequired", str(path), "", detail))

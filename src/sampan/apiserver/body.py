@@ -15,19 +15,25 @@ from sampan.api.schema.nodes import Struct
 from sampan.apiserver.call import Call
 
 
-def read_object(call: Call, validation: str, kind: Kind | None = None) -> Obj:
+async def read_object(call: Call, validation: str, kind: Kind | None = None) -> Obj:
     """The body as a canonical object of `kind` (default: the addressed one), unknown and duplicate fields reported as
     `validation` says: dropped, warned of, or refused with 400."""
-    kind = kind or call.kind
+    return await call.work(call.body_size, _object, call, validation, kind or call.kind)
+
+
+async def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str = "Warn") -> Obj:
+    """As `read_object`, for types that are no resource (Scale, Binding)."""
+    return await call.work(call.body_size, _as, call, struct, gvk, validation)
+
+
+def _object(call: Call, validation: str, kind: Kind) -> Obj:
     names = kind.names
-    gvk = (names.group, names.version, names.kind)
-    obj = read_as(call, kind.schema, gvk, validation)
+    obj = _as(call, kind.schema, (names.group, names.version, names.kind), validation)
     kind.default(obj)
     return obj
 
 
-def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str = "Warn") -> Obj:
-    """As `read_object`, for types that are no resource (Scale, Binding, DeleteOptions)."""
+def _as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str) -> Obj:
     content_type = call.request.headers.get("content-type", "")
     if call.kind.custom and content_type.startswith(PROTOBUF):
         raise errors.unsupported_media_type((JSON, YAML))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from sampan.api.kind import Context, Kind
 from sampan.api.times import format_time
@@ -13,9 +14,15 @@ from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.options import Query
 from sampan.apiserver.resource import Resource
 from sampan.apiserver.routing import RequestInfo
+from sampan.apiserver.workers import LARGE
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api
+
+Result = TypeVar("Result")
+Args = TypeVarTuple("Args")
+#: YAML is read so many times slower than JSON
+YAML_FACTOR = 16
 
 
 @dataclass(slots=True)
@@ -47,6 +54,19 @@ class Call:
         agent = self.request.headers.get("user-agent", "").split("/")[0]
         agent = "".join(char for char in agent if char.isprintable())
         return agent.encode()[:128].decode(errors="ignore") or "unknown"
+
+    async def work(self, size: int, work: Callable[[*Args], Result], *args: *Args) -> Result:
+        """`work(*args)`, about something of so many bytes: at once, or beside the event loop if it is large."""
+        if size <= LARGE:
+            return work(*args)
+        return await self.api.workers.run(work, *args, user=self.user.name)
+
+    @property
+    def body_size(self) -> int:
+        """As many bytes of JSON would take as long to read."""
+        body = self.request.body
+        slow = body[:1] != b"{" and "yaml" in self.request.headers.get("content-type", "").lower()
+        return len(body) * YAML_FACTOR if slow else len(body)
 
     def context(self) -> Context:
         extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())

@@ -21,6 +21,7 @@ PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 
 
 class MutatingAdmissionPolicy(Kind):
+    slow_checks = True
     not_enforced = True
     columns = (NAME, Column("Mutations", "integer"), Column("ParamKind"), AGE)
 

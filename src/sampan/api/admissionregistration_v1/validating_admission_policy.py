@@ -36,6 +36,7 @@ RESERVED = frozenset((
 
 
 class ValidatingAdmissionPolicy(Kind):
+    slow_checks = True
     has_status = True
     columns = (NAME, Column("Validations", "integer"), Column("ParamKind"), AGE)
 

@@ -29,6 +29,7 @@ WEBHOOKS = Path("webhooks")
 
 
 class Webhooks(Kind):
+    slow_checks = True
     columns = (NAME, Column("Webhooks", "integer"), AGE)
     reinvocation = False
 

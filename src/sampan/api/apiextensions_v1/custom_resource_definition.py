@@ -17,6 +17,7 @@ STATUS = Path("status")
 
 
 class CustomResourceDefinition(Kind):
+    slow_checks = True
     has_status = True
     columns = (NAME, Column("Created At", "date"))
 

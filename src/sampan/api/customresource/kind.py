@@ -99,6 +99,17 @@ class CustomKind(Kind):
     def _checks(self) -> Checks:
         return Checks(self.published())
 
+    def unmade(self, writing: bool) -> Callable[[], None] | None:
+        made = self.__dict__
+        if "schema" in made and ("_checks" in made or not writing):
+            return None
+        return functools.partial(self._make, writing)
+
+    def _make(self, writing: bool) -> None:
+        reader(self.schema)
+        if writing:
+            _ = self._checks
+
     @property
     def list_kind(self) -> str:
         return self.version.list_kind
@@ -150,7 +161,9 @@ class CustomKind(Kind):
             if any(error.type in _BLOCKING for error in out):
                 add(out, "FieldValueInvalid", "<nil>", None, BLOCKED)
             else:
-                out.extend(checks.rules.check(obj, old))
+                found = checks.rules.check(obj, old)
+                out.extend(found)
+                out.warnings = found.warnings
         return out
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
@@ -183,7 +196,7 @@ class CustomKind(Kind):
                 add(out, "FieldValueInvalid", path, value, f"should be less than or equal to {MAX_INT32}")
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        out = list(self._checks.rules.tolerated) if self._checks.rules is not None else []
+        out = []
         known = set((old or {"metadata": {}})["metadata"].get("finalizers") or ())
         for name in sorted(set(obj["metadata"].get("finalizers") or ()) - known):
             if "/" not in name and name not in ("orphan", "foregroundDeletion", "kubernetes"):

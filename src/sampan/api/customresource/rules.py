@@ -120,25 +120,25 @@ def _below(schema: Any) -> RuleNode | None:
 
 
 class Rules:
-    """All rules of one version. `tolerated`: what the last check found in unchanged parts."""
+    """All rules of one version."""
 
     def __init__(self, schema: Schema, root: bool = True) -> None:
         self.node = RuleNode(schema, root)
-        self.tolerated: list[str] = []
 
     def check(self, obj: Any, old: Any = None) -> ErrorList:
-        self.tolerated = []
-        run = _Run(self.tolerated)
+        """What is found in unchanged parts is a warning."""
+        run = _Run()
         with contextlib.suppress(Exhausted):
             run.check(self.node, obj, NEW if old is None else old, "", False)
+        run.out.warnings = run.tolerated
         return run.out
 
 
 class _Run:
-    def __init__(self, tolerated: list[str]) -> None:
+    def __init__(self) -> None:
         self.out = ErrorList()
         self.budget = cel.Budget()
-        self.tolerated = tolerated
+        self.tolerated: list[str] = []
 
     def check(self, node: RuleNode, value: Any, old: Any, path: str, unchanged: bool) -> None:
         """`unchanged`: the nearest part that has an old value equals it."""

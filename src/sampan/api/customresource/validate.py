@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from sampan.api import pace
 from sampan.api.customresource.formats import FORMATS
 from sampan.api.customresource.values import add, go_number, json_type, same
 from sampan.api.field import ErrorList, go_quote
@@ -24,6 +25,7 @@ Schema = dict[str, Any]
 Check = Callable[[Any, str, "Findings"], None]
 #: alternatives that are tried on one object, counted with the parts they look at
 MAX_TRIES = 200_000
+_STRETCH = 64
 #: no value to compare with: everything is checked
 NEW: Any = object()
 _INT_RANGES = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 << 63) - 1)}
@@ -39,17 +41,20 @@ class TooCostly(Exception):
 class Findings(ErrorList):
     """Errors, and what may still be spent on trying alternatives (`anyOf` and its like)."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_pace", "left")
 
     def __init__(self, left: list[int] | None = None) -> None:
         super().__init__()
         self.left = [MAX_TRIES] if left is None else left
+        self._pace = pace.current.get()
 
     def fresh(self, value: Any) -> Findings:
         """For one alternative, tried on `value`. Raises TooCostly."""
         self.left[0] -= 1 + (len(value) if value.__class__ is list or value.__class__ is dict else 0)
         if self.left[0] < 0:
             raise TooCostly
+        if self._pace is not None and self.left[0] % _STRETCH == 0:
+            self._pace.pause()
         return Findings(self.left)
 
 

@@ -31,14 +31,14 @@ def read_body(
         raw = _protobuf(data, default_gvk, resolve)
     elif media in (JSON, YAML, "text/yaml"):
         try:
-            raw = parse_json(data) if media == JSON else parse_yaml(data)
+            raw, found = (parse_json(data), None) if media == JSON else _json_or_yaml(data)
         except errors.StatusError as error:
             raise unrecognized(data, default_gvk, error.message) from None
         if not isinstance(raw, dict):
             said = f"couldn't get version/kind; json parse error: json: cannot unmarshal {_word(raw)} into Go value"
             raise unrecognized(data, default_gvk, said)
         if want_duplicates:
-            duplicates = duplicate_fields(data, raw) if media == JSON else _yaml_duplicates(data)
+            duplicates = duplicate_fields(data, raw) if found is None else found
     else:
         raise errors.unsupported_media_type((JSON, YAML, PROTOBUF))
     return raw, _gvk(raw, default_gvk, resolve, data), duplicates
@@ -53,32 +53,24 @@ def parse_json(data: bytes) -> Any:
 
 
 def parse_yaml(data: bytes) -> Any:
-    """JSON or YAML. Raises 400, also for aliases, which can blow a document up."""
+    """JSON or YAML. Raises 400."""
+    return _json_or_yaml(data)[0]
+
+
+def _json_or_yaml(data: bytes) -> tuple[Any, list[str] | None]:
+    """Duplicate fields are known of YAML alone. Raises 400."""
     try:
-        return orjson.loads(data)
+        return orjson.loads(data), None
     except orjson.JSONDecodeError:
         import yaml
 
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        from sampan.api.schema.yaml import load
+
         try:
-            for token in yaml.parse(data, Loader=loader):
-                if isinstance(token, yaml.AliasEvent):
-                    raise errors.bad_request("error decoding YAML: aliases are not accepted") from None
-            return _jsonable(yaml.load(data, Loader=loader))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            return load(data)
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
             said = str(error).replace("\n", " ")
             raise errors.bad_request(f"error decoding YAML: {said}") from None
-
-
-def _jsonable(value: Any) -> Any:
-    """YAML's dates as text, and only string keys."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else json.dumps(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_jsonable(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _protobuf(data: bytes, default_gvk: Gvk, resolve: Resolve) -> dict[str, Any]:
@@ -166,24 +158,3 @@ def duplicate_fields(data: bytes, parsed: dict[str, Any]) -> list[str]:
     except (ValueError, RecursionError):
         return []
     return found
-
-
-def _yaml_duplicates(data: bytes) -> list[str]:
-    import yaml
-
-    found: list[str] = []
-
-    def walk(node: Any, path: str) -> None:
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, item in node.value:
-                if key.value in seen:
-                    found.append(f'duplicate field "{path}{key.value}"')
-                seen.add(key.value)
-                walk(item, f"{path}{key.value}.")
-        elif isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                walk(item, f"{path[:-1]}[{index}].")
-
-    walk(yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), "")
-    return list(dict.fromkeys(found))

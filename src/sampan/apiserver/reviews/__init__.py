@@ -28,7 +28,7 @@ Answer = Callable[[Call, Obj], Obj | Awaitable[Obj]]
 async def answer(call: Call) -> Response:
     """201 with the review and its status."""
     options = write_options(call.query, "CreateOptions")
-    review = read_object(call, options.validation)
+    review = await read_object(call, options.validation)
     status = ANSWERS[call.kind.names.kind](call, review)
     review["status"] = status if isinstance(status, dict) else await status
     body = orjson.dumps(review)

@@ -30,9 +30,9 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "PatchOptions" if patching else "UpdateOptions", apply=apply)
     sent = None
     if not patching:
-        sent = read_object(call, options.validation)
+        sent = await read_object(call, options.validation)
         check_name(call, sent)
-    patch = patcher(call, call.kind, patch_type(call), options) if patching else None
+    patch = await patcher(call, call.kind, patch_type(call), options) if patching else None
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None

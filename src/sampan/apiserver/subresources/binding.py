@@ -25,7 +25,7 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "CreateOptions")
     struct = call.api.registry.struct("", "v1", "Binding")
     assert struct is not None
-    binding = read_as(call, struct, ("", "v1", "Binding"), options.validation)
+    binding = await read_as(call, struct, ("", "v1", "Binding"), options.validation)
     if not call.info.name:
         call.info.name = binding["metadata"].get("name", "")
     check_name(call, binding)

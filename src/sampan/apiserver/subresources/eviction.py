@@ -29,7 +29,7 @@ MAX_DISRUPTED = 2000
 async def serve(call: Call) -> Response:
     """201 with a Status. Raises 429 while a budget forbids it, 500 when several budgets select the pod."""
     options = write_options(call.query, "CreateOptions")
-    eviction = _read(call)
+    eviction = await call.work(call.body_size, _read, call)
     deletion = delete_options({}, eviction.get("deleteOptions"))
     # either of both says so
     options.dry_run = deletion.dry_run = deletion.dry_run or options.dry_run

@@ -18,7 +18,7 @@ from sampan.apiserver.write import Produced, change
 async def serve(call: Call) -> Response:
     """200 with the namespace; without any finalizer left a terminating one is gone."""
     options = write_options(call.query, "UpdateOptions")
-    sent = read_object(call, options.validation)
+    sent = await read_object(call, options.validation)
     check_name(call, sent)
 
     def produce(old: Obj | None) -> Produced:

@@ -56,9 +56,9 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "PatchOptions" if call.info.verb == "patch" else "UpdateOptions", apply=apply)
     sent = None
     if call.info.verb == "update":
-        sent = read_as(call, struct, ("autoscaling", "v1", "Scale"), options.validation)
+        sent = await read_as(call, struct, ("autoscaling", "v1", "Scale"), options.validation)
         check_name(call, sent)
-    patch = patcher(call, kind, patch_type(call), options) if call.info.verb == "patch" else None
+    patch = await patcher(call, kind, patch_type(call), options) if call.info.verb == "patch" else None
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None

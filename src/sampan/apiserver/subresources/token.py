@@ -28,7 +28,7 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "CreateOptions")
     struct = call.api.registry.struct(*GVK)
     assert struct is not None
-    request = read_as(call, struct, GVK, options.validation)
+    request = await read_as(call, struct, GVK, options.validation)
     if request["spec"].get("expirationSeconds") is None:
         request["spec"]["expirationSeconds"] = DEFAULT_SECONDS
     info = call.info

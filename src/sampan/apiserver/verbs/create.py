@@ -15,7 +15,7 @@ from sampan.apiserver.write import create as store_new
 async def create(call: Call) -> Response:
     """201 with the object as stored."""
     options = write_options(call.query, "CreateOptions")
-    obj = read_object(call, options.validation)
+    obj = await read_object(call, options.validation)
     return written(call, await store_new(call, Produced(obj), options))
 
 

@@ -34,7 +34,7 @@ ORPHANS_BY_DEFAULT = {("", "replicationcontrollers"), ("batch", "jobs")}
 
 async def delete(call: Call) -> Response:
     """200 with a Status or the object; 202 is never used, as upstream does not for these kinds."""
-    options = delete_options(call.query, read_options(call))
+    options = delete_options(call.query, await read_options(call))
     record, gone = await remove(call, call.key, options)
     names = call.kind.names
     pretty = replies.wants_pretty(call.request, call.query)
@@ -52,10 +52,14 @@ async def delete(call: Call) -> Response:
     return replies.reply(view.object(record), media=call.accept.media, warnings=call.warnings, pretty=pretty)
 
 
-def read_options(call: Call) -> dict[str, Any] | None:
+async def read_options(call: Call) -> dict[str, Any] | None:
     """The body's DeleteOptions, if there is a body."""
     if not call.request.body.strip():
         return None
+    return await call.work(call.body_size, _options, call)
+
+
+def _options(call: Call) -> dict[str, Any]:
     struct = call.api.registry.struct("", "v1", "DeleteOptions")
     assert struct is not None
     content_type = call.request.headers.get("content-type", "")

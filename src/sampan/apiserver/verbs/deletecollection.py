@@ -18,7 +18,7 @@ from sampan.apiserver.views import view_for
 
 async def deletecollection(call: Call) -> Response:
     """200 with the list of what was deleted (or marked). An object that somebody else deletes meanwhile is no error."""
-    options = delete_options(call.query, read_options(call))
+    options = delete_options(call.query, await read_options(call))
     selection = list_options(call.query, call.kind.field_labels(), call.kind.names.kind)
     await call.api.fresh()
     done: list[Record] = []

@@ -40,7 +40,7 @@ async def patch(call: Call) -> Response:
     """200, or 201 when apply created the object."""
     media = patch_type(call)
     options = write_options(call.query, "PatchOptions", apply=media == APPLY)
-    produce = patcher(call, call.kind, media, options)
+    produce = await patcher(call, call.kind, media, options)
     sub = call.info.subresource
     result = await change(call, call.key, produce, options, subresource=sub, create_missing=media == APPLY and not sub)
     return written(call, result)
@@ -54,8 +54,12 @@ def patch_type(call: Call) -> str:
     return media
 
 
-def patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patcher:
+async def patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patcher:
     """The body, as a function from the old object to the new one."""
+    return await call.work(call.body_size, _patcher, call, kind, media, options)
+
+
+def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patcher:
     if media == APPLY:
         return _applier(call, kind, options)
     body = parse_json(call.request.body)
