@@ -68,16 +68,16 @@ def test_a_batch_is_placed_as_one_by_one(
         # the plain answer first: a plan must not lean on what asking it has left behind
         feasible, why = plain.feasible(cycle)
         wanted = (feasible.copy(), why.by.copy(), why.codes.copy())
-        node = plain.choose(cycle, feasible, rngs[1]) if feasible.any() else -1
+        slot = plain.choose(cycle, feasible, rngs[1]) if feasible.any() else -1
         left, diagnosis = planned.feasible(cycle)
         for found, expected in zip((left, diagnosis.by, diagnosis.codes), wanted, strict=True):
             assert np.array_equal(found, expected)
-        if node < 0:
+        if slot < 0:
             continue
         slots = np.flatnonzero(feasible)
         assert np.array_equal(planned.scores(cycle, slots), plain.scores(cycle, slots))
-        assert planned.choose(cycle, left, rngs[0]) == node
-        info = cluster.by_slot[node]
+        assert planned.choose(cycle, left, rngs[0]) == slot
+        info = cluster.by_slot[slot]
         assert info is not None
         there.append(pod_info(named(kinds[kind % len(kinds)], f"p{number}"), info.name))
         cluster.add_pod(there[-1])

@@ -1,0 +1,102 @@
+"""`sampan scheduler` as a program of its own beside a server, with a configuration and a lease, and `sampan explain`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import Up
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+PROFILES = [
+    {"schedulerName": "packing", "pluginConfig": [
+        {"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": "MostAllocated"}}}]},
+]  # fmt: skip
+
+
+def configuration(file: Path, name: str, **more: object) -> Path:
+    head = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    file.write_text(yaml.safe_dump({**head, "leaderElection": {"resourceName": name}, **more}))
+    return file
+
+
+def kubectl(up: Up, *arguments: str, stdin: str = "") -> str:
+    command = [sys.executable, "-m", "sampan.cli", "kubectl", "--", *arguments]
+    done = subprocess.run(command, env=up.env, input=stdin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def node(up: Up, name: str, cpu: str) -> None:
+    kubectl(up, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name,
+        "labels": {"for": "packing"}}}))  # fmt: skip
+    status = {"status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "9"}}}
+    kubectl(up, "patch", "node", name, "--subresource=status", "-p", json.dumps(status))
+
+
+def pod(up: Up, name: str, cpu: str) -> None:
+    everything = [{"operator": "Exists"}]
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
+    spec = {"schedulerName": "packing", "containers": [container], "tolerations": everything,
+            "nodeSelector": {"for": "packing"}}  # fmt: skip
+    kubectl(up, "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": spec}))  # fmt: skip
+
+
+def test_a_second_scheduler_and_what_explains_it(up: Up, tmp_path: Path) -> None:
+    file = configuration(tmp_path / "c.yaml", "packing", profiles=PROFILES)
+    command = [
+        sys.executable,
+        "-m",
+        "sampan.cli",
+        "scheduler",
+        "--config",
+        str(file),
+        "--kubeconfig",
+        str(up.kubeconfig),
+    ]
+    process = subprocess.Popen(command, env=up.env, stderr=subprocess.PIPE, text=True)
+    try:
+        node(up, "packing-small", "2")
+        node(up, "packing-large", "8")
+        pod(up, "packed", "1")
+        pod(up, "too-large", "9")
+        for _ in range(100):
+            where = kubectl(up, "get", "pod", "packed", "-o", "jsonpath={.spec.nodeName}")
+            if where:
+                break
+            time.sleep(0.1)
+        assert where == "packing-small"
+        assert kubectl(up, "get", "lease", "packing", "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}")
+        told = json.loads(
+            up.sampan("explain", "pod", "too-large", "--scheduler-config", str(file), "-o", "json").stdout
+        )
+        assert "Insufficient cpu" in told["message"]
+        advice = {item["name"]: item["refusals"][-1]["advice"] for item in told["nodes"]}
+        assert advice["packing-large"] == ["needs 9 cpu, the node has 8 in all"]
+        shown = up.sampan("explain", "pod", "packed", "--scheduler-config", str(file)).stdout
+        assert "is on packing-small" in shown and "packing-large" in shown
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        kubectl(up, "delete", "pod", "packed", "too-large", "--force", "--grace-period=0")
+        kubectl(up, "delete", "node", "packing-small", "packing-large")
+
+
+def test_what_it_cannot_start_with(up: Up, tmp_path: Path) -> None:
+    file = configuration(
+        tmp_path / "c.yaml", "x", parallelism=0, profiles=[{"plugins": {"filter": {"enabled": [{"name": "Foo"}]}}}]
+    )
+    done = up.sampan("scheduler", "--config", str(file), "--kubeconfig", str(up.kubeconfig))
+    assert done.returncode == 1
+    assert "parallelism: Invalid value: 0" in done.stderr and 'Unsupported value: "Foo"' in done.stderr
+    done = up.sampan("scheduler", "--leader-elect-lease-duration", "soon", "--kubeconfig", str(up.kubeconfig))
+    assert done.returncode == 1 and "--leader-elect-lease-duration: soon is no duration" in done.stderr
+    done = up.sampan("explain", "pod", "nobody")
+    assert done.returncode == 1 and 'pods "nobody" not found' in done.stderr
