@@ -1,0 +1,36 @@
+"""A CRI client for tests: `await cri.Version(version="v1")`, fields as keywords; for our runtime and for others."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from sampan.runtime.cri import SERVICES
+
+aio: Any = importlib.import_module("grpc.aio")
+
+
+class Cri:
+    def __init__(self, socket: Path) -> None:
+        self._channel: Any = aio.insecure_channel(f"unix:{socket}")
+        self._calls: dict[str, Any] = {}
+        for service, methods in SERVICES.items():
+            for method in methods.values():
+                make = self._channel.unary_stream if method.streams else self._channel.unary_unary
+                call = make(
+                    f"/{service}/{method.name}",
+                    request_serializer=method.request.SerializeToString,
+                    response_deserializer=method.response.FromString,
+                )
+                self._calls[method.name] = (call, method.request)
+
+    async def __aenter__(self) -> Cri:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    def __getattr__(self, name: str) -> Any:
+        call, request = self._calls[name]
+        return lambda **fields: call(request(**fields))
