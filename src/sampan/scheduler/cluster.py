@@ -4,7 +4,7 @@ Pods and nodes come in by `set_node`, `remove_node`, `add_pod`, `remove_pod`; ev
 nothing is rebuilt. What plugins count (how many pods of each node a selector picks) is counted once from all pods and
 kept up to date from then on (`Counters`).
 
-`generation` moves when a node changes in a way that placing depends on (labels, taints, resources, images), not with
+`stamp` is another when a node changes in a way that placing depends on (labels, taints, resources, images), not with
 heartbeats; `Shape.memo` may keep what depends on nodes alone for as long as it stands. `touched_since` tells on which
 nodes pods have come or gone, so that what depends on one node and its pods need be worked out again only there.
 
@@ -52,7 +52,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.slots = 0
-        self.generation = 0
+        self.stamp = object()
         self.nodes: dict[str, NodeInfo] = {}
         self.by_slot: list[NodeInfo | None] = []
         self.resources: dict[str, int] = {"cpu": CPU, "memory": MEMORY, "ephemeral-storage": EPHEMERAL}
@@ -95,11 +95,11 @@ class Cluster:
             for pod in self._waiting.pop(name, {}).values():
                 self.add_pod(pod)
             self._describe(info, node)
-            self.generation += 1
+            self.stamp = object()
             return True
         if not self._describe(info, node):
             return False
-        self.generation += 1
+        self.stamp = object()
         return True
 
     def remove_node(self, name: str) -> None:
@@ -120,7 +120,7 @@ class Cluster:
         self.allocatable[:, info.slot] = 0
         self.by_slot[info.slot] = None
         self._free.append(info.slot)
-        self.generation += 1
+        self.stamp = object()
 
     def _place(self, name: str) -> NodeInfo:
         if self._free:
@@ -230,6 +230,11 @@ class Cluster:
         if there is not None:
             if there.shape is pod.shape and there.terminating == pod.terminating:
                 return  # the usual update: its status alone
+            if there.shape.takes_as_much(pod.shape):
+                # its labels: binding adds those of the node's topology
+                self.counters.account(info.slot, there, -1)
+                self.counters.account(info.slot, pod, 1)
+                return
             self._account(info, there, -1)
         self._account(info, pod, 1)
 

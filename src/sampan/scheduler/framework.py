@@ -47,18 +47,18 @@ class Cycle:
     cluster: Cluster
     default_selector: LabelSelector | None = None
     state: dict[str, Any] = field(default_factory=dict)
+    shape: Shape = field(init=False)
 
-    @property
-    def shape(self) -> Shape:
-        return self.pod.shape
+    def __post_init__(self) -> None:
+        self.shape = self.pod.shape
 
     def memo(self, key: Any) -> Any:
         """What was kept for this shape while the nodes stood as they do now."""
         kept = self.shape.memo.get(key)
-        return kept[1] if kept is not None and kept[0] == (id(self.cluster), self.cluster.generation) else None
+        return kept[1] if kept is not None and kept[0] is self.cluster.stamp else None
 
     def keep(self, key: Any, value: Any) -> Any:
-        self.shape.memo[key] = ((id(self.cluster), self.cluster.generation), value)
+        self.shape.memo[key] = (self.cluster.stamp, value)
         return value
 
 

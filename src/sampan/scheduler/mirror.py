@@ -9,7 +9,6 @@ Source: pkg/scheduler/eventhandlers.go, backend/cache/cache.go
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
 from sampan.client import Informers
@@ -75,7 +74,9 @@ class Mirror:
     # -- what the scheduler decides ------------------------------------------------------------------------------------
 
     def assume(self, pod: PodInfo, node: str) -> PodInfo:
-        there = replace(pod, node=node, pod={})
+        there = PodInfo(
+            {}, pod.shape, pod.key, pod.uid, node, pod.terminating, pod.nominated, pod.claims, pod.disks, pod.started
+        )
         self.placed[pod.uid] = there
         self.assumed.add(pod.uid)
         self.cluster.add_pod(there)

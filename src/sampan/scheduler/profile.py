@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sampan.scheduler.cluster import Cluster, Mask
+from sampan.scheduler.cluster import Mask
 from sampan.scheduler.framework import (
     EVERYWHERE,
     NARROWED,
@@ -49,8 +49,7 @@ def takes_part(plugin: Plugin, point: str) -> bool:
 class Plan:
     """What the local plugins say of every node: the first to refuse it and why, and the sum of their scores."""
 
-    cluster: Cluster
-    generation: int
+    stamp: object
     revision: int
     ok: Mask
     by: NDArray[np.int32]
@@ -167,7 +166,7 @@ class Profile:
     def _plan(self, cycle: Cycle) -> Plan:
         cluster, shape = cycle.cluster, cycle.shape
         plan = self._plans.get(shape) if self.planned else None
-        if plan is not None and plan.cluster is cluster and plan.generation == cluster.generation:
+        if plan is not None and plan.stamp is cluster.stamp:
             touched = cluster.touched_since(plan.revision)
             if touched is not None and len(touched) * 2 < cluster.slots:
                 if touched:
@@ -177,8 +176,7 @@ class Profile:
                 return plan
         slots = cluster.slots
         plan = Plan(
-            cluster,
-            cluster.generation,
+            cluster.stamp,
             cluster.revision,
             np.zeros(slots, bool),
             np.zeros(slots, np.int32),

@@ -55,6 +55,10 @@ class Shape:
         """Neither CPU nor memory is requested."""
         return not self.requests.get("cpu") and not self.requests.get("memory")
 
+    def takes_as_much(self, other: Shape) -> bool:
+        """Of a node's room, as other pods find it."""
+        return self.requests == other.requests and self.compared == other.compared and self.ports == other.ports
+
     @property
     def terms(self) -> bool:
         """Has it pod affinity of any kind?"""
