@@ -17,7 +17,7 @@ from sampan.api.errors import StatusError
 from sampan.api.times import format_time
 from sampan.client.client import Client
 from sampan.client.correlation import Correlator
-from sampan.client.errors import is_not_found
+from sampan.client.errors import is_already_exists, is_not_found
 from sampan.client.recorder import TYPES, Clock, Obj, Recorder, reference
 
 
@@ -57,8 +57,11 @@ class EventRecorder(Recorder):
             return
         event, patch = found
         namespace = event["metadata"]["namespace"]
+        tried = False
 
         async def send() -> Obj:
+            nonlocal tried
+            first, tried = not tried, True
             if patch is not None:
                 try:
                     name = event["metadata"]["name"]
@@ -66,7 +69,14 @@ class EventRecorder(Recorder):
                 except StatusError as error:
                     if not is_not_found(error):
                         raise  # events expire; this one is gone
-            return await self.client.create("events", event, namespace)
+            try:
+                return await self.client.create("events", event, namespace)
+            except StatusError as error:
+                if not (first and is_already_exists(error)):
+                    raise
+            # another component told of the same object in the same instant
+            renamed = {**event["metadata"], "name": self.new_name(event["involvedObject"].get("name", ""))}
+            return await self.client.create("events", {**event, "metadata": renamed}, namespace)
 
         written = await self.tries(send)
         if written is not None:

@@ -9,8 +9,8 @@ from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation import ips
-from sampan.api.validation.meta import validate_conditions, validate_immutable
-from sampan.api.validation.workload import SPEC, STATUS
+from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.workload import SPEC
 
 
 class ServiceCIDR(Kind):
@@ -44,9 +44,6 @@ class ServiceCIDR(Kind):
         else:
             out.extend(validate_immutable(new, was, SPEC / "cidrs"))
         return out
-
-    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
-        return validate_conditions((obj.get("status") or {}).get("conditions"), STATUS / "conditions")
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

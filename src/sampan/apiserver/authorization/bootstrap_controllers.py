@@ -1,6 +1,6 @@
 """What each controller may do: role `system:controller:NAME`, bound to ServiceAccount NAME of kube-system.
 
-Written like `bootstrap_roles.py`.
+Written like `bootstrap_roles.py`. DEVIATION: one is not upstream's: `host-path-provisioner` makes the class `standard`.
 
 Source: kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go, testdata/
 controller-roles.yaml
@@ -108,6 +108,8 @@ horizontal-pod-autoscaler
   read custom.metrics.k8s.io *
   read external.metrics.k8s.io *
   events
+host-path-provisioner
+  create storage.k8s.io storageclasses
 job-controller
   get,list,patch,update,watch batch jobs
   update batch jobs/status

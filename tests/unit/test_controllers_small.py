@@ -1,0 +1,63 @@
+"""Small ones: how long kubelets may keep what they read; ranges of services' addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.controllers.ttl import ANNOTATION
+from tests.controllers_world import World
+
+Obj = dict[str, Any]
+NETWORKING = "networking.k8s.io"
+
+
+async def test_nodes_are_told_how_long_to_keep_things(world: World) -> None:
+    await world.start("ttl-controller")
+    for number in range(100):
+        await world.admin.create("nodes", {"metadata": {"name": f"n{number}"}})
+
+    def told(name: str) -> str:
+        annotations: Obj = (world.get("nodes", name, "") or {})["metadata"].get("annotations", {})
+        return str(annotations.get(ANNOTATION, ""))
+
+    await world.until(lambda: told("n99") == "0")
+    await world.admin.create("nodes", {"metadata": {"name": "more"}})
+    await world.until(lambda: told("more") == "15")
+    for number in range(10):
+        await world.admin.delete("nodes", f"n{number}")
+    await world.admin.patch("nodes", "n50", {"metadata": {"labels": {"a": "b"}}})
+    await world.until(lambda: told("n50") == "15", "15, as there are 91 left")
+    for name in ("n10", "n11"):
+        await world.admin.delete("nodes", name)
+    await world.admin.patch("nodes", "n50", {"metadata": {"labels": {"a": "c"}}})
+    await world.until(lambda: told("n50") == "0")
+
+
+def ready(world: World, name: str) -> tuple[str, str]:
+    found = world.get("servicecidrs", name, "", NETWORKING)
+    conditions = ((found or {}).get("status") or {}).get("conditions") or ()
+    return next(((c["status"], c["reason"]) for c in conditions if c["type"] == "Ready"), ("", ""))
+
+
+async def test_ranges_of_services_are_ready_and_stay_while_they_are_needed(world: World) -> None:
+    await world.start("service-cidr-controller")
+    await world.admin.create("servicecidrs", {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.200.0.0/24"]}})
+    await world.until(lambda: ready(world, "more") == ("True", ""))
+    found = world.get("servicecidrs", "more", "", NETWORKING)
+    assert found is not None and found["metadata"]["finalizers"] == ["networking.k8s.io/service-cidr-finalizer"]
+    labels = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}
+    parent = {"resource": "services", "namespace": "default", "name": "s"}
+    address = {"metadata": {"name": "10.200.0.7", "labels": labels}, "spec": {"parentRef": parent}}
+    await world.admin.create("ipaddresses", address)
+    await world.admin.delete("servicecidrs", "more")
+    await world.until(lambda: ready(world, "more") == ("False", "Terminating"))
+    began = world.clock()
+    await world.admin.create("servicecidrs", {"metadata": {"name": "all"}, "spec": {"cidrs": ["10.200.0.0/16"]}})
+    await world.until(lambda: world.get("servicecidrs", "more", "", NETWORKING) is None, "the end of a part of another")
+    assert world.clock() - began <= 11
+    await world.admin.delete("servicecidrs", "all")
+    await world.until(lambda: ready(world, "all") == ("False", "Terminating"))
+    await world.admin.delete("ipaddresses", "10.200.0.7")
+    await world.until(lambda: world.get("servicecidrs", "all", "", NETWORKING) is None)
+    await world.settle()
+    assert ready(world, "kubernetes") == ("True", "")
