@@ -97,7 +97,7 @@ def node_actions(old: NodeView, new: NodeView) -> int:
 def pod_actions(old: PodInfo, new: PodInfo) -> int:
     """What has become of a pod."""
     if old.shape is new.shape:
-        return POD_UNGATED if _gated(old) and not _gated(new) else 0
+        return POD_UNGATED if old.gates and not new.gates else 0
     out = 0
     if old.shape.labels != new.shape.labels:
         out |= POD_LABEL
@@ -105,10 +105,6 @@ def pod_actions(old: PodInfo, new: PodInfo) -> int:
         out |= POD_TOLERATION
     if any(new.shape.requests.get(name, 0) < amount for name, amount in old.shape.requests.items()):
         out |= POD_SCALE_DOWN
-    if _gated(old) and not _gated(new):
+    if old.gates and not new.gates:
         out |= POD_UNGATED
     return out
-
-
-def _gated(pod: PodInfo) -> bool:
-    return bool(pod.pod and pod.pod["spec"].get("schedulingGates"))

@@ -214,6 +214,9 @@ def _profile(raw: Obj, path: Path, known: Mapping[str, Factory], errors: ErrorLi
     if len(sets.get("queueSort", PluginSet()).enabled) > 1:
         where = path / "plugins" / "queueSort" / "Enabled"
         errors.invalid(where, len(sets["queueSort"].enabled), "only one queue sort plugin can be enabled")
+    for index, item in enumerate(sets.get("queueSort", PluginSet()).enabled):
+        if item.name != SORT:
+            errors.not_supported(path / "plugins" / "queueSort" / "enabled" @ index / "name", item.name, (SORT,))
     args: dict[str, Obj] = {}
     for index, item in enumerate(raw.get("pluginConfig") or ()):
         where, name = path / "pluginConfig" @ index, item.get("name", "")

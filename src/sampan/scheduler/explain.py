@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def _explain(scheduler: Scheduler, pod: Obj) -> Explanation:
     if known is not None:
         scheduler.cluster.remove_pod(known)
     free = {**pod, "spec": {key: value for key, value in spec.items() if key != "nodeName"}}
-    info = replace(pod_info(free), node="")
+    info = pod_info(free)
     cycle = Cycle(info, scheduler.cluster, scheduler.owners.selector(info))
     waits = ""
     for plugin in profile.at("pre_enqueue"):

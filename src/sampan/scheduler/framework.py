@@ -6,7 +6,7 @@ nothing to say about this pod, which costs nothing.
 
 Upstream's extension points are the methods of `Plugin`: PreEnqueue, PreFilter (`prefilter`, `narrow`), Filter,
 PostFilter, Score (which sees all feasible nodes, so that it needs neither PreScore nor NormalizeScore), Reserve, Permit,
-PreBind, Bind, PostBind; QueueSort is `Profile.less` of none but PrioritySort's order.
+PreBind, Bind, PostBind. QueueSort is none of them: the order is PrioritySort's.
 
 Source: k8s.io/kube-scheduler/framework/interface.go, pkg/scheduler/framework/runtime/framework.go
 """

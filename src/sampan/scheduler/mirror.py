@@ -75,7 +75,7 @@ class Mirror:
 
     def assume(self, pod: PodInfo, node: str) -> PodInfo:
         there = PodInfo(
-            {}, pod.shape, pod.key, pod.uid, node, pod.terminating, pod.nominated, pod.claims, pod.disks, pod.started
+            None, pod.shape, pod.key, pod.uid, node, pod.terminating, pod.nominated, pod.claims, pod.disks, pod.started
         )
         self.placed[pod.uid] = there
         self.assumed.add(pod.uid)
@@ -103,7 +103,10 @@ class Mirror:
         elif obj["spec"].get("nodeName"):
             self._on_node(pod_info(obj))
         elif obj["spec"].get("schedulerName") in self.schedulers and obj["metadata"]["uid"] not in self.assumed:
-            self.queue.update(pod_info(obj), obj["spec"]["schedulerName"])
+            waiting = pod_info(obj)
+            waiting.source = self.pods.cache.by_key
+            self.queue.update(waiting, obj["spec"]["schedulerName"])
+            waiting.release()
 
     def _on_node(self, pod: PodInfo) -> None:
         known = self.placed.get(pod.uid)

@@ -200,7 +200,7 @@ class DefaultPreemption(Plugin):
             self.handle.spawn(self._preempt(pod, chosen.node, victims))
 
     async def _clear(self, pod: PodInfo) -> None:
-        patch = status_patch(pod.pod, None, "")
+        patch = status_patch(pod.pod, None, "") if pod.pod else None
         if patch is None:
             return
         try:
@@ -249,7 +249,7 @@ class DefaultPreemption(Plugin):
             log.error("pod %s could not preempt pod %s: %s", pod.key, victim.key, error)
             return False
         note = f"Preempted by pod {pod.uid} on node {node}"
-        handle.tell(handle.scheduler_name, obj, "Normal", "Preempted", "Preempting", note, related=pod.pod)
+        handle.tell(handle.scheduler_name, obj, "Normal", "Preempted", "Preempting", note, related=pod.pod or None)
         return True
 
 

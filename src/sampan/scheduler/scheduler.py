@@ -150,6 +150,9 @@ class Scheduler:
 
     def schedule_one(self, queued: Queued) -> None:
         pod, profile = queued.pod, self.profiles[queued.scheduler]
+        if not pod.pod:
+            self.queue.done(pod.uid)  # it is gone, and we are about to hear of it
+            return
         if pod.terminating:
             note = f"skip schedule deleting pod: {pod.key}"
             self._tell(queued.scheduler, pod.pod, "Warning", "FailedScheduling", "Scheduling", note)
@@ -158,6 +161,7 @@ class Scheduler:
         if pod.uid in self.mirror.placed:
             self.queue.done(pod.uid)
             return
+        pod.hold()
         cycle = Cycle(pod, self.cluster, self.owners.selector(pod))
         try:
             node = self.place(profile, cycle)
@@ -193,8 +197,8 @@ class Scheduler:
             )
             raise NoFit(error) from None
         feasible, diagnosis = nominated.feasible(profile, cycle, self.nominator, only, narrowed)
-        if cycle.pod.nominated:
-            wished = self.cluster.nodes.get(cycle.pod.nominated)
+        if nominated_to := self.nominator.node_of(cycle.pod.uid) or cycle.pod.nominated:
+            wished = self.cluster.nodes.get(nominated_to)
             if wished is not None and feasible[wished.slot]:
                 return wished.name
         if not feasible.any():
@@ -276,14 +280,16 @@ class Scheduler:
         self, queued: Queued, reason: str, message: str, refused_by: frozenset[str], wanted: str | None
     ) -> None:
         pod = queued.pod
+        pod.hold()
         self.queue.statistics.attempts["unschedulable" if refused_by else "error"] += 1
         self.queue.put_back(queued, refused_by)
-        if self.queue.get(pod.uid) is not queued:
+        if self.queue.get(pod.uid) is not queued or not pod.pod:
             return  # it has gone, or has a node
         if wanted is not None:
             self.nominator.put(pod, wanted)
         self._tell(queued.scheduler, pod.pod, "Warning", "FailedScheduling", "Scheduling", truncated(message))
         self.status.unscheduled(pod.pod, reason, message, wanted)
+        pod.release()
 
 
 class NoFit(Exception):

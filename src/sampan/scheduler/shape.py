@@ -9,6 +9,7 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework/types.go (PodInfo, calculateRe
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -85,12 +86,13 @@ class Disk:
 class PodInfo:
     """One pod. `node`: where it is (or is assumed to be); empty while it waits.
 
-    `pod` is shared, never changed, and empty for pods that have a node: of those there are many, and the rest of this
-    is all that is asked of them. `claims`: names of its PersistentVolumeClaims; `disks`: volumes of kinds that only one
-    node may have; `preempted`: it goes because a scheduler made it go.
+    Decoded pods are large, and the rest of this is nearly all that is asked of them: `held` is the object itself while
+    it is being placed, and None for one that has a node. Of one that waits `source` has it. `claims`: names of its
+    PersistentVolumeClaims; `disks`: volumes of kinds that only one node may have; `preempted`: it goes because a
+    scheduler made it go; `gates`: what it waits for before it may be placed.
     """
 
-    pod: Obj
+    held: Obj | None
     shape: Shape
     key: str
     uid: str
@@ -101,6 +103,24 @@ class PodInfo:
     disks: tuple[Disk, ...] = ()
     started: str = ""
     preempted: bool = False
+    gates: tuple[str, ...] = ()
+    source: Callable[[str], Obj | None] | None = None
+
+    @property
+    def pod(self) -> Obj:
+        """Shared, never changed; empty where it is not known (any more)."""
+        if self.held is not None:
+            return self.held
+        found = self.source(self.key) if self.source is not None else None
+        return found if found is not None and found["metadata"]["uid"] == self.uid else {}
+
+    def hold(self) -> None:
+        """Keep the object as it is now."""
+        self.held = self.pod
+
+    def release(self) -> None:
+        if self.source is not None:
+            self.held = None
 
     @property
     def namespace(self) -> str:
@@ -121,7 +141,7 @@ def pod_info(pod: Obj, node: str | None = None) -> PodInfo:
     terminating = bool(meta.get("deletionTimestamp"))
     where: str = spec.get("nodeName", "") if node is None else node
     return PodInfo(
-        {} if where else pod,
+        None if where else pod,
         shape_of(pod),
         f"{meta['namespace']}/{meta['name']}",
         meta.get("uid", ""),
@@ -132,6 +152,7 @@ def pod_info(pod: Obj, node: str | None = None) -> PodInfo:
         disks,
         status.get("startTime") or "",
         terminating and _preempted(status),
+        tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
     )
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sampan.scheduler.changes import ADD, NODE, Change, Hint
+from sampan.scheduler.changes import ADD, NODE, Hint
 from sampan.scheduler.framework import EVERYWHERE, At, Codes, Cycle, Plugin
-from sampan.scheduler.shape import PodInfo
 
 REASON = "node(s) didn't match the requested node name"
 
@@ -19,12 +18,7 @@ class NodeName(Plugin):
     local_filter = static_filter = True
 
     def hints(self) -> list[Hint]:
-        return [Hint(NODE, ADD, self._asked_for, by_shape=False)]
-
-    @staticmethod
-    def _asked_for(pod: PodInfo, change: Change) -> bool:
-        wanted = pod.pod["spec"].get("nodeName")
-        return not wanted or wanted == change.new.name
+        return [Hint(NODE, ADD)]
 
     def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         # a shape does not know of it; but a pod that names its node is bound by that, and never waits here

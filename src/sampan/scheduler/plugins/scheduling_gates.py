@@ -17,5 +17,4 @@ class SchedulingGates(Plugin):
         return [Hint(TARGET_POD, POD_UNGATED)]
 
     def pre_enqueue(self, pod: PodInfo) -> str | None:
-        gates = [gate["name"] for gate in pod.pod["spec"].get("schedulingGates") or ()]
-        return f"waiting for scheduling gates: [{' '.join(gates)}]" if gates else None
+        return f"waiting for scheduling gates: [{' '.join(pod.gates)}]" if pod.gates else None
