@@ -176,6 +176,7 @@ def test_gates_hold_a_pod_until_the_last_is_gone() -> None:
             await w.nodes(node("a"))
             await w.pods(pod("p", schedulingGates=[{"name": "x/1"}, {"name": "x/2"}]))
             assert w.scheduler.queue.pending()["gated"] == 1
+            assert await w.message("p") == "Scheduling is blocked due to non-empty scheduling gates"
             await w.client.patch("pods", "p", {"spec": {"schedulingGates": [{"name": "x/2"}]}}, "default")
             await settle()
             assert await w.where("p") == "" and w.scheduler.queue.statistics.popped == 0

@@ -80,9 +80,11 @@ def test_a_free_volume_is_chosen_kept_and_waited_for() -> None:
             chosen = await w.client.get("persistentvolumes", "right")
             assert chosen["spec"]["claimRef"]["name"] == "data"
             assert chosen["metadata"]["annotations"]["pv.kubernetes.io/bound-by-controller"] == "yes"
-            assert await w.where("p") == ""
+            found = await w.client.get("pods", "p", "default")
+            assert "nodeName" not in found["spec"] and found["status"]["nominatedNodeName"] == "b"
             await bind(w, "data", "right")
-            assert await w.where("p") == "b"
+            found = await w.client.get("pods", "p", "default")
+            assert found["spec"]["nodeName"] == "b" and "nominatedNodeName" not in found["status"]
 
     virtually(test)
 
@@ -238,5 +240,7 @@ def test_binding_that_takes_too_long() -> None:
             await w.pods(using("data"))
             await asyncio.sleep(601)
             assert await w.message("p") == "binding volumes: context deadline exceeded"
+            # and the next try has it in view again
+            assert (await w.client.get("pods", "p", "default"))["status"]["nominatedNodeName"] == "a"
 
     virtually(test)

@@ -161,6 +161,10 @@ class Plugin:
     async def permit(self, cycle: Cycle, node: str) -> None:
         """Returns when the pod may be bound; meanwhile others are placed. Raises Refused."""
 
+    def will_pre_bind(self, cycle: Cycle, node: str) -> bool:
+        """Has `pre_bind` anything to do for this pod, which may take a while?"""
+        return True
+
     async def pre_bind(self, cycle: Cycle, node: str) -> None:
         """What must be done before the pod is bound."""
 

@@ -91,6 +91,15 @@ class Mirror:
         self.cluster.remove_pod(self.placed.pop(pod.uid))
         return True
 
+    def latest(self, pod: PodInfo) -> PodInfo:
+        """A waiting pod as it is now; news of it are not taken while it is assumed to be somewhere."""
+        obj = self.pods.cache.by_key(pod.key)
+        if obj is None or obj["metadata"]["uid"] != pod.uid or obj["spec"].get("nodeName"):
+            return pod
+        out = pod_info(obj)
+        out.source = self.pods.cache.by_key
+        return out
+
     def place_is_free(self, pod: PodInfo, *, but: str = "") -> None:
         """It was assumed there, and is not."""
         self.queue.happened(Change(ASSIGNED_POD, DELETE, pod, None), but=but)

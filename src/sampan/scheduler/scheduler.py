@@ -209,11 +209,15 @@ class Scheduler:
 
     async def _carry_out(self, queued: Queued, points: _Points, cycle: Cycle, node: str, there: PodInfo) -> None:
         try:
+            works = [plugin for plugin in points.pre_bind if plugin.will_pre_bind(cycle, node)]
+            if points.permit or works:
+                # others (a cluster autoscaler) learn where it will be
+                self.status.want(cycle.pod.pod, None, node)
             for plugin in points.permit:
                 await plugin.permit(cycle, node)
             # from here on a failure does not say that the pod does not fit
             self.queue.done(there.uid)
-            for plugin in points.pre_bind:
+            for plugin in works:
                 await plugin.pre_bind(cycle, node)
             for plugin in points.bind:
                 if await plugin.bind(cycle, node):
@@ -222,6 +226,7 @@ class Scheduler:
             raise
         except Exception as error:
             forgotten = self._undo(points, cycle, node, there)
+            queued.pod = self.mirror.latest(queued.pod)
             self._refused(queued, error)
             if forgotten:
                 # not for the pod itself: where it was refused, that has not changed

@@ -40,7 +40,18 @@ class Pod(Kind):
         spec.setdefault("enableServiceLinks", True)
 
     def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
-        obj["status"] = {"phase": "Pending", "qosClass": pod_spec.qos_class(obj["spec"])}
+        status = obj["status"] = {"phase": "Pending", "qosClass": pod_spec.qos_class(obj["spec"])}
+        if obj["spec"].get("schedulingGates"):
+            status["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": ctx.now,
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }
+            ]
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Status is the old one already."""

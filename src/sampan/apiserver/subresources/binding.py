@@ -75,6 +75,7 @@ def _bound(call: Call, old: Obj, binding: Obj) -> Obj:
             del meta[name]
     meta["resourceVersion"] = ""
     status = dict(old.get("status", {}))
+    status.pop("nominatedNodeName", None)
     now = format_time(call.api.clock())
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     others = [item for item in status.get("conditions") or () if item.get("type") != "PodScheduled"]

@@ -260,11 +260,13 @@ class VolumeBinding(Plugin):
         for claim in claims.provisioned:
             self.known.claims.restore(f"{claim['metadata']['namespace']}/{claim['metadata']['name']}")
 
+    def will_pre_bind(self, cycle: Cycle, node: str) -> bool:
+        claims: Claims | None = cycle.state.get(NAME)
+        return claims is not None and bool(claims.chosen or claims.provisioned)
+
     async def pre_bind(self, cycle: Cycle, node: str) -> None:
         """Tell the API server, and wait until the claims are bound."""
-        claims: Claims | None = cycle.state.get(NAME)
-        if claims is None or not (claims.chosen or claims.provisioned):
-            return
+        claims: Claims = cycle.state[NAME]
         claims.chosen = [(await self.client.update("persistentvolumes", item), claim) for item, claim in claims.chosen]
         claims.provisioned = [await self.client.update("persistentvolumeclaims", item) for item in claims.provisioned]
         try:
