@@ -28,7 +28,7 @@ import orjson
 
 from sampan.api.errors import StatusError
 from sampan.client.backoff import Backoff
-from sampan.client.cache import Cache, Indexer, Obj, Record, trim
+from sampan.client.cache import DECODED_BYTES, Cache, Indexer, Obj, Record, trim
 from sampan.client.client import PAGE, Client
 from sampan.client.errors import is_gone, retry_after
 from sampan.client.resources import Resource, resource
@@ -70,6 +70,7 @@ class Informer:
         rng: random.Random | None = None,
         detect_mutation: bool | None = None,
         watch_seconds: int = MIN_WATCH_SECONDS,
+        decoded_bytes: int = DECODED_BYTES,
     ) -> None:
         self.client = client
         self.watch_seconds = watch_seconds
@@ -78,7 +79,9 @@ class Informer:
         self.namespace = namespace
         self.label_selector = label_selector
         self.field_selector = field_selector
-        self.cache = Cache(indexers=indexers, transform=transform, detect_mutation=detect_mutation)
+        self.cache = Cache(
+            indexers=indexers, transform=transform, detect_mutation=detect_mutation, decoded_bytes=decoded_bytes
+        )
         self.resync = resync
         self.rng = rng or random.Random()
         self._handlers: list[Handler] = []

@@ -17,12 +17,22 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from sampan.client.cache import Indexer
+from sampan.client.cache import Indexer, Obj
 from sampan.client.client import Client
 from sampan.client.informer import MIN_WATCH_SECONDS, Informer
 from sampan.client.resources import Resource, resource
 
 log = logging.getLogger("sampan.client")
+MIRROR = "mirror"
+#: there are many mirrors, and few look at their objects twice
+MIRROR_BYTES = 64 << 10
+_KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
+
+
+def bare(obj: Obj) -> Obj:
+    """What a mirror keeps."""
+    meta = obj["metadata"]
+    return {**obj, "metadata": {name: meta[name] for name in _KEPT if name in meta}}
 
 
 class Informers:
@@ -85,19 +95,33 @@ class Informers:
         return informer
 
     def mirror(self, what: Resource) -> Informer:
-        """For whoever needs no more than the metadata of all objects: the informer that somebody has already asked for,
-        or one of metadata alone. To be given back by `release`."""
+        """For whoever needs to know that objects are there, who owns them and what holds them: the informer of all of a
+        resource that somebody has asked for, or else one that knows no more than that. To be given back by `release`."""
         full = self._informers.get((what, "", "", "", False))
         if full is not None:
             return full
-        key = (what, "", "", "", True)
+        key = (what, MIRROR)
         self._mirrors[key] = self._mirrors.get(key, 0) + 1
-        return self.get(what, metadata_only=True)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = self._informers[key] = Informer(
+                self.client,
+                what,
+                transform=bare,
+                metadata_only=True,
+                rng=self.rng,
+                detect_mutation=self.detect_mutation,
+                watch_seconds=self.watch_seconds,
+                decoded_bytes=MIRROR_BYTES,
+            )
+            if self._running:
+                self._run(key, informer)
+        return informer
 
     def release(self, informer: Informer) -> None:
         """What `mirror` gave is needed no more; without another user it ends."""
-        key = (informer.resource, "", "", "", True)
-        if self._informers.get(key) is not informer or key not in self._mirrors:
+        key = (informer.resource, MIRROR)
+        if self._informers.get(key) is not informer:
             return
         self._mirrors[key] -= 1
         if not self._mirrors[key]:
