@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.config import API_VERSION, KIND, Configuration, ConfigurationError, chosen, read
+from sampan.scheduler.framework import Cycle
+from sampan.scheduler.profile import Profile
+from sampan.scheduler.shape import pod_info
 
 Obj = dict[str, Any]
 
@@ -165,6 +172,25 @@ def test_mistakes_in_arguments(plugin: str, args: Obj | None, problem: str) -> N
     with pytest.raises(ConfigurationError) as error:
         given(profiles=fields)
     assert error.value.problems[0] == "profiles[0].pluginConfig[0].args." + problem
+
+
+def test_the_page_s_examples_work() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scheduler.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert [item.scheduler_name for item in read(yaml.safe_load(example)).profiles] == ["default-scheduler", "packing"]
+    plugin, use = re.findall(r"```python\n(.*?)```", text, re.S)
+    names: Obj = {}
+    exec(plugin, names)
+    exec(use.partition("scheduler = ")[0], names)
+    (found,) = names["configuration"].profiles
+    assert "EvenNodes" in [item.name for item in chosen(found)["filter"]]
+    cluster = Cluster()
+    for name in ("n1", "n2"):
+        cluster.set_node({"metadata": {"name": name}})
+    info = pod_info({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}})
+    made = Profile("p", [names["EvenNodes"]()], [])
+    feasible, why = made.feasible(cycle := Cycle(info, cluster))
+    assert feasible.tolist() == [False, True] and why.histogram(cycle) == {"node(s) are odd": 1}
 
 
 def test_something_else_altogether() -> None:
