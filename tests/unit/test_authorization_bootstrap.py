@@ -14,7 +14,7 @@ LABEL = "rbac.authorization.k8s.io/aggregate-to-"
 async def test_all_are_there(api: Local) -> None:
     _, roles = await api("GET", f"{RBAC}/clusterroles")
     names = {item["metadata"]["name"] for item in roles["items"]}
-    assert len(names) == 73 + 1  # all of upstream, and what makes the class of the built-in provisioner
+    assert len(names) == 73 + 2  # all of upstream; the built-in provisioner and the built-in metrics server
     assert {"cluster-admin", "admin", "edit", "view", "system:node", "system:controller:job-controller"} <= names
     _, bindings = await api(
         "GET", f"{RBAC}/clusterrolebindings?labelSelector=kubernetes.io/bootstrapping=rbac-defaults"

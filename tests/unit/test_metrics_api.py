@@ -12,6 +12,7 @@ from tests.conftest import Local
 Obj = dict[str, Any]
 BASE = "/apis/metrics.k8s.io/v1beta1"
 PODS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics")
+RBAC = "rbac.authorization.k8s.io"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
@@ -93,3 +94,12 @@ async def test_it_can_be_discovered(nodes: Local) -> None:
 async def test_it_is_read_only(nodes: Local) -> None:
     assert (await nodes("DELETE", f"{BASE}/namespaces/default/pods/told"))[0] == 405
     assert (await nodes("GET", f"{BASE}/pods?watch=true"))[0] == 405
+
+
+async def test_whoever_may_view_pods_may_see_what_they_use(nodes: Local) -> None:
+    binding = {"metadata": {"name": "v"}, "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}}
+    subject = {"kind": "User", "name": "jane", "apiGroup": RBAC}
+    await nodes("POST", f"/apis/{RBAC}/v1/namespaces/default/rolebindings", {**binding, "subjects": [subject]})
+    jane = {"impersonate-user": "jane"}
+    assert (await nodes("GET", f"{BASE}/namespaces/default/pods", **jane))[0] == 200
+    assert (await nodes("GET", f"{BASE}/nodes", **jane))[0] == 403
