@@ -42,12 +42,13 @@ def in_order(revisions: Iterable[Obj]) -> list[Obj]:
 
 
 class History:
-    """Of all owners of one resource (`deployments.apps`...)."""
+    """Of all owners of one resource (`daemonsets.apps`...). `label`: which of a revision's holds its hash."""
 
-    def __init__(self, client: Client, cache: Cache, owners: str) -> None:
+    def __init__(self, client: Client, cache: Cache, owners: str, label: str = HASH) -> None:
         self.client = client
         self.cache = cache
         self.owners = owners
+        self.label = label
 
     async def revisions(self, owner: Obj, selector: LabelSelector) -> list[Obj]:
         """In order; orphans are adopted. Raises CannotAdopt, StatusError."""
@@ -62,7 +63,7 @@ class History:
         hashed = template_hash(data, collisions)
         name = owner["metadata"]["name"]
         meta: Obj = {
-            "name": f"{name[:MAX_PREFIX]}-{hashed}", "labels": {**labels, HASH: hashed},
+            "name": f"{name[:MAX_PREFIX]}-{hashed}", "labels": {**labels, self.label: hashed},
             "ownerReferences": [owner_reference(owner)],
         }  # fmt: skip
         if owner["metadata"].get("annotations"):

@@ -26,6 +26,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "endpointslice-controller": ("endpoint_slices", "EndpointSlices"),
     "endpointslice-mirroring-controller": ("endpoint_slice_mirroring", "EndpointSliceMirroring"),
     "replicationcontroller-controller": ("replication", "ReplicationControllerController"),
+    "daemonset-controller": ("daemonset", "DaemonSetController"),
     "job-controller": ("job", "JobController"),
     "resourcequota-controller": ("resource_quota", "ResourceQuotaController"),
     "namespace-controller": ("namespace", "NamespaceController"),

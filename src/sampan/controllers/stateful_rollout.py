@@ -61,7 +61,7 @@ class Rollout:
             elif ordinal >= 0:
                 self.condemned.append(pod)
         self.condemned.sort(key=ordinal_of)
-        self.ordered = stateful_set["spec"].get("podManagementPolicy") != "Parallel"
+        self.ordered = bool(stateful_set["spec"].get("podManagementPolicy") != "Parallel")
 
     async def step(self, control: StatefulPodControl, expectations: Expectations) -> None:
         """Raises what went wrong."""
@@ -114,7 +114,7 @@ class Rollout:
             return True
         self._expect(creations=1)
         await self.control.create(self.key, self.set, pod)
-        return bool(self.ordered)
+        return self.ordered
 
     def _stays_behind(self, number: int) -> bool:
         """A new pod is made as the ones before the update were."""
