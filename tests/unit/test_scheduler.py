@@ -16,6 +16,7 @@ from sampan.apiserver.server import ApiServer
 from sampan.client import Client, HttpError, Informers
 from sampan.http import Reply
 from sampan.scheduler import config
+from sampan.scheduler.changes import Hint
 from sampan.scheduler.framework import Cycle, Plugin, Refused
 from sampan.scheduler.handle import Handle
 from sampan.scheduler.registry import FACTORIES
@@ -406,5 +407,40 @@ def test_a_plugin_of_ones_own() -> None:
             await w.pods(pod("s"))
             assert await w.message("s") == "0/1 nodes are available: 1 no more than so many."
             assert int(w.scheduler.cluster.pods_here.sum()) == 3
+
+    virtually(test)
+
+
+class Asks(Plugin):
+    """Permits after a while, or not."""
+
+    name = "Asks"
+
+    def hints(self) -> list[Hint]:
+        return []
+
+    async def permit(self, cycle: Cycle, node: str) -> None:
+        await asyncio.sleep(5)
+        if cycle.pod.name == "no":
+            raise Refused(self.name, "not permitted")
+
+
+def test_permit_makes_a_pod_wait_while_others_go_on() -> None:
+    async def test() -> None:
+        head = {"apiVersion": config.API_VERSION, "kind": config.KIND}
+        profiles = [{"plugins": {"permit": {"enabled": [{"name": "Asks"}]}}}, {"schedulerName": "plain"}]
+        known = {**FACTORIES, "Asks": lambda args, handle: Asks()}
+        configuration = config.read({**head, "profiles": profiles}, known)
+        async with world(configuration=configuration, plugins=known) as w:
+            await w.nodes(node("a", pods="2"))
+            await w.pods(pod("yes"), pod("no"), pod("late", schedulerName="plain"))
+            # their places are taken while they wait
+            assert "1 Too many pods" in await w.message("late")
+            await settle(5)
+            assert (await w.where("yes"), await w.where("no")) == ("a", "")
+            assert await w.message("no") == "0/1 nodes are available: 1 not permitted."
+            # what was refused has given its place back
+            await settle(1)
+            assert await w.where("late") == "a"
 
     virtually(test)

@@ -244,3 +244,14 @@ def test_binding_that_takes_too_long() -> None:
             assert (await w.client.get("pods", "p", "default"))["status"]["nominatedNodeName"] == "a"
 
     virtually(test)
+
+
+def test_who_waits_for_volumes_keeps_nobody_waiting() -> None:
+    async def test() -> None:
+        async with world(bindings=1) as w:
+            await w.nodes(node("a"))
+            await make(w, classes=[storage_class(WAIT)], claims=[claim("c1"), claim("c2")])
+            await w.pods(using("c1", name="p"), using("c2", name="q"), pod("plain"))
+            assert [await w.where(name) for name in ("p", "q", "plain")] == ["", "", "a"]
+
+    virtually(test)

@@ -137,8 +137,13 @@ class Scheduler:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a plugin failed: %s", error, exc_info=error)
 
     def _activate(self, uid: str) -> None:
         self.queue.activate(uid)
@@ -181,8 +186,11 @@ class Scheduler:
             self._undo(points, cycle, node, there)
             self._refused(queued, error)
             return
-        self._binding += 1
-        self._spawn(self._carry_out(queued, points, cycle, node, there))
+        works = [plugin for plugin in points.pre_bind if plugin.will_pre_bind(cycle, node)]
+        waits = bool(points.permit or works)
+        # one that waits, for volumes perhaps, must not keep others from being bound
+        self._binding += not waits
+        self._spawn(self._carry_out(queued, points, works, cycle, node, there))
 
     def place(self, profile: Profile, cycle: Cycle) -> str:
         """The name of the node. Raises NoFit."""
@@ -207,10 +215,12 @@ class Scheduler:
         assert chosen is not None
         return chosen.name
 
-    async def _carry_out(self, queued: Queued, points: _Points, cycle: Cycle, node: str, there: PodInfo) -> None:
+    async def _carry_out(
+        self, queued: Queued, points: _Points, works: list[Plugin], cycle: Cycle, node: str, there: PodInfo
+    ) -> None:
+        waits = bool(points.permit or works)
         try:
-            works = [plugin for plugin in points.pre_bind if plugin.will_pre_bind(cycle, node)]
-            if points.permit or works:
+            if waits:
                 # others (a cluster autoscaler) learn where it will be
                 self.status.want(cycle.pod.pod, None, node)
             for plugin in points.permit:
@@ -222,8 +232,6 @@ class Scheduler:
             for plugin in points.bind:
                 if await plugin.bind(cycle, node):
                     break
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             forgotten = self._undo(points, cycle, node, there)
             queued.pod = self.mirror.latest(queued.pod)
@@ -233,7 +241,7 @@ class Scheduler:
                 self.mirror.place_is_free(there, but=there.uid)
             return
         finally:
-            self._binding -= 1
+            self._binding -= not waits
             self._room.set()
         note = f"Successfully assigned {there.key} to {node}"
         self._tell(queued.scheduler, cycle.pod.pod, "Normal", "Scheduled", "Binding", note)
@@ -278,7 +286,8 @@ class Scheduler:
             words = FitError(1, reasons=Counter([error.message]))
             self._failed(queued, "Unschedulable", str(words), frozenset(error.plugins), "")
             return
-        log.error("error scheduling pod %s; retrying: %s", queued.pod.key, error)
+        if self.queue.get(queued.pod.uid) is queued:
+            log.error("error scheduling pod %s; retrying: %s", queued.pod.key, error)
         self._failed(queued, "SchedulerError", str(error), frozenset(), "")
 
     def _failed(
