@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from sampan.client.transport import Headers
-from sampan.http import Reply
+from sampan.http import ConnectionLost, Reply
 
 
 class Crashing:
@@ -40,3 +40,20 @@ class Crashing:
 
     async def aclose(self) -> None:
         await self.inner.aclose()
+
+
+class Unanswering(Crashing):
+    """The first `count` creations of pods are made, and nobody hears of it."""
+
+    def __init__(self, inner: Any, count: int) -> None:
+        super().__init__(inner, 0)
+        self.count = count
+
+    async def request(
+        self, method: str, path: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
+    ) -> Reply:
+        reply: Reply = await self.inner.request(method, path, headers=headers, body=body, timeout=timeout)
+        if method == "POST" and path.partition("?")[0].endswith("/pods") and self.count > 0:
+            self.count -= 1
+            raise ConnectionLost("EOF", started=True)
+        return reply

@@ -12,7 +12,7 @@ from sampan.api.times import format_time
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.hashes import fnv32a, template_hash
 from sampan.controllers.pods import deletion_cost, to_delete
-from tests.controllers_crash import Crashing
+from tests.controllers_crash import Crashing, Unanswering
 from tests.controllers_world import World
 
 Obj = dict[str, Any]
@@ -167,6 +167,23 @@ async def test_a_crash_at_any_call_changes_nothing_in_the_end(world: World, afte
         assert status(world)["replicas"] == size
         await world.stop(NAME)
     assert not transports[0].crashed.is_set()
+
+
+async def test_creations_that_nobody_answers_are_not_made_again(world: World) -> None:
+    most = 0
+
+    def count() -> bool:
+        nonlocal most
+        most = max(most, len(world.pods()))
+        return status(world).get("availableReplicas") == 10
+
+    await world.hollow()
+    world.wrap = functools.partial(Unanswering, count=4)
+    await world.start(NAME)
+    await world.admin.create("replicasets", replica_set(replicas=10), namespace="default")
+    await world.until(count)
+    await world.settle()
+    assert most == len(world.pods()) == 10
 
 
 def all_there(world: World, size: int) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sampan.http import HttpError
+
 FIRST = 1
 
 
@@ -22,18 +24,20 @@ async def slow_start(count: int, call: Callable[[int], Awaitable[object]], first
         results = await asyncio.gather(*(call(done + number) for number in range(size)), return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
-            raise BatchFailed(done + size - len(errors)) from errors[0]
+            unanswered = any(isinstance(error, HttpError) for error in errors)
+            raise BatchFailed(done + size - len(errors), unanswered) from errors[0]
         done += size
         size = min(2 * size, count - done)
     return done
 
 
 class BatchFailed(Exception):
-    """`done`: how many calls went well."""
+    """`done`: how many calls went well. `unanswered`: what became of others is not known."""
 
-    def __init__(self, done: int) -> None:
+    def __init__(self, done: int, unanswered: bool = False) -> None:
         super().__init__(done)
         self.done = done
+        self.unanswered = unanswered
 
     @property
     def error(self) -> Exception:

@@ -37,6 +37,7 @@ from sampan.controllers.pods import (
     to_delete,
     until_available,
 )
+from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
 #: pods made or deleted before waiting to see them
@@ -66,6 +67,7 @@ class Replicas:
         self.control = PodControl(self.client, context.recorders(flavour.account, self.client))
         self.expectations = Expectations()
         self.echoes = Echoes()
+        self.unanswered = Unanswered(self.client, "pods", context.informers.get("pods").cache)
         #: parsed, by the owner's key
         self._selectors: dict[str, LabelSelector] = {}
         self.pods = context.informers.get("pods", indexers=INDEXERS)
@@ -172,9 +174,11 @@ class Replicas:
         owner = self.owners.cache.by_key(key)
         if owner is None or self.echoes.behind(owner):
             return None
+        selector = self._selectors[key]
+        if not await self.unanswered.settled(key, owner, selector):
+            return RETRY_SECONDS
         # asked before the pods are looked at: what is seen in between must count for neither
         settled = self.expectations.satisfied(key)
-        selector = self._selectors[key]
         pods = candidates(self.pods.cache, owner, selector)
         claims = Claims(self.client, "pods", owner, self.flavour.resource, selector)
         active = await claims.claim([pod for pod in pods if is_active(pod)])
@@ -206,6 +210,8 @@ class Replicas:
             await slow_start(count, lambda _: self.control.create_pod(template, owner))
         except BatchFailed as failed:
             self.expectations.creation_observed(key, count - failed.done)
+            if failed.unanswered:
+                self.unanswered.note(key)
             # in a namespace on its way out nothing more is to be done
             return None if is_namespace_terminating(failed.error) else failed.error
         return None
