@@ -35,6 +35,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "deployment-controller": ("deployment", "DeploymentController"),
     "replicaset-controller": ("replicaset", "ReplicaSetController"),
     "horizontal-pod-autoscaler-controller": ("horizontal_pod_autoscaler", "HorizontalPodAutoscalerController"),
+    "disruption-controller": ("disruption", "DisruptionController"),
     "statefulset-controller": ("statefulset", "StatefulSetController"),
     "cronjob-controller": ("cronjob", "CronJobController"),
     "certificatesigningrequest-signing-controller": ("certificates", "Signer"),
