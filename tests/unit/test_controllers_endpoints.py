@@ -307,7 +307,7 @@ async def test_what_cannot_be_mirrored_is_told(world: World) -> None:
     (event,) = await world.until(lambda: world.events("TooManyAddressesToMirror"))
     limit = "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset"
     assert event["message"] == f"{limit}. 1 addresses were skipped"
-    assert [len(item["endpoints"]) for item in slices(world, "db")] == [1000]
+    await world.until(lambda: [len(item["endpoints"]) for item in slices(world, "db")] == [1000])
 
 
 # -- by themselves -----------------------------------------------------------------------------------------------------

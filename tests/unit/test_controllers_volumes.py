@@ -103,6 +103,17 @@ async def test_the_smallest_volume_that_is_right(world: World) -> None:
     assert await bound(world, "second") == "large"
 
 
+async def test_when_a_volume_entered_its_phase(world: World) -> None:
+    await world.start(NAME)
+    await create(world, "persistentvolumes", volume("v"))
+    await world.until(lambda: volume_phase(world, "v") == "Available")
+    await world.loop.advance(60)
+    before = (world.get("persistentvolumes", "v", "") or {})["status"]["lastPhaseTransitionTime"]
+    await create(world, "persistentvolumeclaims", claim(storageClassName="manual"))
+    await bound(world)
+    assert (world.get("persistentvolumes", "v", "") or {})["status"]["lastPhaseTransitionTime"] > before
+
+
 async def test_a_claim_waits_until_there_is_a_volume(world: World) -> None:
     await world.start(NAME)
     selecting = claim(storageClassName="", selector={"matchLabels": {"tier": "fast"}})

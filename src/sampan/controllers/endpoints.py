@@ -162,7 +162,7 @@ def _is_right(current: Obj, service: Obj, wanted: list[Obj]) -> bool:
 def subsets(service: Obj, pods: list[Obj]) -> list[Obj]:
     """Addresses that have the same ports together, in an order of their own so that the same is equal.
 
-    DEVIATION: upstream orders subsets by a hash of their Go representation; here they are ordered by their ports.
+    DEVIATION: subsets of Endpoints are ordered by their ports, upstream by a hash of their Go representation.
     """
     family = (service["spec"].get("ipFamilies") or ["IPv4"])[0]
     unready = service["spec"].get("publishNotReadyAddresses", False)

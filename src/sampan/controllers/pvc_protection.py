@@ -2,6 +2,7 @@
 and claims say whether any pod uses them.
 
 The second can wait: it is written some seconds after the change, when scheduler and binder are done with the claim.
+DEVIATION: upstream writes the condition Unused of claims at once.
 
 Source: kubernetes/pkg/controller/volume/pvcprotection/pvc_protection_controller.go; KEP-5541 (condition Unused)
 """

@@ -31,7 +31,8 @@ def limiter() -> RateLimiter:
 def gathering(pods: int) -> float:
     """How long changes of the pods of a service that has so many are gathered.
 
-    DEVIATION: upstream has flags for it (`--endpoint-updates-batch-period`), which are 0.
+    DEVIATION: changes of services of more than 50 pods are gathered for up to a second; upstream has flags for it
+    (`--endpoint-updates-batch-period` and others), which are 0.
     """
     return 0.0 if pods <= FEW else min(LONGEST_DELAY, pods / PODS_PER_SECOND)
 

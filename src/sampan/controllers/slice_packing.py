@@ -153,7 +153,7 @@ def _with_room(slices: Iterable[Obj], count: int) -> Obj | None:
 def hint(changes: Changes, existing: Sequence[Obj], distribution: str | None) -> None:
     """Tell from where each endpoint should be used, in slices that change, and in others where it is not what it was.
 
-    DEVIATION: the annotation `service.kubernetes.io/topology-mode: Auto` does nothing, as it is deprecated.
+    DEVIATION: the deprecated annotation `service.kubernetes.io/topology-mode: Auto` of services does nothing.
     """
     zones, nodes = distribution in CLOSE, distribution == "PreferSameNode"
     for slice_ in changes.unchanged(existing):

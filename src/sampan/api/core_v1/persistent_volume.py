@@ -39,7 +39,13 @@ class PersistentVolume(Kind):
             host_path["type"] = ""
 
     def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
-        obj["status"] = {"phase": "Pending"}
+        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": ctx.now}
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        new, was = obj.get("status") or {}, old.get("status") or {}
+        since = new.get("lastPhaseTransitionTime")
+        if new.get("phase") != was.get("phase") and since in (None, was.get("lastPhaseTransitionTime")):
+            obj["status"] = {**new, "lastPhaseTransitionTime": ctx.now}
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

@@ -10,5 +10,6 @@
     recycle.py    volumes emptied by a pod
     latest.py     what is known of objects that we have just written
 
-There is no attach-detach controller: no volume that Sampan's nodes mount needs one.
+DEVIATION: there is no persistentvolume-attach-detach-controller: volumes of CSI drivers that have to be attached to nodes
+are not.
 """

@@ -13,7 +13,14 @@ from sampan.client.errors import is_already_exists
 from sampan.controllers.context import Context
 from sampan.controllers.persistent_volumes import host_path
 from sampan.controllers.persistent_volumes.claims import DEFAULTS, Claims
-from sampan.controllers.persistent_volumes.matching import BIND_COMPLETED, claim_key, class_of, notes_of
+from sampan.controllers.persistent_volumes.matching import (
+    BIND_COMPLETED,
+    CLAIM_OR_CLASS,
+    by_claim_or_class,
+    claim_key,
+    class_of,
+    notes_of,
+)
 from sampan.controllers.persistent_volumes.provision import Provision
 from sampan.controllers.persistent_volumes.recycle import Recycler, volume_of
 from sampan.controllers.persistent_volumes.volumes import Volumes
@@ -23,17 +30,12 @@ from sampan.controllers.pod_claims import CLAIM, by_claim
 Obj = dict[str, Any]
 #: keys are those of claims, and with this before them those of volumes
 VOLUME = "volume:"
-UNBOUND, OF_CLAIM = "unbound", "of-claim"
+UNBOUND = "unbound"
 
 
 def _unbound(claim: Obj) -> Iterable[str]:
     """By class: claims whose binding is not complete."""
     return () if BIND_COMPLETED in notes_of(claim) else (class_of(claim),)
-
-
-def _of_claim(volume: Obj) -> Iterable[str]:
-    key = claim_key(volume)
-    return (key,) if key else ()
 
 
 def _binding(claim: Obj) -> tuple[Any, ...]:
@@ -49,7 +51,7 @@ class PersistentVolumeBinder:
         recorder = context.recorders("persistentvolume-controller", client)
         informers = context.informers
         self.claims = informers.get("persistentvolumeclaims", indexers={UNBOUND: _unbound})
-        self.volumes = informers.get("persistentvolumes", indexers={OF_CLAIM: _of_claim})
+        self.volumes = informers.get("persistentvolumes", indexers={CLAIM_OR_CLASS: by_claim_or_class})
         self.classes = informers.get("storageclasses.storage.k8s.io")
         self.nodes = informers.get("nodes")
         self.pods = informers.get("pods", indexers={CLAIM: by_claim})
@@ -76,10 +78,10 @@ class PersistentVolumeBinder:
         await self.controller.run()
 
     async def _make_class(self) -> None:
-        """A cluster without any class gets one, so that claims are fulfilled.
+        """So that claims are fulfilled. It is done in a name of its own, as the binder has no right to.
 
-        DEVIATION: upstream leaves that to whoever sets the cluster up; so it is done in a name of its own, as the
-        binder's rights do not include it.
+        DEVIATION: a cluster without any StorageClass gets one, `standard`, with a provisioner that is built in; upstream
+        leaves that to whoever sets the cluster up.
         """
         made = {
             "metadata": {"name": "standard", "annotations": {DEFAULTS[0]: "true"}},
@@ -102,7 +104,7 @@ class PersistentVolumeBinder:
 
     def _claim_gone(self, claim: Obj) -> None:
         meta = claim["metadata"]
-        for key in self.volumes.cache.index_keys(OF_CLAIM, f"{meta['namespace']}/{meta['name']}"):
+        for key in self.volumes.cache.index_keys(CLAIM_OR_CLASS, f"{meta['namespace']}/{meta['name']}"):
             self.controller.queue.add(VOLUME + key)
 
     def _volume(self, volume: Obj) -> None:

@@ -13,6 +13,7 @@ from sampan.controllers.context import Context
 from sampan.controllers.persistent_volumes.matching import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
+    CLAIM_OR_CLASS,
     OLD_CLASS,
     SELECTED_NODE,
     best,
@@ -61,7 +62,8 @@ class Claims:
             and found.get("volumeBindingMode") == "WaitForFirstConsumer"
             and SELECTED_NODE not in notes_of(claim)
         )
-        volume = best(self.writes.volumes.list(), claim, waits=waits)
+        candidates = self.writes.volumes.some(CLAIM_OR_CLASS, key_of(claim), class_of(claim))
+        volume = best(candidates, claim, waits=waits)
         if volume is not None:
             await self.writes.bind(volume, claim)
         elif await self._gets_default(claim):

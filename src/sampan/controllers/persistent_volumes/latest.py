@@ -24,10 +24,10 @@ class Latest:
     def get(self, key: str) -> Obj | None:
         return self._written.get(key) or self.cache.by_key(key)
 
-    def list(self) -> list[Obj]:
-        """All of them."""
-        seen = [self._written.get(record.key) or self.cache.decode(record) for record in self.cache.records()]
-        return seen + [obj for key, obj in self._written.items() if key not in self.cache]
+    def some(self, index: str, *values: str) -> list[Obj]:
+        """What an index has under any of the values, and whatever was just written: more than was asked for."""
+        found = {key: self.get(key) for value in values for key in self.cache.index_keys(index, value)}
+        return [obj for obj in {**found, **self._written}.values() if obj is not None]
 
     def wrote(self, obj: Obj) -> Obj:
         """An object as the server gave it back."""

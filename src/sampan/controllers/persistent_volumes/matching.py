@@ -17,6 +17,7 @@ BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
+CLAIM_OR_CLASS = "claim-or-class"
 OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
@@ -62,6 +63,11 @@ def claim_key(volume: Obj) -> str:
     """`namespace/name` of the claim that a volume refers to; empty where it does to none."""
     reference = volume["spec"].get("claimRef")
     return f"{reference.get('namespace', '')}/{reference.get('name', '')}" if reference else ""
+
+
+def by_claim_or_class(volume: Obj) -> Iterable[str]:
+    """The index CLAIM_OR_CLASS of informers of volumes: the claim that it is kept for; where there is none, its class."""
+    return (claim_key(volume) or class_of(volume),)
 
 
 def _has_modes(volume: Obj, claim: Obj) -> bool:

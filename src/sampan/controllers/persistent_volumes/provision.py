@@ -204,5 +204,5 @@ class Provision:
             raise CannotDelete(f"{what}: no deletable volume plugin matched")
         if not _TEMPORARY.match(path):
             raise CannotDelete(f"host_path deleter only supports /tmp/.+ but received provided {path}")
-        # DEVIATION: the object goes, its files stay: they are on the nodes, and nothing here made them
+        # DEVIATION: of a hostPath volume that was not provisioned here the object goes, its files on the nodes stay
         return True

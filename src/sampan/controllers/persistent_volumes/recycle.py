@@ -35,6 +35,8 @@ def volume_of(pod: Obj) -> str:
 
 
 class Recycler:
+    """DEVIATION: the events of a recycler's pod are not repeated about the volume, and its template cannot be set."""
+
     def __init__(self, writes: Writes, pods: Informer) -> None:
         self.writes = writes
         self.pods = pods.cache
