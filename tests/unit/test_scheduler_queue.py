@@ -92,7 +92,8 @@ def test_errors_back_off_and_refusals_wait_for_a_change() -> None:
         refused(q, pod("r"), "NodeResourcesFit")
         assert q.pending() == {"active": 0, "backoff": 0, "unschedulable": 1, "gated": 0}
         with pytest.raises(TimeoutError):
-            await take(q)
+            async with asyncio.timeout(299):
+                await q.pop()
         q.close()
 
     virtually(test)
@@ -157,13 +158,16 @@ def test_who_waits_long_is_tried_again_all_the_same() -> None:
     async def test() -> None:
         q = queue()
         refused(q, pod("p"), "NodeAffinity")
-        flushing = asyncio.create_task(q.run())
-        await asyncio.sleep(299)
-        assert q.pending()["unschedulable"] == 1
-        await asyncio.sleep(40)
+        await asyncio.sleep(200)
+        refused(q, pod("later"), "NodeAffinity")
+        await asyncio.sleep(99)
+        assert q.pending()["unschedulable"] == 2
+        await asyncio.sleep(2)
         assert await take(q) == "p"
         assert q.statistics.incoming["active", "UnschedulableTimeout"] == 1
-        flushing.cancel()
+        start = asyncio.get_running_loop().time()
+        assert await take(q) == "later"
+        assert 198 < asyncio.get_running_loop().time() - start < 200
 
     virtually(test)
 

@@ -32,7 +32,7 @@ from sampan.scheduler.shape import PodInfo
 
 log = logging.getLogger("sampan.scheduler")
 BACKOFF, MAX_BACKOFF = 1.0, 10.0
-FLUSH_SECONDS, LEFT_OVER_SECONDS = 30.0, 300.0
+LEFT_OVER_SECONDS = 300.0
 Place = Literal["", "active", "backoff", "unschedulable"]
 Strategy = Literal["skip", "backoff", "now"]
 
@@ -92,6 +92,7 @@ class SchedulingQueue:
         self._tickets = itertools.count(1)
         self._more = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.TimerHandle | None = None
         # changes since the pods in flight were taken: each knows the number of the first it has not seen
         self._in_flight: dict[str, int] = {}
         self._changes: deque[Change] = deque()
@@ -252,14 +253,21 @@ class SchedulingQueue:
         """As after something that may help anyone."""
         self.happened(FORCED)
 
-    async def run(self) -> None:
-        """Pods that have waited long for something to happen are tried again all the same. Until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            now = _now()
-            for queued in list(self._waiting.values()):
-                if now - queued.since > LEFT_OVER_SECONDS and not queued.gate:
-                    self._requeue(queued, "backoff", "UnschedulableTimeout")
+    def _flush(self) -> None:
+        """Pods that have waited long for something to happen are tried again all the same."""
+        self._flushing = None
+        now = _now() + 1e-6
+        for queued in list(self._waiting.values()):
+            if now - queued.since >= LEFT_OVER_SECONDS and not queued.gate:
+                self._requeue(queued, "backoff", "UnschedulableTimeout")
+        self._arm_flush()
+
+    def _arm_flush(self) -> None:
+        """No timer while nobody waits: an idle cluster is idle."""
+        if self._flushing is None and self._waiting:
+            first = min((item.since for item in self._waiting.values() if not item.gate), default=None)
+            if first is not None:
+                self._flushing = asyncio.get_running_loop().call_at(first + LEFT_OVER_SECONDS, self._flush)
 
     def _worth(self, queued: Queued, change: Change, memo: dict[tuple[int, str], bool]) -> Strategy:
         """Whether to try a pod again because of a change."""
@@ -295,6 +303,8 @@ class SchedulingQueue:
         if strategy == "skip":
             self._put(queued, "unschedulable", event)
             self._waiting[queued.pod.uid] = queued
+            if self._flushing is None:
+                self._arm_flush()
             return
         until = self._backs_off_until(queued)
         if until <= _now():
@@ -373,9 +383,10 @@ class SchedulingQueue:
         self._arm()
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._flushing):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._flushing = None
 
 
 def _by_resource(plugins: Sequence[Plugin]) -> dict[str, list[tuple[str, Hint]]]:

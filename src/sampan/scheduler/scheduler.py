@@ -108,16 +108,14 @@ class Scheduler:
         await self.informers.wait_synced()
         for recorder in self.recorders.values():
             recorder.start()
-        flushing = asyncio.create_task(self.queue.run(), name="scheduling queue")
         try:
             await self._loop()
         finally:
             self.hears.close()
-            flushing.cancel()
             self.queue.close()
             for task in tuple(self._tasks):
                 task.cancel()
-            await asyncio.gather(flushing, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.status.aclose()
             for recorder in self.recorders.values():
                 await recorder.aclose()
