@@ -33,8 +33,8 @@ async def register(api: Local, kind: str, *hooks: dict[str, Any]) -> None:
     assert code == 201, reply
 
 
-async def write(api: Local, name: str = "a") -> tuple[int, str]:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}}
+async def write(api: Local, name: str = "a", data: dict[str, str] | None = None) -> tuple[int, str]:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data or {"k": "v"}}
     code, reply = await api("POST", CONFIG_MAPS, body)
     return code, reply.get("message", "")
 

@@ -64,9 +64,11 @@ class Call:
     @property
     def body_size(self) -> int:
         """As many bytes of JSON would take as long to read."""
-        body = self.request.body
-        slow = body[:1] != b"{" and "yaml" in self.request.headers.get("content-type", "").lower()
-        return len(body) * YAML_FACTOR if slow else len(body)
+        body, media = self.request.body, self.request.headers.get("content-type", "").lower()
+        if "yaml" in media and body[:1] != b"{":
+            return len(body) * YAML_FACTOR
+        # what a JSON patch copies grows
+        return max(len(body), LARGE + 1) if "json-patch" in media and b"copy" in body else len(body)
 
     def context(self) -> Context:
         extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())

@@ -93,7 +93,7 @@ def list_options(query: Query, labels_known: tuple[str, ...], kind: str, forced_
         query.get("resourceVersion", ""),
         query.get("resourceVersionMatch", ""),
         integer(query, "timeoutSeconds"),
-        integer(query, "limit") or 0,
+        max(integer(query, "limit") or 0, 0),
         query.get("continue", ""),
         boolean(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )

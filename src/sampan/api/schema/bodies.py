@@ -18,6 +18,8 @@ from sampan.api.schema.nodes import Struct
 Gvk = tuple[str, str, str]
 Resolve = Callable[[str, str, str], Struct | None]
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+#: orjson writes no more than 254 levels
+MAX_DEPTH, TOO_DEEP = 250, "the object is nested too deeply"
 SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
 
 
@@ -47,9 +49,31 @@ def read_body(
 def parse_json(data: bytes) -> Any:
     """Raises 400."""
     try:
-        return orjson.loads(data)
+        return _shallow(data, orjson.loads(data))
     except orjson.JSONDecodeError as error:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def _shallow(data: bytes, parsed: Any) -> Any:
+    """Most bodies have not even so many brackets as would make them too deep."""
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        check_depth(parsed)
+    return parsed
+
+
+def check_depth(value: Any) -> None:
+    """Raises 400 for what other parts of the server could not walk through."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return
+    raise errors.bad_request(TOO_DEEP)
 
 
 def parse_yaml(data: bytes) -> Any:
@@ -60,7 +84,7 @@ def parse_yaml(data: bytes) -> Any:
 def _json_or_yaml(data: bytes) -> tuple[Any, list[str] | None]:
     """Duplicate fields are known of YAML alone. Raises 400."""
     try:
-        return orjson.loads(data), None
+        return _shallow(data, orjson.loads(data)), None
     except orjson.JSONDecodeError:
         import yaml
 
@@ -123,10 +147,7 @@ def _word(value: Any) -> str:
 
 def duplicate_fields(data: bytes, parsed: dict[str, Any]) -> list[str]:
     """Keys given twice. Almost always there are none, and counting colons after quotes shows it."""
-    try:
-        again = orjson.dumps(parsed)
-    except TypeError:
-        raise errors.bad_request("the object is nested too deeply") from None
+    again = orjson.dumps(parsed)
     if data.count(b'":') == again.count(b'":'):
         return []
     found: list[str] = []

@@ -61,6 +61,8 @@ class _Reader:
         self.duplicates: dict[str, None] = {}
         self.documents = 0
         self.root: Any = None
+        #: plain scalars seen before
+        self.known: dict[str, Any] = {}
 
     def read(self) -> tuple[Any, list[str]]:
         running = pace.current.get()
@@ -116,9 +118,16 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Any:
         """Dates as text, as JSON has none."""
-        tag = event.tag
+        tag, text = event.tag, event.value
+        if tag is None and event.implicit[0]:
+            if text not in self.known:
+                self.known[text] = self._value(event, self.loader.resolve(yaml.ScalarNode, text, event.implicit))
+            return self.known[text]
         if tag is None or tag == "!":
-            tag = self.loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = self.loader.resolve(yaml.ScalarNode, text, event.implicit)
+        return self._value(event, tag)
+
+    def _value(self, event: Any, tag: str) -> Any:
         if tag == _TEXT:
             return event.value
         value = self.loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))

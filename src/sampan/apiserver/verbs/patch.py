@@ -15,7 +15,7 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.kind import Kind, Obj
-from sampan.api.schema.bodies import parse_json, parse_yaml
+from sampan.api.schema.bodies import TOO_DEEP, check_depth, parse_json, parse_yaml
 from sampan.api.times import format_time
 from sampan.apiserver.body import finish, wrong_kind
 from sampan.apiserver.call import Call
@@ -74,7 +74,7 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
 
     def work(old: Obj) -> Any:
         if media == JSON_PATCH:
-            return json_patch.apply(old, body)
+            return _json_patched(old, body)
         return merge_patch.apply(old, body) if media == MERGE_PATCH else strategic.apply(kind.schema, old, body)
 
     names = kind.names
@@ -94,6 +94,18 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         return Produced(obj)
 
     return produce
+
+
+def _json_patched(old: Obj, operations: list[Any]) -> Any:
+    """A patch nests what it copies. Raises 400."""
+    try:
+        out = json_patch.apply(old, operations)
+    except (RecursionError, orjson.JSONEncodeError) as error:
+        if isinstance(error, RecursionError) or "Recursion" in str(error):
+            raise errors.bad_request(TOO_DEEP) from None
+        raise
+    check_depth(out)
+    return out
 
 
 def _require_same(call: Call, obj: Obj, old: Obj) -> None:

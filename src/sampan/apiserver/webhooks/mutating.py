@@ -19,6 +19,7 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.kind import Obj
+from sampan.api.schema.bodies import check_depth
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.body import finish
 from sampan.apiserver.patch import json_patch, managed
@@ -83,7 +84,7 @@ async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
     if obj is None:
         why = "attempted to modify the object, which is not supported for this operation"
         raise errors.internal(f'admission webhook "{hook.name}" {why}')
-    new = _patched(attributes, obj, patch, matched.kind)
+    new = await api.workers.run(_patched, attributes, obj, patch, matched.kind)
     if new == obj:
         return False
     attributes.obj = await converted(api, new, matched.kind, attributes.kind)
@@ -114,10 +115,11 @@ def _patched(attributes: Attributes, obj: Obj, patch: list[Any], gvk: Gvk) -> Ob
         raise errors.internal(f"no kind {gvk[2]} is registered for version {gvk[0]}/{gvk[1]}")
     try:
         raw = json_patch.apply(obj, patch)
+        check_depth(raw)
     except errors.StatusError as error:
         causes = (error.details or {}).get("causes") or [{}]
         raise errors.internal(causes[0].get("message") or error.message) from None
-    except RecursionError:
+    except (RecursionError, orjson.JSONEncodeError):
         raise errors.internal("the patch nests too deeply") from None
     if not isinstance(raw, dict) or (raw.get("apiVersion"), raw.get("kind")) != (obj["apiVersion"], obj["kind"]):
         raise errors.internal("the patch of an admission webhook must not change apiVersion or kind")
