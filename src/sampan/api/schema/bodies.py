@@ -33,12 +33,13 @@ def read_body(
         raw = _protobuf(data, default_gvk, resolve)
     elif media in (JSON, YAML, "text/yaml"):
         try:
-            raw, found = (parse_json(data), None) if media == JSON else _json_or_yaml(data)
+            raw, found = (_json(data), None) if media == JSON else _json_or_yaml(data)
         except errors.StatusError as error:
             raise unrecognized(data, default_gvk, error.message) from None
         if not isinstance(raw, dict):
             said = f"couldn't get version/kind; json parse error: json: cannot unmarshal {_word(raw)} into Go value"
             raise unrecognized(data, default_gvk, said)
+        _shallow(data, raw)
         if want_duplicates:
             duplicates = duplicate_fields(data, raw) if found is None else found
     else:
@@ -48,8 +49,12 @@ def read_body(
 
 def parse_json(data: bytes) -> Any:
     """Raises 400."""
+    return _shallow(data, _json(data))
+
+
+def _json(data: bytes) -> Any:
     try:
-        return _shallow(data, orjson.loads(data))
+        return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
 
@@ -63,7 +68,7 @@ def _shallow(data: bytes, parsed: Any) -> Any:
 
 def check_depth(value: Any) -> None:
     """Raises 400 for what other parts of the server could not walk through."""
-    level = [value]
+    level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH + 1):
         level = [
             item
@@ -78,13 +83,13 @@ def check_depth(value: Any) -> None:
 
 def parse_yaml(data: bytes) -> Any:
     """JSON or YAML. Raises 400."""
-    return _json_or_yaml(data)[0]
+    return _shallow(data, _json_or_yaml(data)[0])
 
 
 def _json_or_yaml(data: bytes) -> tuple[Any, list[str] | None]:
     """Duplicate fields are known of YAML alone. Raises 400."""
     try:
-        return _shallow(data, orjson.loads(data)), None
+        return orjson.loads(data), None
     except orjson.JSONDecodeError:
         import yaml
 
