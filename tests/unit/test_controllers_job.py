@@ -156,7 +156,7 @@ async def test_indexed_pods_know_their_index(world: World) -> None:
 
 async def test_each_index_has_its_own_limit(world: World) -> None:
     made = job(completions=2, parallelism=2, completionMode="Indexed", backoffLimitPerIndex=1)
-    await begin(world, job("other", suspend=True) | {})
+    await begin(world, job("other", suspend=True))
     await world.admin.create("jobs.batch", made, namespace="default")
 
     async def fail_zero() -> None:
@@ -238,21 +238,20 @@ async def test_orphans_are_adopted_and_pods_of_deleted_jobs_released(world: Worl
     await world.until(lambda: not (world.get("pods", name) or {})["metadata"].get("finalizers"))
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("at", range(1, 12))
-async def test_a_crash_at_any_write_leads_to_the_same_end(world: World, at: int, after: bool) -> None:
-    crashing: list[Crashing] = []
+async def crashing(world: World, obj: Obj, at: int, after: bool) -> None:
+    """The life of a job whose controller dies at its `at`-th write and is started again."""
+    made: list[Crashing] = []
 
     def wrap(transport: Any) -> Any:
-        crashing.append(Crashing(transport, at, after=after))
-        return crashing[-1]
+        made.append(Crashing(transport, at, after=after))
+        return made[-1]
 
     await world.hollow(heartbeats=False)
     world.wrap = wrap
     await world.start(NAME)
     world.wrap = lambda transport: transport
-    await world.admin.create("jobs.batch", job(completions=2, parallelism=2), namespace="default")
-    crashed = asyncio.create_task(crashing[0].crashed.wait())
+    await world.admin.create("jobs.batch", obj, namespace="default")
+    crashed = asyncio.create_task(made[0].crashed.wait())
     over = asyncio.create_task(ended(world))
     await asyncio.wait((crashed, over), return_when=asyncio.FIRST_COMPLETED)
     await world.stop(NAME)
@@ -260,8 +259,25 @@ async def test_a_crash_at_any_write_leads_to_the_same_end(world: World, at: int,
     await over
     crashed.cancel()
     await world.settle()
-    assert status(world)["succeeded"] == 2 and "failed" not in status(world)
-    assert len(world.pods()) == 2 and not any(pod["metadata"].get("finalizers") for pod in world.pods())
+    assert not any(pod["metadata"].get("finalizers") for pod in world.pods())
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(1, 12))
+async def test_a_crash_at_any_write_leads_to_the_same_end(world: World, at: int, after: bool) -> None:
+    await crashing(world, job(completions=2, parallelism=2), at, after)
+    assert status(world)["succeeded"] == 2 and "failed" not in status(world) and len(world.pods()) == 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(1, 14))
+async def test_a_crash_counts_no_failure_twice(world: World, at: int, after: bool) -> None:
+    made = job(completions=1, completionMode="Indexed", backoffLimitPerIndex=1, notes={"behaviour": "fail"})
+    await crashing(world, made, at, after)
+    got = status(world)
+    assert (got["failed"], got["failedIndexes"], len(world.pods())) == (2, "0", 2)
+    times = sorted(parse_time(pod["metadata"]["creationTimestamp"]) for pod in world.pods())
+    assert 10 <= times[1] - times[0] < 20
 
 
 def test_indexes_are_written_as_spans() -> None:

@@ -12,6 +12,7 @@ from sampan.client import Controller
 from sampan.client.errors import is_not_found
 from sampan.controllers.context import Context
 from sampan.controllers.job_state import finished
+from sampan.controllers.pod_control import INDEXERS
 
 Obj = dict[str, Any]
 ACCOUNT = "ttl-after-finished-controller"
@@ -21,7 +22,7 @@ class TtlAfterFinished:
     def __init__(self, context: Context) -> None:
         self.clock = context.clock
         self.client = context.clients(ACCOUNT)
-        self.jobs = context.informers.get("jobs.batch")
+        self.jobs = context.informers.get("jobs.batch", indexers=INDEXERS)
         workers = context.options.concurrent_syncs
         self.controller = Controller("ttl-after-finished", self.reconcile, workers=workers, synced=(self.jobs,))
         self._handler = self.jobs.add_handler(self._seen, lambda old, new: self._seen(new))
