@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import admission, client, controllers
+from benchmarks import admission, client, controllers, virtual_time
 from benchmarks.api import measure
 from sampan.store.contract import Compare, Put
 from sampan.store.sqlite import SqliteStore
@@ -90,6 +90,7 @@ async def main() -> None:
         *await client.measure(),
         *await admission.measure(),
         *await controllers.measure(),
+        *await virtual_time.measure(),
     ]:
         report(what, figure, unit, budget)
 
