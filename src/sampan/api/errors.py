@@ -168,6 +168,15 @@ def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> S
     return StatusError(422, "Invalid", message, _details(group, kind, name, causes=causes))
 
 
+def unprocessable(why: str) -> StatusError:
+    """422 with upstream's generic words for a patch that cannot be carried out.
+
+    DEVIATION: upstream leaves out why; it is a cause here.
+    """
+    message = "the server rejected our request due to an error in our request"
+    return StatusError(422, "Invalid", message, {"causes": [{"message": why}]})
+
+
 def too_many_requests(message: str, retry_after: int) -> StatusError:
     details = {"retryAfterSeconds": retry_after} if retry_after else {}
     headers = (("Retry-After", str(retry_after)),) if retry_after else ()

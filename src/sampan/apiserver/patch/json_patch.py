@@ -1,18 +1,29 @@
-"""RFC 6902: a list of operations, applied in order to a copy.
+"""RFC 6902 as upstream's library understands it: a list of operations, applied in order to a copy.
 
-Source: https://www.rfc-editor.org/rfc/rfc6902; k8s.io/apiserver handlers/patch.go for limits and status codes
+It is laxer than the RFC: a field that is not there can be replaced and copied (as null), negative indexes count from the
+end, and a value left out is null.
+
+Source: https://www.rfc-editor.org/rfc/rfc6902; gopkg.in/evanphx/json-patch.v4 patch.go; k8s.io/apiserver
+handlers/patch.go for limits and status codes
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
+
+import orjson
 
 from sampan.api import errors
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
-_MISSING: Any = object()
+_INDEX = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
+
+
+class _Refused(Exception):
+    """Why an operation cannot be done."""
 
 
 def apply(doc: Any, operations: list[Any]) -> Any:
@@ -22,136 +33,158 @@ def apply(doc: Any, operations: list[Any]) -> Any:
         raise errors.too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")
     doc = copy.deepcopy(doc)
     copied = 0
-    for operation in operations:
-        if not isinstance(operation, dict):
-            raise _invalid("operation is not an object")
-        doc, size = _one(doc, operation)
-        copied += size
-        if copied > MAX_COPIED:
-            raise errors.too_large("the copy operations of the JSON patch add up to too many bytes")
+    try:
+        for operation in operations:
+            doc, size = _one(doc, operation)
+            copied += size
+            if copied > MAX_COPIED:
+                why = f"Unable to complete the copy, the accumulated size increase of copy is {copied}"
+                raise _Refused(f"{why}, exceeding the limit {MAX_COPIED}")
+    except _Refused as refused:
+        raise errors.unprocessable(str(refused)) from None
     return doc
-
-
-def _invalid(why: str) -> errors.StatusError:
-    """422 with upstream's generic words; `why` stands in the details."""
-    message = "the server rejected our request due to an error in our request"
-    return errors.StatusError(422, "Invalid", message, {"causes": [{"message": why}]})
 
 
 def _one(doc: Any, operation: dict[str, Any]) -> tuple[Any, int]:
-    kind, path = operation.get("op"), operation.get("path")
-    if not isinstance(path, str):
-        raise _invalid("operation has no path")
-    match kind:
-        case "add":
-            return _add(doc, path, _value(operation)), 0
-        case "replace":
-            if path == "":
-                return _value(operation), 0
-            _find(doc, path)
-            return _put(doc, path, _value(operation)), 0
-        case "remove":
-            return _remove(doc, path)[0], 0
-        case "test":
-            if _find(doc, path, missing=None) != operation.get("value"):
-                raise _invalid(f"testing value {path} failed")
-            return doc, 0
-        case "move" | "copy":
-            source = operation.get("from")
-            if not isinstance(source, str):
-                raise _invalid(f"{kind} operation has no from")
-            if kind == "move":
-                if path.startswith(source + "/"):
-                    raise _invalid("cannot move a value into itself")
-                doc, value = _remove(doc, source)
-                return _add(doc, path, value), 0
-            value = copy.deepcopy(_find(doc, source))
-            return _add(doc, path, value), len(str(value))
-    raise _invalid(f"Unexpected kind: {kind}")
+    """The document, and how many bytes were copied."""
+    kind = operation.get("op")
+    if not isinstance(kind, str) or kind not in ("add", "replace", "remove", "test", "move", "copy"):
+        raise _Refused(f"Unexpected kind: {kind if isinstance(kind, str) else 'unknown'}")
+    if kind in ("move", "copy"):
+        return _transfer(doc, kind, _pointer(operation, kind, "from"), operation)
+    path = _pointer(operation, kind, "path")
+    value = copy.deepcopy(operation.get("value"))
+    if path == "" and kind == "replace":
+        if not isinstance(value, (dict, list)):
+            raise _Refused("replace operation value must be object or array: %!w(<nil>)")
+        return value, 0
+    if path == "" and kind == "test":
+        return _tested(doc, doc, value, path), 0
+    shown = path if kind in ("replace", "test") else f'"{path}"'
+    missing = "is" if kind == "test" else "doc is"
+    parent, key = _parent(doc, path, f"{kind} operation does not apply: {missing} missing path: {shown}")
+    try:
+        if kind == "add":
+            _add(parent, key, value)
+        elif kind == "remove":
+            _remove(parent, key)
+        elif kind == "test":
+            _tested(doc, _get(parent, key), value, path)
+        else:
+            _replace(parent, key, value, path)
+    except IndexError as error:
+        raise _Refused(f"error in {kind} for path: '{path}': {error}") from None
+    return doc, 0
 
 
-def _value(operation: dict[str, Any]) -> Any:
-    if "value" not in operation:
-        raise _invalid(f"{operation['op']} operation has no value")
-    return copy.deepcopy(operation["value"])
+def _transfer(doc: Any, kind: str, source: str, operation: dict[str, Any]) -> tuple[Any, int]:
+    parent, key = _parent(doc, source, f"{kind} operation does not apply: doc is missing from path: {source}")
+    size = 0
+    where = f"error in move for path: '{key}'" if kind == "move" else f"error in copy for from: '{source}'"
+    try:
+        value = _get(parent, key)
+        if kind == "move":
+            _remove(parent, key)
+        elif value is not None:
+            size = len(orjson.dumps(value))
+            value = copy.deepcopy(value)
+        path = _pointer(operation, kind, "path")
+        parent, key = _parent(doc, path, f"{kind} operation does not apply: doc is missing destination path: {path}")
+        where = f"error in move for path: '{path}'" if kind == "move" else "error while adding value during copy"
+        _add(parent, key, value)
+    except IndexError as error:
+        raise _Refused(f"{where}: {error}") from None
+    return doc, size
 
 
-def _steps(path: str) -> list[str]:
-    if path == "":
-        return []
-    if not path.startswith("/"):
-        raise _invalid(f"path {path} does not begin with /")
-    return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
+def _pointer(operation: dict[str, Any], kind: str, name: str) -> str:
+    found = operation.get(name)
+    if not isinstance(found, str):
+        what = "operation, missing from field: " if name == "from" else ""
+        raise _Refused(f"{kind} operation failed to decode {name}: {what}missing value")
+    return found
 
 
-def _index(target: list[Any], step: str, path: str, limit: int) -> int:
-    if not (step.isascii() and step.isdigit()) or (len(step) > 1 and step[0] == "0") or len(step) > 9:
-        raise _invalid(f"{path}: {step} is no list index")
-    index = int(step)
-    if index >= limit:
-        raise _invalid(f"{path}: index {index} is out of bounds")
-    return index
+def _tested(doc: Any, found: Any, value: Any, path: str) -> Any:
+    if not _same(found, value):
+        raise _Refused(f"testing value {path} failed: test failed")
+    return doc
 
 
-def _child(here: Any, step: str, path: str) -> Any:
-    if isinstance(here, dict):
-        return here.get(step, _MISSING)
-    if isinstance(here, list):
-        return here[_index(here, step, path, len(here))]
-    return _MISSING
+def _same(a: Any, b: Any) -> bool:
+    if a.__class__ is not b.__class__:
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
 
 
-def _find(doc: Any, path: str, missing: Any = _MISSING) -> Any:
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def _parent(doc: Any, path: str, missing: str) -> tuple[Any, str]:
+    """The object or list that holds what `path` names, and under which key. What stands before the first slash does not
+    count."""
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")]
     here = doc
-    for step in _steps(path):
-        here = _child(here, step, path)
-        if here is _MISSING:
-            if missing is not _MISSING:
-                return missing
-            raise _invalid(f"{path} does not exist")
-    return here
+    try:
+        for step in steps[1:-1]:
+            here = _get(here, step)
+    except IndexError:
+        here = None
+    if len(steps) < 2 or not isinstance(here, (dict, list)):
+        raise _Refused(f"{missing}: missing value")
+    return here, steps[-1]
 
 
-def _parent(doc: Any, path: str) -> tuple[Any, str]:
-    *above, last = _steps(path)
-    here = doc
-    for step in above:
-        here = _child(here, step, path)
-        if here is _MISSING or here is None:
-            raise _invalid(f"{path}: its parent does not exist")
-    if not isinstance(here, (dict, list)):
-        raise _invalid(f"{path}: its parent is neither object nor list")
-    return here, last
+def _index(key: str, size: int) -> int:
+    """Raises IndexError."""
+    if _INDEX.fullmatch(key) is None:
+        raise IndexError(f'strconv.Atoi: parsing "{key}": invalid syntax')
+    index = int(key)
+    if not -size <= index < size:
+        raise IndexError(f"Unable to access invalid index: {index}: invalid index referenced")
+    return index + size if index < 0 else index
 
 
-def _add(doc: Any, path: str, value: Any) -> Any:
-    if path == "":
-        return value
-    parent, last = _parent(doc, path)
+def _get(parent: Any, key: str) -> Any:
+    """None where an object has no such key. Raises IndexError."""
     if isinstance(parent, dict):
-        parent[last] = value
-    elif last == "-":
+        return parent.get(key)
+    if isinstance(parent, list):
+        return parent[_index(key, len(parent))]
+    raise IndexError(key)
+
+
+def _add(parent: Any, key: str, value: Any) -> None:
+    if isinstance(parent, dict):
+        parent[key] = value
+    elif key == "-":
         parent.append(value)
+    elif _INDEX.fullmatch(key) is None:
+        raise IndexError(
+            f"value was not a proper array index: '{key}': strconv.Atoi: parsing \"{key}\": invalid syntax"
+        )
     else:
-        parent.insert(_index(parent, last, path, len(parent) + 1), value)
-    return doc
+        parent.insert(_index(key, len(parent) + 1), value)
 
 
-def _put(doc: Any, path: str, value: Any) -> Any:
-    parent, last = _parent(doc, path)
+def _replace(parent: Any, key: str, value: Any, path: str) -> None:
     if isinstance(parent, dict):
-        parent[last] = value
+        parent[key] = value
+        return
+    try:
+        parent[_index(key, len(parent))] = value
+    except IndexError:
+        raise _Refused(f"replace operation does not apply: doc is missing key: {path}: missing value") from None
+
+
+def _remove(parent: Any, key: str) -> None:
+    if isinstance(parent, list):
+        del parent[_index(key, len(parent))]
+    elif key in parent:
+        del parent[key]
     else:
-        parent[_index(parent, last, path, len(parent))] = value
-    return doc
-
-
-def _remove(doc: Any, path: str) -> tuple[Any, Any]:
-    if path == "":
-        raise _invalid("cannot remove the whole object")
-    parent, last = _parent(doc, path)
-    if isinstance(parent, dict):
-        if last not in parent:
-            raise _invalid(f"Unable to remove nonexistent key: {last}: missing value")
-        return doc, parent.pop(last)
-    return doc, parent.pop(_index(parent, last, path, len(parent)))
+        raise IndexError(f"Unable to remove nonexistent key: {key}: missing value")
