@@ -38,7 +38,7 @@ MAX_GENERATED = 58
 METADATA = Path("metadata")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Produced:
     """The new object in the served version; `managed`: its field owners, where the producer knows them (apply)."""
 

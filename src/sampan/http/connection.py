@@ -10,7 +10,7 @@ Source of the rules: RFC 9112
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
@@ -28,8 +28,8 @@ class Reply:
     """A complete reply. `headers` have lower-case names; several of one name are joined with `, `."""
 
     code: int
-    headers: dict[str, str]
-    body: bytes
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from sampan.store.contract import StoreError
-from sampan.store.sqlite import SCHEMA_VERSION
+from sampan.store.sqlite import SCHEMA_VERSION, private
 
 
 def backup(database: Path, target: Path) -> int:
@@ -19,6 +19,8 @@ def backup(database: Path, target: Path) -> int:
         raise StoreError(f"there is no store at {database}")
     scratch = target.with_name(target.name + ".part")
     try:
+        scratch.unlink(missing_ok=True)
+        private(scratch)
         source = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
         copy = sqlite3.connect(scratch)
         with source, copy:
@@ -40,6 +42,8 @@ def restore(source: Path, database: Path) -> None:
     database.parent.mkdir(parents=True, exist_ok=True)
     scratch = database.with_name(database.name + ".restore")
     try:
+        scratch.unlink(missing_ok=True)
+        private(scratch)
         scratch.write_bytes(source.read_bytes())
         _sync(scratch)
         for suffix in ("-wal", "-shm"):

@@ -65,6 +65,10 @@ class KeyValue:
     version: int
     lease: LeaseId = NO_LEASE
 
+    def __repr__(self) -> str:
+        """Without the value, which may be a Secret."""
+        return f"KeyValue({self.key!r}, {len(self.value)} bytes at {self.mod_revision})"
+
 
 @frozen
 class Event:
@@ -102,6 +106,9 @@ class Put:
     key: bytes
     value: bytes
     lease: LeaseId = NO_LEASE
+
+    def __repr__(self) -> str:
+        return f"Put({self.key!r}, {len(self.value)} bytes)"
 
 
 @frozen

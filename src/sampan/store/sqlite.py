@@ -13,6 +13,8 @@ Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#prag
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -113,8 +115,15 @@ class _Writer:
         return ""
 
 
+def private(path: Path) -> None:
+    """The file, new if need be, is for its owner alone: Secrets are in it. SQLite's other files follow it."""
+    with contextlib.suppress(OSError):  # SQLite is about to say so itself
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with the settings that durability rests on. Raises sqlite3.Error."""
+    private(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")

@@ -25,7 +25,7 @@ Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 WRITES: frozenset[Operation] = frozenset({"CREATE", "UPDATE"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Attributes:
     """One operation on its way to the store.
 

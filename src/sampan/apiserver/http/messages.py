@@ -16,7 +16,7 @@ from typing import Any, Protocol
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Request:
     """One request, its body complete.
 
@@ -35,6 +35,10 @@ class Request:
     peer_certificate: bytes | None = None
     remote: str = ""
     scratch: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Without headers, query and body: whatever prints it must not tell tokens and Secrets."""
+        return f"Request({self.method} {self.raw_path})"
 
 
 class Writer(Protocol):
@@ -97,7 +101,7 @@ StreamBody = Callable[[Writer], Awaitable[None]]
 Upgrade = Callable[[RawConnection], Upgraded]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Response:
     """`body` may be several chunks, which are written without being joined. Content-Length is set from it unless
     `stream` is given. `upgrade(connection)` takes the connection over after a 101."""
@@ -108,6 +112,9 @@ class Response:
     stream: StreamBody | None = None
     upgrade: Upgrade | None = None
     close: bool = False
+
+    def __repr__(self) -> str:
+        return f"Response({self.code})"
 
 
 App = Callable[[Request], Response | Awaitable[Response]]

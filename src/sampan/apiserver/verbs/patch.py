@@ -67,6 +67,10 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         raise errors.bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
         )
+    if media == JSON_PATCH and not all(isinstance(item, dict) for item in body):
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal value into Go value of type jsonpatch.Operation"
+        )
     if media != JSON_PATCH and not isinstance(body, dict):
         raise errors.bad_request(
             "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
@@ -75,7 +79,7 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
     def work(old: Obj) -> Any:
         if media == JSON_PATCH:
             return _json_patched(old, body)
-        return merge_patch.apply(old, body) if media == MERGE_PATCH else strategic.apply(kind.schema, old, body)
+        return merge_patch.apply(old, body) if media == MERGE_PATCH else _merged(kind, old, body)
 
     names = kind.names
     gvk = (names.group, names.version, names.kind)
@@ -94,6 +98,16 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         return Produced(obj)
 
     return produce
+
+
+def _merged(kind: Kind, old: Obj, patch: Obj) -> Obj:
+    """DEVIATION: what is wrong with the client's patch is 400, where upstream answers some of it with 500."""
+    try:
+        return strategic.apply(kind.schema, old, patch)
+    except errors.StatusError as error:
+        if error.code < 500:
+            raise
+        raise errors.bad_request(error.message) from None
 
 
 def _json_patched(old: Obj, operations: list[Any]) -> Any:
