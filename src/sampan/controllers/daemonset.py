@@ -14,6 +14,7 @@ from typing import Any
 from sampan.api.selectors import label_selector_from
 from sampan.client import Controller, Expectations
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
+from sampan.client.expectations import TIMEOUT
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.context import Context
 from sampan.controllers.controller_history import REVISIONS, History
@@ -23,6 +24,7 @@ from sampan.controllers.echoes import Echoes
 from sampan.controllers.nodes import taints
 from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key, pod_from
 from sampan.controllers.pods import is_ready, phase_of, until_available
+from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
 ACCOUNT = "daemon-set-controller"
@@ -46,6 +48,7 @@ class DaemonSetController:
         self.pods = context.informers.get("pods", indexers=INDEXERS)
         self.nodes = context.informers.get("nodes")
         self.sets = context.informers.get(SETS)
+        self.unanswered = Unanswered(self.client, "pods", self.pods.cache)
         revisions = context.informers.get(REVISIONS, indexers=INDEXERS)
         self.history = History(self.client, revisions.cache, SETS, HASH)
         synced = (self.pods, self.nodes, self.sets, revisions)
@@ -145,6 +148,8 @@ class DaemonSetController:
         if "deletionTimestamp" in daemon_set["metadata"]:
             return None
         settled = self.expectations.satisfied(key)
+        if not await self.unanswered.settled(key, daemon_set, selector):
+            return RETRY_SECONDS
         revisions = await self.history.revisions(daemon_set, selector)
         labels = (spec["template"].get("metadata") or {}).get("labels") or {}
         collisions = (daemon_set.get("status") or {}).get("collisionCount", 0)
@@ -156,7 +161,7 @@ class DaemonSetController:
         look = Look(daemon_set, self.nodes.cache.list(), pods, hash, now)
         problem: Exception | None = None
         acted = False
-        again = until_available(pods, spec.get("minReadySeconds", 0), now)
+        again = until_available(pods, spec.get("minReadySeconds", 0), now) or (None if settled else TIMEOUT)
         if settled:
             wait = self._held_back(look, plan := look.manage())
             again = min((time for time in (wait, again) if time is not None), default=None)
@@ -227,6 +232,8 @@ class DaemonSetController:
             await slow_start(len(nodes), create)
         except BatchFailed as failed:
             self.expectations.creation_observed(key, len(nodes) - failed.done)
+            if failed.unanswered:
+                self.unanswered.note(key)
             return None if is_namespace_terminating(failed.error) else failed.error
         return None
 

@@ -18,6 +18,7 @@ from sampan.api.selectors import label_selector_from
 from sampan.api.times import format_time, parse_time
 from sampan.client import OWNER, Controller, Expectations, Exponential
 from sampan.client.errors import is_not_found
+from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.job_backoff import Failures
@@ -45,6 +46,7 @@ from sampan.controllers.job_state import (
 from sampan.controllers.job_tracking import Tracking, put
 from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key
 from sampan.controllers.pods import is_active, is_ready, is_terminating, phase_of
+from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
 ACCOUNT = "job-controller"
@@ -59,10 +61,12 @@ class JobController:
         self.recorder = context.recorders(ACCOUNT, self.client)
         self.expectations = Expectations()
         self.echoes = Echoes()
-        self.manage = JobPods(PodControl(self.client, self.recorder), self.expectations, self.clock)
         self.tracking = Tracking(self.client, self.echoes, self.clock)
         self.pods = context.informers.get("pods", indexers=INDEXERS)
         self.jobs = context.informers.get("jobs.batch", indexers=INDEXERS)
+        self.unanswered = Unanswered(self.client, "pods", self.pods.cache)
+        control = PodControl(self.client, self.recorder)
+        self.manage = JobPods(control, self.expectations, self.unanswered, self.clock)
         synced = (self.pods, self.jobs)
         workers = context.options.concurrent_syncs
         self.controller = Controller(
@@ -200,7 +204,11 @@ class JobController:
             return None
         # asked before the pods are looked at: what is seen in between must count for neither
         settled = self.expectations.satisfied(key)
+        if not await self.unanswered.settled(key, job, label_selector_from(job["spec"].get("selector"))):
+            return RETRY_SECONDS
         look = self._look(key, job, await self._claim(job))
+        if not settled:
+            look.look_again(TIMEOUT)
         self._judge(look)
         problem: Exception | None = None
         if look.finish is not None:

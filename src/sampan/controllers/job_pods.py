@@ -32,6 +32,7 @@ from sampan.controllers.job_state import (
 )
 from sampan.controllers.pod_control import PodControl, pod_from
 from sampan.controllers.pods import is_ready, is_terminating, to_delete
+from sampan.controllers.unanswered import Unanswered
 
 Obj = dict[str, Any]
 #: pods made or deleted in one look
@@ -42,8 +43,11 @@ RELEASE: Obj = {"metadata": {"$deleteFromPrimitiveList/finalizers": [TRACKING]}}
 
 
 class JobPods:
-    def __init__(self, control: PodControl, expectations: Expectations, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, control: PodControl, expectations: Expectations, unanswered: Unanswered, clock: Callable[[], float]
+    ) -> None:
         self.control = control
+        self.unanswered = unanswered
         self.client = control.client
         self.expectations = expectations
         self.clock = clock
@@ -140,6 +144,8 @@ class JobPods:
         except BatchFailed as failed:
             look.active += failed.done
             self.expectations.creation_observed(look.key, count - failed.done)
+            if failed.unanswered:
+                self.unanswered.note(look.key)
             return None if is_namespace_terminating(failed.error) else failed.error
         return None
 

@@ -13,6 +13,7 @@ from typing import Any
 from sampan.api.selectors import label_selector_from
 from sampan.client import Controller, Expectations
 from sampan.client.errors import is_conflict, is_not_found
+from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
 from sampan.controllers.controller_history import REVISIONS, History
 from sampan.controllers.echoes import Echoes
@@ -109,8 +110,10 @@ class StatefulSetController:
 
     async def reconcile(self, key: str) -> float | None:
         stateful_set = self.sets.cache.by_key(key)
-        if stateful_set is None or self.echoes.behind(stateful_set) or not self.expectations.satisfied(key):
+        if stateful_set is None or self.echoes.behind(stateful_set):
             return None
+        if not self.expectations.satisfied(key):
+            return TIMEOUT  # or as soon as it is seen
         spec, status = stateful_set["spec"], stateful_set.get("status") or {}
         selector = label_selector_from(spec.get("selector"))
         revisions = await self.history.revisions(stateful_set, selector)
