@@ -1,6 +1,7 @@
 """Jobs: pods that come to an end, counted exactly once.
 
-`job_pods.py` makes and deletes the pods, `job_tracking.py` counts them; here is what wakes a Job, and what it has come to.
+`job_look.py` finds out how it stands, `job_pods.py` makes and deletes the pods, `job_tracking.py` counts them; here is
+what wakes a Job, and how these follow one another.
 
 Promises: what pods do is looked at once a second at most, by one status write and one more where pods are counted; time
 limits and back-offs are timers.
@@ -11,41 +12,30 @@ Source: kubernetes/pkg/controller/job/job_controller.go
 from __future__ import annotations
 
 import asyncio
-import copy
 from typing import Any
 
 from sampan.api.selectors import label_selector_from
-from sampan.api.times import format_time, parse_time
 from sampan.client import OWNER, Controller, Expectations, Exponential
 from sampan.client.errors import is_not_found
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
 from sampan.controllers.echoes import Echoes
-from sampan.controllers.job_backoff import Failures
-from sampan.controllers.job_indexes import Indexes, parse
-from sampan.controllers.job_pods import RELEASE, JobPods, to_be_replaced
-from sampan.controllers.job_policies import judge, success
+from sampan.controllers.job_look import judge_all, look_at, restarts_of
+from sampan.controllers.job_pods import RELEASE, JobPods
 from sampan.controllers.job_state import (
     INDEX,
     TRACKING,
     Look,
     condition,
-    counts_per_index,
     ensure,
-    failures_of,
     finished,
-    has_failed,
-    has_succeeded,
-    index_of,
-    is_indexed,
     is_suspended,
     is_tracked,
     managed_elsewhere,
-    true_condition,
 )
 from sampan.controllers.job_tracking import Tracking, put
 from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key
-from sampan.controllers.pods import is_active, is_ready, is_terminating, phase_of
+from sampan.controllers.pods import is_ready, phase_of
 from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
@@ -206,10 +196,12 @@ class JobController:
         settled = self.expectations.satisfied(key)
         if not await self.unanswered.settled(key, job, label_selector_from(job["spec"].get("selector"))):
             return RETRY_SECONDS
-        look = self._look(key, job, await self._claim(job))
+        pods, now = await self._claim(job), self.clock()
+        releasing = set(self.tracking.releasing.get(key, ()))
+        look = look_at(key, job, pods, releasing, self.tracking.failures.get(key), now)
         if not settled:
             look.look_again(TIMEOUT)
-        self._judge(look)
+        judge_all(look, now)
         problem: Exception | None = None
         if look.finish is not None:
             gone, problem = await self.manage.delete_active(look)
@@ -238,83 +230,6 @@ class JobController:
         # those just adopted have the finalizer, which the cache does not show yet
         return [pod if controller_of(pod) else _with_finalizer(pod) for pod in await claims.claim(pods)]
 
-    def _look(self, key: str, job: Obj, pods: list[Obj]) -> Look:
-        """What can be counted."""
-        status = copy.deepcopy(job.get("status") or {})
-        status.setdefault("uncountedTerminatedPods", {})
-        active = [pod for pod in pods if is_active(pod)]
-        releasing = set(self.tracking.releasing.get(key, ()))
-        look = Look(key, job, status, pods, active, releasing, Failures())
-        look.active = len(active)
-        look.ready = sum(is_ready(pod) for pod in active)
-        look.terminating = sum(is_terminating(pod) for pod in pods)
-        succeeded, failed = set(look.uncounted("succeeded")), set(look.uncounted("failed"))
-        valid = [pod for pod in pods if look.is_valid(pod)]
-        new_succeeded = [pod for pod in valid if has_succeeded(pod) and pod["metadata"]["uid"] not in succeeded]
-        new_failed = [pod for pod in valid if has_failed(pod, job) and pod["metadata"]["uid"] not in failed]
-        policy = job["spec"].get("podFailurePolicy")
-        counted = sum(judge(policy, pod).counts for pod in new_failed)
-        look.succeeded = status.get("succeeded", 0) + len(new_succeeded) + len(succeeded)
-        look.failed = status.get("failed", 0) + counted + len(failed)
-        known = self.tracking.failures.get(key)
-        if known is None:
-            # a fresh start: what there is tells how it went
-            ended = [pod for pod in pods if has_failed(pod, job)]
-            look.failures = Failures().and_then([pod for pod in pods if has_succeeded(pod)], ended)
-        else:
-            look.failures = known.and_then(new_succeeded, new_failed)
-        resumed = true_condition(status, "Suspended") is not None
-        if not is_suspended(job) and (resumed or not status.get("startTime")):
-            # the time that it was suspended does not count towards its deadline
-            status["startTime"] = format_time(self.clock())
-        if is_indexed(job):
-            self._look_at_indexes(look)
-        return look
-
-    def _look_at_indexes(self, look: Look) -> None:
-        job, status = look.job, look.status
-        look.done_before = parse(status.get("completedIndexes", ""), look.completions)
-        tracked = [pod for pod in look.pods if is_tracked(pod) and 0 <= index_of(pod) < look.completions]
-        look.done = look.done_before.plus(sorted({index_of(pod) for pod in tracked if has_succeeded(pod)}))
-        look.succeeded = look.done.total
-        if counts_per_index(job):
-            before = parse(status.get("failedIndexes") or "", look.completions)
-            look.failed_indexes = before.plus(sorted({index_of(pod) for pod in tracked if _fails_index(pod, job)}))
-            look.replaced = to_be_replaced(look)
-
-    def _judge(self, look: Look) -> None:
-        """Whether it is over, and why."""
-        job, status, now = look.job, look.status, self.clock()
-        spec = job["spec"]
-        look.finish = true_condition(status, "SuccessCriteriaMet") or true_condition(status, "FailureTarget")
-        if look.finish is None and spec.get("podFailurePolicy"):
-            verdicts = (judge(spec["podFailurePolicy"], pod) for pod in look.pods if has_failed(pod, job))
-            if said := next((verdict.message for verdict in verdicts if verdict.action == "FailJob"), ""):
-                look.finish = condition("FailureTarget", "PodFailurePolicy", said, now)
-        if look.finish is None and (reason := self._limit(look, now)):
-            look.finish = condition("FailureTarget", *reason, now)
-        if look.finish is None and (said := success(spec.get("successPolicy"), spec.get("completions"), look.done)):
-            look.finish = condition("SuccessCriteriaMet", "SuccessPolicy", said, now)
-
-    def _limit(self, look: Look, now: float) -> tuple[str, str] | None:
-        """Reason and message of the limit that is passed."""
-        job, spec = look.job, look.job["spec"]
-        if look.failed > spec["backoffLimit"] or _restarts_too_often(job, look.pods):
-            return "BackoffLimitExceeded", "Job has reached the specified backoff limit"
-        deadline = spec.get("activeDeadlineSeconds")
-        if deadline is not None and not is_suspended(job):
-            left = parse_time(look.status["startTime"]) + deadline - now
-            if left <= 0:
-                return "DeadlineExceeded", "Job was active longer than specified deadline"
-            look.look_again(left + 0.001)
-        failed = look.failed_indexes or Indexes()
-        most = spec.get("maxFailedIndexes")
-        if most is not None and failed.total > most:
-            return "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"
-        if failed and failed.total + look.done.total >= spec["completions"]:
-            return "FailedIndexes", "Job has failed indexes"
-        return None
-
     def _conclude(self, look: Look, managed: bool) -> None:
         """After managing: it is complete, or suspended, or resumed."""
         job, status, now = look.job, look.status, self.clock()
@@ -342,32 +257,8 @@ class JobController:
 def _counted(pod: Obj) -> tuple[Any, ...]:
     """What of a pod its job looks at."""
     meta = pod["metadata"]
-    restarts = _restarts(pod) if pod["spec"].get("restartPolicy") == "OnFailure" else 0
+    restarts = restarts_of(pod) if pod["spec"].get("restartPolicy") == "OnFailure" else 0
     return phase_of(pod), is_ready(pod), is_tracked(pod), restarts, (meta.get("annotations") or {}).get(INDEX)
-
-
-def _restarts(pod: Obj) -> int:
-    status = pod.get("status") or {}
-    items = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
-    return sum(item.get("restartCount", 0) for item in items)
-
-
-def _restarts_too_often(job: Obj, pods: list[Obj]) -> bool:
-    """Containers that are restarted in place count together."""
-    if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
-        return False
-    count = sum(_restarts(pod) for pod in pods if phase_of(pod) in ("Running", "Pending"))
-    limit = job["spec"]["backoffLimit"]
-    return count >= limit if limit else count > 0
-
-
-def _fails_index(pod: Obj, job: Obj) -> bool:
-    if not has_failed(pod, job):
-        return False
-    verdict = judge(job["spec"].get("podFailurePolicy"), pod)
-    if verdict.action == "FailIndex":
-        return True
-    return verdict.counts and failures_of(pod) >= job["spec"]["backoffLimitPerIndex"]
 
 
 def _with_finalizer(pod: Obj) -> Obj:
