@@ -59,7 +59,7 @@ class Built:
 
     layers: list[bytes]
     config: dict[str, Any] = field(default_factory=dict)
-    compress: Any = staticmethod(lambda data: gzip.compress(data, 1, mtime=0))
+    compress: Any = gzip.compress
     kind: str = OCI_MANIFEST
     architecture: str = ARCHITECTURE
 

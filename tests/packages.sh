@@ -3,6 +3,11 @@
 missing=""
 command -v etcd >/dev/null 2>&1 || missing="$missing etcd-server"
 command -v diff >/dev/null 2>&1 || missing="$missing diffutils"
+command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+command -v runc >/dev/null 2>&1 || missing="$missing runc"
+command -v conmon >/dev/null 2>&1 || missing="$missing conmon"
+command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null

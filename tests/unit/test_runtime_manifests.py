@@ -45,7 +45,12 @@ def test_diff_ids_must_fit() -> None:
         manifests.diff_ids({"rootfs": {"diff_ids": ["sha256:../../etc"]}}, 1, "d")
 
 
-JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["config", "layers", "digest", "size", "mediaType", "platform", "manifests", "rootfs", "diff_ids", "Env", "User"]), inner, max_size=3), max_leaves=8)  # fmt: skip
+KEYS = ["config", "layers", "digest", "size", "mediaType", "platform", "manifests", "rootfs", "diff_ids", "Env", "User"]
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @pytest.mark.slow

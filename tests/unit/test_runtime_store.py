@@ -82,10 +82,8 @@ async def test_collection_keeps_what_is_used(store: Store) -> None:
 async def test_import(store: Store, tmp_path: Path, kind: str) -> None:
     base, top = tar(directory("d"), entry("d/f", b"1")), tar(entry("d/.wh.f"), entry("g", b"22"))
     built = Built([base, top], {"User": "7:8", "Cmd": ["x"]})
-    if kind == "docker":
-        file = built.docker_save(tmp_path / "a.tar", "student-app:v4")
-    else:
-        file = built.oci_archive(tmp_path / "a.tar", "docker.io/library/student-app:v4")
+    write_archive = built.docker_save if kind == "docker" else built.oci_archive
+    file = write_archive(tmp_path / "a.tar", "docker.io/library/student-app:v4")
     [image] = await puller(store).load(file, pinned=True)
     assert image.id == built.id and image.tags == ("docker.io/library/student-app:v4",) and image.pinned
     assert image.digests == ((f"docker.io/library/student-app@{sha(built.manifest_data)}",) if kind == "oci" else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -157,7 +158,7 @@ def test_bombs_end_the_child_not_us(room: Room) -> None:
     with pytest.raises(BadLayer, match="larger than allowed"):
         room(packer.getvalue(), limit=1 << 20, entries=10)
     room.path.joinpath("blob").write_bytes(info.tobuf())
-    command = [sys.executable, "-m", "sampan.runtime.unpack", room.path / "blob", room.fs, "1000", "10"]
+    command = [sys.executable, "-m", "sampan.runtime.unpack", str(room.path / "blob"), str(room.fs), "1000", "10"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "error" in done.stdout and not done.stderr
 
@@ -185,10 +186,7 @@ ENTRIES = st.one_of(
 @given(entries=st.lists(ENTRIES, max_size=7))
 def test_no_archive_leaves_its_room(tmp_path_factory: pytest.TempPathFactory, entries: list[Any]) -> None:
     room = Room(tmp_path_factory.mktemp("room"))
-    before = room.path.stat().st_mtime_ns
-    try:
+    with contextlib.suppress(BadLayer):
         room(tar(*entries))
-    except BadLayer:
-        pass
-    assert sorted(each.name for each in room.path.iterdir()) == ["blob", "layer"] and before
+    assert sorted(each.name for each in room.path.iterdir()) == ["blob", "layer"]
     assert [each.name for each in (room.path / "layer").iterdir()] == ["fs"]

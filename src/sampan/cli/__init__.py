@@ -19,6 +19,10 @@ def main() -> None:
         from sampan.cli.scheduler import main as scheduler
 
         sys.exit(scheduler(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "runtime":
+        from sampan.cli.runtime import main as runtime
+
+        sys.exit(runtime(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

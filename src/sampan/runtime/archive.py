@@ -12,15 +12,14 @@ import hashlib
 import json
 import os
 import posixpath
-import resource
 import sys
 import tarfile
 from typing import IO, Any
 
 from sampan.runtime import manifests
 from sampan.runtime.errors import CriError, Invalid
+from sampan.runtime.unpack import confine
 
-MEMORY = 1 << 30
 PIECE = 1 << 20
 _LINKS = 8
 
@@ -156,8 +155,7 @@ def read(path: str, target: str, limit: int) -> list[dict[str, Any]]:
 
 def main(arguments: list[str]) -> int:
     path, target, limit = arguments
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    confine()
     try:
         found: dict[str, Any] = {"images": read(path, target, int(limit))}
     except CriError as error:

@@ -1,7 +1,7 @@
 """CRI v1 as Python classes, built at import from `cri_facts.txt`; no generated code, no protoc.
 
-`pb.ContainerConfig(...)` is a message class, `pb.CONTAINER_RUNNING` an enum's number, `SERVICES` what each gRPC service
-offers. Descriptors live in a pool of their own: another copy of the CRI API in the same process does no harm.
+`pb.ContainerConfig(...)` is a message class, `pb.CONTAINER_RUNNING` an enum's number and `pb.Signal` all its names, `SERVICES`
+what each gRPC service offers. Descriptors live in a pool of their own: another copy of the CRI API in the same process does no harm.
 
 Source of names and numbers: k8s.io/cri-api pkg/apis/runtime/v1/api.proto
 """
@@ -76,11 +76,12 @@ def _build() -> tuple[SimpleNamespace, dict[str, dict[str, Method]]]:
     entries = list(_facts())
     enums = frozenset(words[1] for words in entries if words[0] == "enum")
     file: Any = descriptor_pb2.FileDescriptorProto(name="sampan/cri.proto", package=_PACKAGE, syntax="proto3")
-    numbers: dict[str, int] = {}
+    numbers: dict[str, Any] = {}
     names: list[str] = []
     for words in entries:
         if words[0] == "enum":
             _enum(file, words[1], words[2:])
+            numbers[words[1]] = tuple(words[2:])
             numbers.update((value, number) for number, value in enumerate(words[2:]))
         elif words[0] != "service":
             names.append(words[0])
@@ -103,7 +104,7 @@ def _method(text: str, classes: dict[str, Any]) -> Method:
     return Method(bare, classes[request], classes[response], name.endswith("*"))
 
 
-#: message classes and the numbers of enums, by name
+#: message classes, enums (their names in order) and enums' numbers, by name
 pb: Any
 #: methods by service, each by name
 SERVICES: dict[str, dict[str, Method]]

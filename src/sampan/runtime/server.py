@@ -35,17 +35,24 @@ class CriServer:
         self._server: Any = None
         self._lock = -1
 
-    async def start(self) -> None:
+    def lock(self) -> None:
         """Raises Precondition if another process serves there."""
-        grpc: Any = importlib.import_module("grpc")
-        aio: Any = importlib.import_module("grpc.aio")
+        if self._lock >= 0:
+            return
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(f"{self._socket}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
+            self._lock = -1
             raise Precondition(f"{self._socket} is served by another process") from None
+
+    async def start(self) -> None:
+        """Raises Precondition as `lock` does."""
+        self.lock()
+        grpc: Any = importlib.import_module("grpc")
+        aio: Any = importlib.import_module("grpc.aio")
         self._socket.unlink(missing_ok=True)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
         self._server = aio.server(options=options)
@@ -64,7 +71,7 @@ class CriServer:
             await self._server.stop(grace)
             self._socket.unlink(missing_ok=True)
             os.close(self._lock)
-            self._server = None
+            self._server, self._lock = None, -1
 
 
 def _handler(grpc: Any, service: object, method: Method) -> Any:

@@ -14,11 +14,13 @@ Source: https://github.com/opencontainers/image-spec/blob/main/layer.md, https:/
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gzip
 import hashlib
 import json
 import os
 import resource
+import signal
 import stat
 import sys
 import tarfile
@@ -31,6 +33,7 @@ PIECE = 1 << 18
 OVERHEAD_PER_ENTRY = 16 << 10
 _XATTR = "SCHILY.xattr."
 _LINKS = 40
+_PR_SET_PDEATHSIG = 1
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -350,11 +353,17 @@ def unpack(blob: str, target: str, *, limit: int, entries: int, owner: bool) -> 
             raise BadLayer(f"invalid layer: {error}") from error
 
 
+def confine() -> None:
+    """This process uses no more memory than it may, leaves no dump, and ends with its parent."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> int:
     blob, target, limit, entries = arguments
     os.umask(0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    confine()
     try:
         done = unpack(blob, target, limit=int(limit), entries=int(entries), owner=os.geteuid() == 0)
     except BadLayer as error:

@@ -1,0 +1,75 @@
+"""`sampan runtime`: the container runtime in the foreground; a kubelet finds it by its socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from sampan.runtime.errors import CriError
+from sampan.runtime.runtime import Options, Runtime
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="sampan runtime", description="Run containers, for whoever speaks CRI v1.")
+    out.add_argument("--listen", type=Path, default=Path("/run/sampan/runtime/cri.sock"), metavar="SOCKET",
+                     help="(default: %(default)s)")  # fmt: skip
+    out.add_argument("--root", type=Path, default=Path("/var/lib/sampan/runtime"),
+                     help="images, and what containers write (default: %(default)s)")  # fmt: skip
+    out.add_argument("--state", type=Path, default=Path("/run/sampan/runtime"),
+                     help="what a reboot may take (default: %(default)s)")  # fmt: skip
+    out.add_argument("--registry-config-dir", type=Path, default=Path("/etc/containerd/certs.d"), metavar="DIR",
+                     help="registries and their mirrors, as hosts.toml files (default: %(default)s)")  # fmt: skip
+    out.add_argument(
+        "--oci-runtime", default="runc", help="runc, or what takes the same commands (default: %(default)s)"
+    )
+    out.add_argument("--conmon", default="conmon", help="the container monitor (default: %(default)s)")
+    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    return out
+
+
+def main(arguments: list[str]) -> int:
+    """The process's exit code."""
+    given = parser().parse_args(arguments)
+    level = logging.DEBUG if given.v > 3 else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    if os.geteuid() != 0:
+        print("sampan runtime: it needs root: containers are made of namespaces and mounts", file=sys.stderr)
+        print("run it with sudo", file=sys.stderr)
+        return 1
+    for program, package in ((given.oci_runtime, "runc"), (given.conmon, "conmon")):
+        if shutil.which(program) is None:
+            print(f"sampan runtime: {program} is not installed", file=sys.stderr)
+            print(f"apt-get install {package}, or name another one", file=sys.stderr)
+            return 1
+    options = Options(given.listen, given.root, given.state, given.registry_config_dir, given.oci_runtime, given.conmon)
+    if sys.version_info < (3, 12):  # else a thread for each child
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_until_told(options))
+    except (CriError, OSError) as error:
+        print(f"sampan runtime: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _until_told(options: Options) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    runtime = Runtime(options, clock=time.time)
+    await runtime.start()
+    logging.getLogger("runtime").info("serving on %s", options.socket)
+    await told.wait()
+    await runtime.stop()

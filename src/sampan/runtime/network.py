@@ -1,0 +1,43 @@
+"""The seam between a sandbox and the network: whoever attaches it gets its namespace and says its addresses.
+
+What is here knows loopback alone, which every new namespace has; real networks come in through the same three calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """`config`: the PodSandboxConfig, with the port mappings and the pod's names."""
+
+    sandbox: str
+    namespace: Path
+    config: Any
+
+
+class Network(Protocol):
+    def problem(self) -> str:
+        """Why no pod can be attached; empty if they can."""
+
+    async def attach(self, what: Attachment) -> tuple[str, ...]:
+        """Addresses, the first one first. Raises CriError."""
+
+    async def detach(self, what: Attachment) -> None:
+        """Also of what was never attached, or only half. Raises CriError."""
+
+
+class Loopback:
+    """No network. Sandboxes run, but a node that has only this is not ready for pods that need more."""
+
+    def problem(self) -> str:
+        return "Network plugin returns error: cni plugin not initialized"
+
+    async def attach(self, what: Attachment) -> tuple[str, ...]:
+        return ()
+
+    async def detach(self, what: Attachment) -> None:
+        return

@@ -1,0 +1,71 @@
+"""The runtime, put together: a store, sandboxes, containers, and a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.runtime.conmon import Conmon
+from sampan.runtime.containers import Containers
+from sampan.runtime.hosts import Hosts
+from sampan.runtime.images import Images
+from sampan.runtime.layers import Limits
+from sampan.runtime.network import Loopback, Network
+from sampan.runtime.pull import Puller
+from sampan.runtime.registry import Registry
+from sampan.runtime.sandboxes import Sandboxes
+from sampan.runtime.server import CriServer
+from sampan.runtime.service import RuntimeService
+from sampan.runtime.stats import Stats
+from sampan.runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`root` keeps images and records, `run` what is gone with the machine's run anyway."""
+
+    socket: Path
+    root: Path
+    run: Path
+    registries: Path | None = None
+    oci_runtime: str = "runc"
+    conmon: str = "conmon"
+    limits: Limits = field(default_factory=Limits)
+
+
+class Runtime:
+    """`clock`: seconds since 1970."""
+
+    def __init__(self, options: Options, *, clock: Callable[[], float], network: Network | None = None) -> None:
+        root, run = options.root.absolute(), options.run.absolute()
+        network = network or Loopback()
+        self._store = Store(root / "images")
+        self._registry = Registry(Hosts(options.registries))
+        conmon = Conmon(run, options.oci_runtime, options.conmon)
+        self._sandboxes = Sandboxes(root, run, network, clock=clock)
+        self._containers = Containers(root, self._store, self._sandboxes, conmon, clock=clock)
+        stats = Stats(self._store.root, clock=clock)
+        puller = Puller(self._store, self._registry, options.limits)
+        images = Images(self._store, puller, used=self._containers.used_layers, clock=clock)
+        service = RuntimeService(self._store, self._sandboxes, self._containers, stats, network, clock=clock)
+        services: dict[str, object] = {
+            "runtime.v1.RuntimeService": service,
+            "runtime.v1.ImageService": images,
+            "sampan.runtime.v1.Archives": images,
+        }
+        self._server = CriServer(options.socket, services)
+
+    async def start(self) -> None:
+        """Raises CriError, OSError."""
+        self._server.lock()  # before anything is touched that another one may be using
+        self._store.open()
+        self._sandboxes.open()
+        await self._containers.open()
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """The containers run on."""
+        await self._server.stop()
+        self._containers.close()
+        await self._registry.aclose()

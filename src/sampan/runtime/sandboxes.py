@@ -1,0 +1,177 @@
+"""Sandboxes: namespaces that wait for containers, and the files all containers of a pod share. No process keeps them alive.
+
+Source: containerd internal/cri/server/sandbox_run.go, sandbox_stop.go (order, words)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sampan.runtime import cgroups, kernel, records
+from sampan.runtime.cri import pb
+from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
+from sampan.runtime.network import Attachment, Network
+from sampan.runtime.records import Record, SandboxState
+
+Sandbox = Record[SandboxState]
+SHM_BYTES = 64 << 20
+
+
+class Sandboxes:
+    """`root` outlives the machine's runs, `run` does not. `clock`: seconds since 1970."""
+
+    def __init__(self, root: Path, run: Path, network: Network, *, clock: Callable[[], float]) -> None:
+        self._root = root / "sandboxes"
+        self._run = run / "sandboxes"
+        self._network = network
+        self._clock = clock
+        self._all: dict[str, Sandbox] = {}
+        self._names: dict[tuple[str, ...], str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def open(self) -> None:
+        found, broken = records.load(self._root, pb.PodSandboxConfig, SandboxState)
+        for directory in broken:
+            key = directory.name.lstrip(".")
+            self._unmount(key)
+            records.remove(directory)
+        for each in found:
+            self._all[each.id] = each
+            self._names[_name(each.config)] = each.id
+            if each.state.ready and each.state.boot != records.boot_id():
+                each.change(ready=False)
+
+    def all(self) -> list[Sandbox]:
+        return list(self._all.values())
+
+    def get(self, key: str) -> Sandbox:
+        """By ID or an unambiguous beginning of it. Raises NotFound."""
+        if (found := self._all.get(key)) is not None:
+            return found
+        matching = [each for name, each in self._all.items() if key and name.startswith(key)]
+        if len(matching) != 1:
+            raise NotFound(f'an error occurred when try to find sandbox "{key}": not found')
+        return matching[0]
+
+    async def run(self, config: Any, handler: str) -> Sandbox:
+        """Raises CriError; nothing is left of one that failed."""
+        if handler:
+            raise Invalid(f'no runtime for "{handler}" is configured')
+        if not config.HasField("metadata") or not config.metadata.name:
+            raise Invalid("sandbox config must include metadata")
+        name = _name(config)
+        if (holder := self._names.get(name)) is not None:
+            raise Exists(f'failed to reserve sandbox name "{"_".join(name)}": name is reserved for "{holder}"')
+        key = records.new_id()
+        self._names[name] = key
+        options = config.linux.security_context.namespace_options
+        cgroup = config.linux.cgroup_parent or f"/sampan/{key}"
+        state = SandboxState(
+            int(self._clock() * 1e9), ready=False, host_network=options.network == pb.NODE, cgroup=cgroup,
+            own_cgroup=not config.linux.cgroup_parent, boot=records.boot_id(),
+        )  # fmt: skip
+        sandbox = None
+        try:
+            sandbox = records.create(self._root, key, config, state)
+            await self._make(sandbox, options)
+        except BaseException as error:
+            if sandbox is not None:
+                await self._take_down(sandbox)
+                records.remove(sandbox.directory)
+            del self._names[name]
+            if isinstance(error, OSError):
+                raise CriError(f"failed to create sandbox: {error}") from None
+            raise
+        self._all[key] = sandbox
+        return sandbox
+
+    async def _make(self, sandbox: Sandbox, options: Any) -> None:
+        config, here = sandbox.config, self._run / sandbox.id
+        if options.pid == pb.POD:
+            raise Invalid("a process namespace shared by the pod is not supported")
+        here.mkdir(parents=True)
+        kinds = ["net", "uts"] if options.network != pb.NODE else []
+        kinds += ["ipc"] if options.ipc != pb.NODE else []
+        hostname = config.hostname or os.uname().nodename
+        await kernel.pin_namespaces(here / "ns", kinds, hostname, dict(config.linux.sysctls))
+        if "ipc" in kinds:
+            (here / "shm").mkdir()
+            flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+            kernel.mount("shm", here / "shm", "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+        (sandbox.directory / "hostname").write_text(f"{hostname}\n")
+        shutil.copyfile("/etc/hosts", sandbox.directory / "hosts")
+        _resolver(config.dns_config, sandbox.directory / "resolv.conf")
+        ips: tuple[str, ...] = ()
+        if "net" in kinds:
+            ips = await self._network.attach(self._attachment(sandbox))
+        sandbox.change(ready=True, ips=ips)
+
+    def _attachment(self, sandbox: Sandbox) -> Attachment:
+        return Attachment(sandbox.id, self._run / sandbox.id / "ns" / "net", sandbox.config)
+
+    async def stop(self, sandbox: Sandbox) -> None:
+        """Its containers have been stopped. Idempotent."""
+        async with self._lock(sandbox.id):
+            await self._take_down(sandbox)
+            if sandbox.state.ready:
+                sandbox.change(ready=False)
+
+    async def _take_down(self, sandbox: Sandbox) -> None:
+        here = self._run / sandbox.id
+        if (here / "ns" / "net").exists():
+            await self._network.detach(self._attachment(sandbox))
+        self._unmount(sandbox.id)
+
+    def _unmount(self, key: str) -> None:
+        here = self._run / key
+        kernel.unpin_namespaces(here / "ns")
+        kernel.unmount(here / "shm")
+        shutil.rmtree(here, ignore_errors=True)
+
+    async def remove(self, sandbox: Sandbox) -> None:
+        """Stopped, and without containers."""
+        await self.stop(sandbox)
+        if sandbox.state.own_cgroup:
+            cgroups.remove(sandbox.state.cgroup)
+        records.remove(sandbox.directory)
+        self._all.pop(sandbox.id, None)
+        self._names.pop(_name(sandbox.config), None)
+        self._locks.pop(sandbox.id, None)
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    # -- for containers ------------------------------------------------------------------------------------------------
+
+    def namespaces(self, sandbox: Sandbox) -> dict[str, str]:
+        """Those to join, by OCI's name. Raises Precondition."""
+        if not sandbox.state.ready:
+            raise Precondition(f'sandbox container "{sandbox.id}" is not running')
+        ns = self._run / sandbox.id / "ns"
+        names = {"net": "network", "ipc": "ipc", "uts": "uts"}
+        return {name: str(ns / kind) for kind, name in names.items() if (ns / kind).exists()}
+
+    def shared(self, sandbox: Sandbox) -> dict[str, Path]:
+        shm = self._run / sandbox.id / "shm"
+        files = {f"/etc/{name}": sandbox.directory / name for name in ("hostname", "hosts", "resolv.conf")}
+        return {**files, "/dev/shm": shm if shm.exists() else Path("/dev/shm")}
+
+
+def _name(config: Any) -> tuple[str, ...]:
+    metadata = config.metadata
+    return metadata.name, metadata.namespace, metadata.uid, str(metadata.attempt)
+
+
+def _resolver(dns: Any, target: Path) -> None:
+    if not (dns.servers or dns.searches or dns.options):
+        shutil.copyfile("/etc/resolv.conf", target)
+        return
+    lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"nameserver {server}" for server in dns.servers]
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    target.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,255 @@
+"""CRI's RuntimeService: requests to the sandboxes and containers, and what they are as messages.
+
+Source: k8s.io/cri-api api.proto (promises), containerd internal/cri/server (words)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from importlib import metadata
+from typing import Any
+
+from sampan.runtime import containers as states
+from sampan.runtime.containers import Container, Containers
+from sampan.runtime.cri import pb
+from sampan.runtime.errors import Invalid, NotFound
+from sampan.runtime.network import Network
+from sampan.runtime.sandboxes import Sandbox, Sandboxes
+from sampan.runtime.stats import Stats
+from sampan.runtime.store import Store
+
+
+class RuntimeService:
+    """`clock`: seconds since 1970."""
+
+    def __init__(
+        self, store: Store, sandboxes: Sandboxes, containers: Containers, stats: Stats, network: Network, *,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._stats = stats
+        self._network = network
+        self._clock = clock
+
+    async def Version(self, _: Any) -> Any:
+        return pb.VersionResponse(
+            version="0.1.0", runtime_name="sampan", runtime_version=metadata.version("sampan"), runtime_api_version="v1"
+        )
+
+    async def Status(self, request: Any) -> Any:
+        problem = self._network.problem()
+        network = pb.RuntimeCondition(type="NetworkReady", status=not problem)
+        if problem:
+            network.reason, network.message = "NetworkPluginNotReady", problem
+        ready = pb.RuntimeCondition(type="RuntimeReady", status=True)
+        return pb.StatusResponse(
+            status=pb.RuntimeStatus(conditions=[ready, network]),
+            info={"root": json.dumps(str(self._store.root.parent))} if request.verbose else {},
+            runtime_handlers=[pb.RuntimeHandler(features=pb.RuntimeHandlerFeatures())],
+            features=pb.RuntimeFeatures(supplemental_groups_policy=True),
+        )
+
+    async def RuntimeConfig(self, _: Any) -> Any:
+        return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=pb.CGROUPFS))
+
+    async def UpdateRuntimeConfig(self, _: Any) -> Any:
+        # the pod range is the network's own business
+        return pb.UpdateRuntimeConfigResponse()
+
+    # -- sandboxes -----------------------------------------------------------------------------------------------------
+
+    async def RunPodSandbox(self, request: Any) -> Any:
+        sandbox = await self._sandboxes.run(request.config, request.runtime_handler)
+        return pb.RunPodSandboxResponse(pod_sandbox_id=sandbox.id)
+
+    async def StopPodSandbox(self, request: Any) -> Any:
+        sandbox = self._sandbox_or_none(request.pod_sandbox_id)
+        if sandbox is not None:
+            await self._stop(sandbox)
+        return pb.StopPodSandboxResponse()
+
+    async def RemovePodSandbox(self, request: Any) -> Any:
+        sandbox = self._sandbox_or_none(request.pod_sandbox_id)
+        if sandbox is not None:
+            await self._stop(sandbox)
+            for container in self._containers.of(sandbox):
+                await self._remove(container)
+            await self._sandboxes.remove(sandbox)
+        return pb.RemovePodSandboxResponse()
+
+    async def _stop(self, sandbox: Sandbox) -> None:
+        await asyncio.gather(*(self._containers.stop(each, 0) for each in self._containers.of(sandbox)))
+        await self._sandboxes.stop(sandbox)
+
+    def _sandbox_or_none(self, key: str) -> Sandbox | None:
+        try:
+            return self._sandboxes.get(key)
+        except NotFound:
+            return None
+
+    async def PodSandboxStatus(self, request: Any) -> Any:
+        sandbox = self._sandboxes.get(request.pod_sandbox_id)
+        info = {"info": json.dumps({"cgroup": sandbox.state.cgroup})} if request.verbose else {}
+        return pb.PodSandboxStatusResponse(
+            status=self._sandbox_status(sandbox),
+            info=info,
+            containers_statuses=[self._status(each) for each in self._containers.of(sandbox)],
+            timestamp=int(self._clock() * 1e9),
+        )
+
+    def _sandbox_status(self, sandbox: Sandbox) -> Any:
+        state, config = sandbox.state, sandbox.config
+        ips = state.ips if state.ready else ()
+        network = pb.PodSandboxNetworkStatus(
+            ip=ips[0] if ips else "", additional_ips=[pb.PodIP(ip=each) for each in ips[1:]]
+        )
+        options = config.linux.security_context.namespace_options
+        return pb.PodSandboxStatus(
+            id=sandbox.id, metadata=config.metadata, state=_ready(sandbox), created_at=state.created, network=network,
+            linux=pb.LinuxPodSandboxStatus(namespaces=pb.Namespace(options=options)), labels=config.labels,
+            annotations=config.annotations, runtime_handler=state.handler,
+        )  # fmt: skip
+
+    async def ListPodSandbox(self, request: Any) -> Any:
+        return pb.ListPodSandboxResponse(items=self._listed_sandboxes(request.filter))
+
+    async def StreamPodSandboxes(self, request: Any) -> AsyncIterator[Any]:
+        for each in self._listed_sandboxes(request.filter):
+            yield pb.StreamPodSandboxesResponse(pod_sandboxes=[each])
+
+    def _listed_sandboxes(self, wanted: Any) -> list[Any]:
+        return [
+            pb.PodSandbox(
+                id=each.id, metadata=each.config.metadata, state=_ready(each), created_at=each.state.created,
+                labels=each.config.labels, annotations=each.config.annotations, runtime_handler=each.state.handler,
+            )
+            for each in self._sandboxes.all()
+            if each.id.startswith(wanted.id)
+            and (not wanted.HasField("state") or wanted.state.state == _ready(each))
+            and _labelled(each.config, wanted)
+        ]  # fmt: skip
+
+    # -- containers ----------------------------------------------------------------------------------------------------
+
+    async def CreateContainer(self, request: Any) -> Any:
+        sandbox = self._sandboxes.get(request.pod_sandbox_id)
+        container = await self._containers.create(sandbox, request.config)
+        return pb.CreateContainerResponse(container_id=container.id)
+
+    async def StartContainer(self, request: Any) -> Any:
+        await self._containers.start(self._containers.get(request.container_id))
+        return pb.StartContainerResponse()
+
+    async def StopContainer(self, request: Any) -> Any:
+        container = self._container_or_none(request.container_id)
+        if container is not None:
+            await self._containers.stop(container, request.timeout)
+        return pb.StopContainerResponse()
+
+    async def RemoveContainer(self, request: Any) -> Any:
+        container = self._container_or_none(request.container_id)
+        if container is not None:
+            await self._remove(container)
+        return pb.RemoveContainerResponse()
+
+    async def _remove(self, container: Container) -> None:
+        await self._containers.remove(container)
+        self._stats.forget(container.id)
+
+    def _container_or_none(self, key: str) -> Container | None:
+        try:
+            return self._containers.get(key)
+        except NotFound:
+            return None
+
+    async def ListContainers(self, request: Any) -> Any:
+        return pb.ListContainersResponse(containers=[_container(each) for each in self._filtered(request.filter)])
+
+    async def StreamContainers(self, request: Any) -> AsyncIterator[Any]:
+        for each in self._filtered(request.filter):
+            yield pb.StreamContainersResponse(containers=[_container(each)])
+
+    def _filtered(self, wanted: Any, *, running: bool = False) -> list[Container]:
+        state = None
+        if running:
+            state = pb.CONTAINER_RUNNING
+        elif "state" in wanted.DESCRIPTOR.fields_by_name and wanted.HasField("state"):
+            state = wanted.state.state
+        return [
+            each
+            for each in self._containers.all()
+            if each.id.startswith(wanted.id)
+            and each.state.sandbox.startswith(wanted.pod_sandbox_id)
+            and (state is None or state == states.status(each.state))
+            and _labelled(each.config, wanted)
+        ]
+
+    async def ContainerStatus(self, request: Any) -> Any:
+        container = self._containers.get(request.container_id)
+        info = {}
+        if request.verbose:
+            made = json.loads((container.directory / "config.json").read_text())
+            info["info"] = json.dumps({"pid": container.state.pid, "runtimeSpec": made})
+        return pb.ContainerStatusResponse(status=self._status(container), info=info)
+
+    def _status(self, container: Container) -> Any:
+        state, config = container.state, container.config
+        image = self._store.find(state.image_id)
+        name = (image.tags or image.digests or (state.image_id,))[0] if image else config.image.image
+        user = pb.LinuxContainerUser(uid=state.uid, gid=state.gid, supplemental_groups=state.groups)
+        return pb.ContainerStatus(
+            id=container.id, metadata=config.metadata, state=states.status(state), created_at=state.created,
+            started_at=state.started, finished_at=state.finished, exit_code=state.exit_code,
+            image=pb.ImageSpec(image=name), image_ref=(image.digests or (state.image_id,))[0] if image else state.image_id,
+            reason=state.reason, message=state.message, labels=config.labels, annotations=config.annotations,
+            mounts=config.mounts, log_path=state.log, image_id=state.image_id,
+            resources=pb.ContainerResources(linux=self._containers.resources(container)),
+            user=pb.ContainerUser(linux=user), stop_signal=pb.Signal.index(state.stop_signal),
+        )  # fmt: skip
+
+    async def UpdateContainerResources(self, request: Any) -> Any:
+        await self._containers.update(self._containers.get(request.container_id), request.linux)
+        return pb.UpdateContainerResourcesResponse()
+
+    async def ReopenContainerLog(self, request: Any) -> Any:
+        self._containers.reopen_log(self._containers.get(request.container_id))
+        return pb.ReopenContainerLogResponse()
+
+    async def ExecSync(self, request: Any) -> Any:
+        if request.timeout < 0:
+            raise Invalid("timeout must not be negative")
+        container = self._containers.get(request.container_id)
+        done = await self._containers.exec(container, list(request.cmd), request.timeout or None)
+        return pb.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.code)
+
+    async def ContainerStats(self, request: Any) -> Any:
+        return pb.ContainerStatsResponse(stats=await self._stats.of(self._containers.get(request.container_id)))
+
+    async def ListContainerStats(self, request: Any) -> Any:
+        found = self._filtered(request.filter, running=True)
+        return pb.ListContainerStatsResponse(stats=[await self._stats.of(each) for each in found])
+
+    async def StreamContainerStats(self, request: Any) -> AsyncIterator[Any]:
+        for each in self._filtered(request.filter, running=True):
+            yield pb.StreamContainerStatsResponse(container_stats=[await self._stats.of(each)])
+
+
+def _container(container: Container) -> Any:
+    state, config = container.state, container.config
+    return pb.Container(
+        id=container.id, pod_sandbox_id=state.sandbox, metadata=config.metadata, image=config.image,
+        image_ref=state.image_id, state=states.status(state), created_at=state.created, labels=config.labels,
+        annotations=config.annotations, image_id=state.image_id,
+    )  # fmt: skip
+
+
+def _ready(sandbox: Sandbox) -> int:
+    return int(pb.SANDBOX_READY if sandbox.state.ready else pb.SANDBOX_NOTREADY)
+
+
+def _labelled(config: Any, wanted: Any) -> bool:
+    return all(config.labels.get(key) == value for key, value in wanted.label_selector.items())

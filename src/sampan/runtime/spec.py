@@ -1,0 +1,265 @@
+"""The OCI bundle's config.json: a pure function of what CRI asked for, the image, and where the sandbox's things are.
+
+Source: https://github.com/opencontainers/runtime-spec, containerd internal/cri/server/container_create_linux.go
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sampan.runtime import security
+from sampan.runtime.cri import pb
+from sampan.runtime.errors import Invalid, Precondition
+from sampan.runtime.manifests import Settings
+from sampan.runtime.users import User
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+)  # fmt: skip
+_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+#: null, zero, full, random, urandom, tty, ptmx; and pseudo-terminals
+_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))
+_SAFE = ["nosuid", "noexec", "nodev"]
+_PROPAGATION = {0: "rprivate", 1: "rslave", 2: "rshared"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the container lives. `namespaces`: paths to join by OCI's name; empty: a new one; absent: the host's."""
+
+    rootfs: Path
+    cgroup: str
+    namespaces: dict[str, str]
+    #: files and directories of the sandbox, by where they go, unless the container mounts something there
+    shared: dict[str, Path]
+    hostname: str
+
+
+def build(config: Any, image: Settings, user: User, place: Place) -> dict[str, Any]:
+    """Raises Invalid, Precondition."""
+    context = config.linux.security_context
+    capabilities = security.capabilities(context.capabilities, context.privileged)
+    process: dict[str, Any] = {
+        "terminal": config.tty,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": _arguments(config, image),
+        "env": _environment(config, image, user, place.hostname),
+        "cwd": config.working_dir or image.working_dir or "/",
+        "capabilities": capabilities if user.uid == 0 or context.privileged else _of_others(capabilities),
+        "noNewPrivileges": context.no_new_privs,
+        "oomScoreAdj": clamp_oom(config.linux.resources.oom_score_adj),
+    }
+    _apparmor(context, process)
+    if not process["cwd"].startswith("/"):
+        raise Invalid(f'working directory "{process["cwd"]}" is not an absolute path')
+    mounts, propagation = _mounts(config, place)
+    linux: dict[str, Any] = {
+        "cgroupsPath": place.cgroup,
+        "namespaces": [
+            {"type": kind, **({"path": path} if path else {})} for kind, path in place.namespaces.items()
+        ] + [{"type": "mount"}, {"type": "cgroup"}][: 1 if context.privileged else 2],
+        "resources": {**resources(config.linux.resources), "devices": _allowed(config, context.privileged)},
+        "devices": _nodes(config, context.privileged),
+        "maskedPaths": [] if context.privileged else list(context.masked_paths or _MASKED),
+        "readonlyPaths": [] if context.privileged else list(context.readonly_paths or _READONLY),
+        **({"rootfsPropagation": propagation} if propagation else {}),
+    }  # fmt: skip
+    if (profile := security.seccomp(context, capabilities["effective"])) is not None:
+        linux["seccomp"] = profile
+    return {
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": str(place.rootfs), "readonly": context.readonly_rootfs},
+        "mounts": mounts,
+        "linux": linux,
+    }
+
+
+def _of_others(capabilities: dict[str, list[str]]) -> dict[str, list[str]]:
+    """A user that is not root holds only what is ambient, and may gain up to the bounding set."""
+    ambient = capabilities.get("ambient", [])
+    sets = ("effective", "permitted", "inheritable", "ambient") if ambient else ()
+    return {"bounding": capabilities["bounding"], **dict.fromkeys(sets, ambient)}
+
+
+def _arguments(config: Any, image: Settings) -> list[str]:
+    """Kubernetes' rule: a command of its own replaces both of the image's."""
+    of_image = [*image.entrypoint, *(config.args or image.command)]
+    out = [*config.command, *config.args] if config.command else of_image
+    if not out:
+        raise Invalid("no command specified")
+    return out
+
+
+def _environment(config: Any, image: Settings, user: User, hostname: str) -> list[str]:
+    found = dict(each.partition("=")[::2] for each in (PATH, *image.env))
+    found["HOSTNAME"] = hostname
+    found.update((each.key, each.value) for each in config.envs)
+    found.setdefault("HOME", user.home)
+    if config.tty:
+        found.setdefault("TERM", "xterm")
+    return [f"{name}={value}" for name, value in found.items()]
+
+
+def _apparmor(context: Any, process: dict[str, Any]) -> None:
+    name = context.apparmor.localhost_ref if context.apparmor.profile_type == pb.Localhost else ""
+    if name and not context.privileged:
+        if not Path("/sys/kernel/security/apparmor").is_dir():
+            raise Precondition("apparmor is not supported")
+        process["apparmorProfile"] = name.removeprefix("localhost/")
+
+
+def clamp_oom(wanted: int) -> int:
+    """Going below our own takes a capability that hosts may have taken away."""
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    return wanted if wanted >= own or _may_lower() else own
+
+
+def _may_lower() -> bool:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> security.ALL.index("CAP_SYS_RESOURCE") & 1)
+    return False
+
+
+def resources(wanted: Any) -> dict[str, Any]:
+    """OCI's resources for a LinuxContainerResources; only what is given."""
+    memory = {
+        "limit": wanted.memory_limit_in_bytes,
+        # without a limit of its own, swap has none beyond memory's
+        "swap": wanted.memory_swap_limit_in_bytes or wanted.memory_limit_in_bytes,
+    }
+    cpu = {
+        "shares": wanted.cpu_shares,
+        "quota": wanted.cpu_quota,
+        "period": wanted.cpu_period,
+        "cpus": wanted.cpuset_cpus,
+        "mems": wanted.cpuset_mems,
+    }
+    out: dict[str, Any] = {
+        "memory": {key: value for key, value in memory.items() if value},
+        "cpu": {key: value for key, value in cpu.items() if value},
+        "hugepageLimits": [
+            {"pageSize": each.page_size, "limit": each.limit} for each in wanted.hugepage_limits if each.limit
+        ],
+        "unified": dict(wanted.unified),
+    }
+    return {key: value for key, value in out.items() if value}
+
+
+def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
+    """The mounts, parents before what is in them; and how the root must propagate for them."""
+    privileged = config.linux.security_context.privileged
+    system = [] if privileged else ["ro"]
+    shared_net = "network" not in place.namespaces
+    out: dict[str, dict[str, Any]] = {
+        "/proc": _kernel("proc", "/proc", *_SAFE),
+        "/dev": _kernel("tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        "/dev/pts": _kernel(
+            "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
+        "/dev/mqueue": _kernel("mqueue", "/dev/mqueue", *_SAFE),
+        # sysfs shows the network of who mounts it: with the host's it must be the host's own
+        "/sys": _bind("/sys", "/sys", ["rbind", "rprivate", *_SAFE, *system])
+        if shared_net
+        else _kernel("sysfs", "/sys", *_SAFE, *system),
+        "/sys/fs/cgroup": _kernel("cgroup", "/sys/fs/cgroup", *_SAFE, "relatime", *system),
+    }
+    if privileged and shared_net:
+        del out["/sys/fs/cgroup"]
+    for target, source in place.shared.items():
+        out[target] = _bind(str(source), target, ["rbind", "rprivate", "rw"])
+    propagation = 0
+    for each in config.mounts:
+        if each.HasField("image"):
+            raise Invalid("image volumes are not supported")
+        target = "/" + os.path.normpath(each.container_path).lstrip("/")
+        try:
+            source = os.path.realpath(each.host_path, strict=True)
+        except OSError as error:
+            raise Invalid(f'failed to stat "{each.host_path}": {error.strerror}') from None
+        if each.propagation:
+            _must_be_shared(source, each.propagation == pb.PROPAGATION_BIDIRECTIONAL)
+        propagation = max(propagation, each.propagation)
+        options = ["rbind", _PROPAGATION[each.propagation], "ro" if each.readonly else "rw"]
+        if each.recursive_read_only:
+            if not each.readonly or each.propagation:
+                raise Invalid("recursive_read_only needs readonly and private propagation")
+            options.append("rro")
+        out[target] = _bind(source, target, options)
+    ordered = sorted(
+        out.values(), key=lambda found: found["destination"].count("/") if found["destination"] != "/" else 0
+    )
+    return ordered, _PROPAGATION[propagation] if propagation else ""
+
+
+def _kernel(kind: str, target: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": kind, "options": list(options)}
+
+
+def _bind(source: str, target: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": target, "type": "bind", "source": source, "options": options}
+
+
+def _must_be_shared(source: str, both_ways: bool) -> None:
+    """Raises Precondition unless mounts on the source's file system are passed on."""
+    best, fields = "", ""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4].encode().decode("unicode_escape")
+        if (source == point or source.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+            best, fields = point, line.partition(" - ")[0]
+    if "shared:" not in fields and (both_ways or "master:" not in fields):
+        kind = "shared" if both_ways else "shared or slave"
+        raise Precondition(f'path "{source}" is mounted on "{best}" but it is not a {kind} mount')
+
+
+def _allowed(config: Any, privileged: bool) -> list[dict[str, Any]]:
+    if privileged:
+        return [{"allow": True, "access": "rwm"}]
+    out: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    out += [{"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in _DEVICES]
+    out.append({"allow": True, "type": "c", "major": 136, "access": "rwm"})
+    for node, each in zip(_nodes(config, False), config.devices, strict=True):
+        known = {key: node[key] for key in ("type", "major", "minor")}
+        out.append({"allow": True, **known, "access": each.permissions or "rwm"})
+    return out
+
+
+def _nodes(config: Any, privileged: bool) -> list[dict[str, Any]]:
+    if privileged:
+        return [node for path in sorted(Path("/dev").iterdir()) if (node := _node(str(path), str(path))) is not None]
+    out = []
+    for each in config.devices:
+        node = _node(os.path.realpath(each.host_path), each.container_path or each.host_path)
+        if node is None:
+            raise Invalid(f'"{each.host_path}" is not a device')
+        out.append(node)
+    return out
+
+
+def _node(source: str, target: str) -> dict[str, Any] | None:
+    try:
+        found = os.lstat(source)
+    except OSError:
+        return None
+    kinds = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode))
+    if kind is None or (kind == "c" and found.st_rdev == 0):
+        return None
+    major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
+    mode = stat.S_IMODE(found.st_mode)
+    return {
+        "path": target,
+        "type": kind,
+        "major": major,
+        "minor": minor,
+        "fileMode": mode,
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+    }
