@@ -34,4 +34,4 @@ class Column:
     def sums(self, ids: NDArray[np.int64], amounts: NDArray[np.generic]) -> NDArray[np.float64]:
         """Amounts by value; the last entry is for nodes without the label. Index it with ids: `ABSENT` is the last."""
         out = np.bincount(ids + 1, weights=amounts, minlength=len(self.texts) + 1)
-        return np.roll(out, -1)
+        return np.concatenate((out[1:], out[:1]))

@@ -141,7 +141,9 @@ def wants(cycle: Cycle, term: AffinityTerm) -> bool:
 def near(cycle: Cycle, topology_key: str, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Nodes in a domain where any of the counted pods is."""
     column = cycle.cluster.column(topology_key)
-    by_value = column.sums(column.ids, counts) > 0
-    by_value[-1] = False
-    found: NDArray[np.bool_] = by_value[column.ids]
+    there = np.zeros(len(column.texts) + 1, bool)
+    there[column.ids[np.flatnonzero(counts)]] = True
+    # the last is for nodes that are in no domain
+    there[-1] = False
+    found: NDArray[np.bool_] = there[column.ids]
     return found

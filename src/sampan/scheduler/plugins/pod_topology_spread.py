@@ -99,10 +99,9 @@ class PodTopologySpread(Plugin):
             return None
         cluster = cycle.cluster
         out = np.zeros(len(cluster.valid), np.int32)
-        complete = self._complete(cycle, constraints)
         for item in reversed(constraints):
             column = cluster.column(item.topology_key)
-            by_value, domains = self._counted_by_value(cycle, item, complete)
+            by_value, domains = self._counted_by_value(cycle, item, constraints)
             least = 0.0 if len(domains) < item.min_domains else by_value[domains].min()
             itself = int(item.selector.matches(cycle.shape.labels))
             skewed = by_value + itself - least > item.max_skew
@@ -111,28 +110,30 @@ class PodTopologySpread(Plugin):
         return out.astype(np.int32)
 
     @staticmethod
-    def _complete(cycle: Cycle, constraints: list[Spread]) -> Mask:
-        """Nodes that have all the topologies."""
-        out = cycle.cluster.valid.copy()
-        for item in constraints:
-            out &= cycle.cluster.column(item.topology_key).ids >= 0
-        return out
-
-    @staticmethod
-    def _counted_by_value(cycle: Cycle, item: Spread, complete: Mask) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    def _counted_by_value(
+        cycle: Cycle, item: Spread, constraints: list[Spread]
+    ) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Matching pods in each domain (and 0 for what is none), and which domains there are."""
         cluster = cycle.cluster
-        column = cluster.column(item.topology_key)
-        counted = complete & included(cycle, item)
+        keys = tuple(other.topology_key for other in constraints)
+        key = ("PodTopologySpread/counted", item, keys)
+        kept = cycle.memo(key)
+        if kept is None:
+            column = cluster.column(item.topology_key)
+            counted = included(cycle, item)
+            for name in keys:
+                # only nodes that have all the topologies count
+                counted = counted & (cluster.column(name).ids >= 0)
+            slots = np.flatnonzero(counted)
+            ids, size = column.ids[slots], len(column.texts) + 1
+            kept = cycle.keep(key, (slots, ids, size, np.flatnonzero(np.bincount(ids, minlength=size))))
+        slots, ids, size, domains = kept
         counts = cluster.counters.selected(cycle.shape.namespace, item.selector)
-        ids = column.ids[counted]
-        size = len(column.texts) + 1
-        there = np.bincount(ids, minlength=size) > 0
-        return np.bincount(ids, weights=counts[counted], minlength=size), np.flatnonzero(there)
+        return np.bincount(ids, weights=counts[slots], minlength=size), domains
 
     def domains(self, cycle: Cycle, item: Spread, constraints: list[Spread]) -> dict[str, int]:
         """Matching pods by domain, for people who want to know."""
-        by_value, domains = self._counted_by_value(cycle, item, self._complete(cycle, constraints))
+        by_value, domains = self._counted_by_value(cycle, item, constraints)
         texts = cycle.cluster.column(item.topology_key).texts
         return {texts[index]: int(by_value[index]) for index in domains}
 
