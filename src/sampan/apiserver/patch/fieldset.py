@@ -19,6 +19,10 @@ from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Struct
 
 FieldSet = dict[str, Any]
 MEMBER: FieldSet = {}
+#: longer keys of list items are not remembered
+MEMORABLE = 256
+#: how many sets of keys are remembered for one struct, of how many keys
+SHAPES, SHAPE_KEYS = 128, 64
 
 
 def member(node: FieldSet) -> bool:
@@ -98,13 +102,19 @@ def _intersection(a: FieldSet, b: FieldSet) -> FieldSet | None:
 
 def without(a: FieldSet, paths: tuple[str, ...]) -> FieldSet:
     """Without everything at and below dotted field paths."""
-    for path in paths:
-        a = _without(a, path.split("."))
+    for steps in _steps(paths):
+        if steps[0] in a:
+            a = _without(a, steps)
     return a
 
 
-def _without(a: FieldSet, steps: list[str]) -> FieldSet:
-    key = "f:" + steps[0]
+@functools.lru_cache(maxsize=256)
+def _steps(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple("f:" + step for step in path.split(".")) for path in paths)
+
+
+def _without(a: FieldSet, steps: tuple[str, ...]) -> FieldSet:
+    key = steps[0]
     if key not in a:
         return a
     out = dict(a)
@@ -120,21 +130,24 @@ def _without(a: FieldSet, steps: list[str]) -> FieldSet:
 
 
 def paths(a: FieldSet, before: str = "") -> Iterator[str]:
-    """Members as upstream prints paths: `.spec.containers[name="x"].image`, parents first."""
-    for key, value in sorted(_children(a)):
-        here = before + _shown(key)
+    """Members as upstream prints paths, `.spec.containers[name="x"].image`, and in its order: level by level."""
+    inner = sorted(_children(a))
+    for key, value in inner:
         if member(value):
-            yield here
-        yield from paths(value, here)
+            yield before + shown(key)
+    for key, value in inner:
+        if value:
+            yield from paths(value, before + shown(key))
 
 
-def _shown(key: str) -> str:
+def shown(key: str) -> str:
+    """A path element as upstream prints it."""
     kind, _, rest = key.partition(":")
     if kind == "f":
         return "." + rest
     if kind == "k":
         pairs = json.loads(rest)
-        return "[" + ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(pairs.items())) + "]"
+        return "[" + ",".join(f"{name}={_dumps(value)}" for name, value in sorted(pairs.items())) + "]"
     return f"[={rest}]" if kind == "v" else f"[{rest}]"
 
 
@@ -171,6 +184,13 @@ def element_key(node: ListOf, item: Any) -> str:
     """The path element of a list item: by its keys, or by its value. Absent keys have their declared default."""
     if node.merge == "set" or not isinstance(item, dict):
         return "v:" + _dumps(item)
+    try:
+        values = [item[name] for name in node.keys]
+        if all(value.__class__ is not str or len(value) < MEMORABLE for value in values):
+            return _keyed(node.keys, *values)
+    except (KeyError, TypeError):
+        # a key is absent, or no scalar
+        pass
     keys = {}
     for name in _in_order(node.keys):
         if name in item:
@@ -180,6 +200,12 @@ def element_key(node: ListOf, item: Any) -> str:
             if field is not None and field.default is not None:
                 keys[name] = field.default
     return "k:" + _dumps(keys)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _keyed(names: tuple[str, ...], *values: Any) -> str:
+    """The same names of containers, variables and ports come again and again."""
+    return "k:" + _dumps(dict(sorted(zip(names, values, strict=True))))
 
 
 @functools.lru_cache(maxsize=256)
@@ -196,28 +222,38 @@ def _dumps(value: Any) -> str:
 
 
 def of(value: Any, node: Node | None, field: Field | None = None) -> FieldSet:
-    """The fields that an applied configuration names: leaves, and list items themselves."""
+    """The fields that a value names: leaves, list items, and keys of maps, but not the fields of structs that hold them."""
     out: FieldSet = {}
+    declared = node.fields if isinstance(node, Struct) else ()
     for key, item in value.items():
         below, its_field = child(node, field, key)
+        if item is None or item == {}:
+            out["f:" + key] = {}
+            continue
         made = _of(item, below, its_field)
-        if made is not None:
+        if key not in declared:
+            out["f:" + key] = {".": {}, **made} if made else {}
+        elif made is not None:
             out["f:" + key] = made
     return out
 
 
 def _of(value: Any, node: Node | None, field: Field | None) -> FieldSet | None:
-    if is_atomic(node, field) or value is None or value in ({}, []):
+    """{}: the value is a leaf. None: it names nothing, an empty list."""
+    if is_atomic(node, field):
         return {}
     if isinstance(node, ListOf):
         if not isinstance(value, list):
             return {}
         items: FieldSet = {}
         for item in value:
-            inner = of(item, node.element) if isinstance(item, dict) and node.merge == "map" else {}
-            items[element_key(node, item)] = _make(True, inner) or {}
-        return items
-    return of(value, node, field) if isinstance(value, dict) else {}
+            key = element_key(node, item)
+            inner = (
+                of(item, node.element) if isinstance(item, dict) and node.merge == "map" and key not in items else {}
+            )
+            items[key] = {".": {}, **inner} if inner else {}
+        return items or None
+    return of(value, node, field) or None if isinstance(value, dict) else {}
 
 
 def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
@@ -229,13 +265,41 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
         if not isinstance(value, list):
             return {}
         for item in value:
-            inner = everything(item, node.element, None) if node.merge == "map" else {}
-            out[element_key(node, item)] = inner
+            key = element_key(node, item)
+            # what is there twice is owned as one
+            inner = everything(item, node.element, None) if node.merge == "map" and key not in out else {}
+            out[key] = inner
         return out
     if isinstance(value, dict):
+        if isinstance(node, Struct):
+            return _everything_in(value, node)
         for key, item in value.items():
             plain = item.__class__ is not dict and item.__class__ is not list
             out["f:" + key] = {} if plain else everything(item, *child(node, field, key))
+    return out
+
+
+def _everything_in(value: dict[str, Any], node: Struct) -> FieldSet:
+    """Structs with the same keys have the same set, but for what is below the keys that can have something below: it is
+    made once and shared, as sets are never changed."""
+    shapes = node.memo.setdefault("shapes", {})
+    shape = tuple(value)
+    found = shapes.get(shape)
+    if found is None:
+        deep = [(key, "f:" + key, *child(node, None, key)) for key in shape]
+        deep = [item for item in deep if not is_atomic(item[2], item[3])]
+        found = {".": {}, **{"f:" + key: {} for key in shape}}, deep
+        if len(shapes) < SHAPES and len(shape) <= SHAPE_KEYS:
+            shapes[shape] = found
+    flat, deep = found
+    if not deep:
+        made: FieldSet = flat
+        return made
+    out = dict(flat)
+    for key, name, below, its_field in deep:
+        item = value[key]
+        if item and (item.__class__ is dict or item.__class__ is list):
+            out[name] = everything(item, below, its_field)
     return out
 
 
@@ -253,29 +317,95 @@ class Changes:
 def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tuple[FieldSet | None, FieldSet | None]:
     if old == new:
         return None, None
-    if is_atomic(node, field) or (not old and not new) or not isinstance(new, (dict, list)) or is_leaf(new, node):
+    if is_atomic(node, field) or (not old and not new):
         return None, {}
     if isinstance(node, ListOf):
-        before = {element_key(node, item): item for item in old} if isinstance(old, list) else {}
-        after = {element_key(node, item): item for item in new} if isinstance(new, list) else {}
-        element: Node | None = node.element
-    else:
-        before = old if isinstance(old, dict) else {}
-        after = new if isinstance(new, dict) else {}
-        element = None
+        return _compare_lists(old, new, node)
+    if not isinstance(new, dict):
+        # of another kind than before, where the schema leaves that open
+        gone = dict(everything(old, node, field)) if isinstance(old, dict) else {}
+        gone.pop(".", None)
+        return gone or None, {} if new is not None else None
     removed: FieldSet = {}
     changed: FieldSet = {}
-    for key in {**after, **before}:
-        below, its_field = (element, None) if element is not None else child(node, field, key)
-        name = key if element is not None else "f:" + key
-        if key not in after:
-            removed[name] = everything(before[key], below, its_field)
-        elif key not in before:
-            changed[name] = everything(after[key], below, its_field)
-        elif before[key] != after[key]:
-            gone, other = _compare(before[key], after[key], below, its_field)
+    if not isinstance(old, dict):
+        if old is not None:
+            changed["."] = {}
+        old = {}
+    for key in {**new, **old}:
+        below, its_field = child(node, field, key)
+        name = "f:" + key
+        if key not in new:
+            removed[name] = everything(old[key], below, its_field)
+        elif key not in old:
+            changed[name] = everything(new[key], below, its_field)
+        elif old[key] != new[key]:
+            gone, other = _compare(old[key], new[key], below, its_field)
             if gone is not None:
                 removed[name] = gone
             if other is not None:
                 changed[name] = other
+    return removed or None, changed or None
+
+
+def _compare_lists(old: Any, new: Any, node: ListOf) -> tuple[FieldSet | None, FieldSet | None]:
+    before = _items(old, node)
+    after = _items(new, node)
+    if before is None or after is None:
+        return _compare_groups(_groups(old, node), _groups(new, node), node.element)
+    element = node.element
+    removed: FieldSet = {}
+    changed: FieldSet = {}
+    for key in {**after, **before}:
+        if key not in after:
+            removed[key] = everything(before[key], element, None)
+        elif key not in before:
+            changed[key] = everything(after[key], element, None)
+        elif before[key] != after[key]:
+            gone, other = _compare(before[key], after[key], element, None)
+            if gone is not None:
+                removed[key] = gone
+            if other is not None:
+                changed[key] = other
+    return removed or None, changed or None
+
+
+def _items(value: Any, node: ListOf) -> dict[str, Any] | None:
+    """Items by their path elements. None: some stand for several."""
+    if not isinstance(value, list):
+        return {}
+    items = {element_key(node, item): item for item in value}
+    return items if len(items) == len(value) else None
+
+
+def _groups(value: Any, node: ListOf) -> dict[str, list[Any]]:
+    out: dict[str, list[Any]] = {}
+    for item in value if isinstance(value, list) else ():
+        out.setdefault(element_key(node, item), []).append(item)
+    return out
+
+
+def _compare_groups(
+    before: dict[str, list[Any]], after: dict[str, list[Any]], element: Node
+) -> tuple[FieldSet | None, FieldSet | None]:
+    """What is in a list more than once is owned, and compared, as one."""
+    removed: FieldSet = {}
+    changed: FieldSet = {}
+    for key in {**after, **before}:
+        old, new = before.get(key, []), after.get(key, [])
+        gone: FieldSet | None = None
+        other: FieldSet | None = None
+        if len(old) == len(new) == 1:
+            gone, other = _compare(old[0], new[0], element, None)
+        elif len(old) > 1 and len(new) > 1:
+            other = {} if old != new else None
+        else:
+            if old:
+                gone = {} if len(old) > 1 else everything(old[0], element, None)
+            if new:
+                other = {} if len(new) > 1 else everything(new[0], element, None)
+        if gone is not None:
+            removed[key] = gone
+        if other is not None:
+            changed[key] = other
     return removed or None, changed or None

@@ -105,13 +105,21 @@ def update_managed_fields(
 ) -> list[Json]:
     """The entries after an update of `live` (None: a create) to `new` by `manager`."""
     managers = current(live, new)
-    changes = Changes(_bare(live if live is not None else zero(struct)), _bare(new), struct)
+    changes = Changes(_bare(live) if live is not None else nothing(struct), _bare(new), struct)
     mine = Identity(manager, "Update", api_version, subresource)
     changed = without(changes.changed, (*STRIPPED, *reset_fields))
     removed = without(changes.removed, (*STRIPPED, *reset_fields))
     claim(managers, mine, api_version, changed, removed, time)
     cap(managers, mine)
     return write(managers)
+
+
+def nothing(struct: Struct) -> Json:
+    """What a new object is compared with: its zero. Not to be changed."""
+    found: Json | None = struct.memo.get("nothing")
+    if found is None:
+        found = struct.memo["nothing"] = _bare(zero(struct))
+    return found
 
 
 def claim(managers: Managers, mine: Identity, version: str, changed: FieldSet, removed: FieldSet, time: str) -> None:
