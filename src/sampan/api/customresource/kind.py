@@ -116,6 +116,11 @@ class CustomKind(Kind):
 
     # -- the life of a write -------------------------------------------------------------------------------------------
 
+    def default(self, obj: Obj) -> None:
+        """Those of the schema were filled in by the reader."""
+        if obj.get("metadata") is None:
+            obj["metadata"] = {}
+
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Without a status subresource, status counts as any other field for the generation."""
         if not self.has_status and obj.get("status") != old.get("status"):
