@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := up
-.PHONY: up down test check fix docs bench
+.PHONY: up down test unit check fix docs bench
 
 $(BIN)/.user: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -27,7 +27,12 @@ down: $(BIN)/.user
 # All tests, other people's clients included
 test: $(BIN)/.dev
 	@sh tests/packages.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+	@$(BIN)/python -m pytest --ignore tests/unit
+
+# The ring to run after every change: a minute at most
+unit: $(BIN)/.dev
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit
 
 # Types, style, layers
 check: $(BIN)/.dev
