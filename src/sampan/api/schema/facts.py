@@ -44,6 +44,7 @@ class _Message(Struct):
     def __init__(self, package_name: str, name: str, raw: dict[str, Any]) -> None:
         self.package, self.name, self._raw = package_name, name, raw
         self.rest = self.reader = None
+        self.memo = {}
 
     def __getattr__(self, name: str) -> Any:
         """Reached only while the slots are empty."""

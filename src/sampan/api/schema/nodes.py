@@ -52,6 +52,8 @@ class Struct:
     rest: Node | None = None
     #: reads (value, path, strict) where objects are not read by the fields: custom resources
     reader: Callable[[Any, str, list[str] | None], Any] | None = None
+    #: what those who walk it have worked out about it
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
 
 Node = Scalar | ListOf | MapOf | Struct
