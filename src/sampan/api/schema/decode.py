@@ -19,8 +19,11 @@ from sampan.api import errors, quantity, times
 from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, Struct
 
 Strict = list[str] | None
+#: a path as text, or (path of the container, its field or key, index in a list or -1): it is put into words when it is
+#: told of, which is seldom
+Where = str | tuple[Any, str, int]
 #: value, path of the container it stands in, where to report unknown fields
-Reader = Callable[[Any, str, Strict], Any]
+Reader = Callable[[Any, Where, Strict], Any]
 _UNSET: Any = object()
 _GO_SCALAR = {
     "s": "string", "i": "int32", "l": "int64", "b": "bool", "B": "[]uint8", "d": "float64", "q": "resource.Quantity",
@@ -85,19 +88,18 @@ def _go_type(node: Node) -> str:
     return f"{node.package.rpartition('_')[2] if '_' in node.package else 'v1'}.{node.name}"
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def words(where: Where, indexes: bool = True) -> str:
+    """A path as text: `spec.containers[0].image`; Go's type errors show none of the indexes."""
+    if isinstance(where, str):
+        return where
+    above, name, index = where
+    path = words(above, indexes)
+    path = f"{path}.{name}" if path else name
+    return f"{path}[{index}]" if index >= 0 and indexes else path
 
 
-def _plain(path: str) -> str:
-    """A path without list indexes, as Go's type errors show it."""
-    if "[" not in path:
-        return path
-    return "".join(piece.partition("]")[2] if index else piece for index, piece in enumerate(path.split("[")))
-
-
-def _wrong(struct: str, path: str, name: str, value: Any, node: Node, shown: str = "") -> WrongType:
-    where = f"{struct}.{_plain(_join(path, name))}"
+def _wrong(struct: str, path: Where, name: str, value: Any, node: Node, shown: str = "") -> WrongType:
+    where = f"{struct}.{words((path, name, -1), False)}"
     return WrongType(
         f"json: cannot unmarshal {shown or _word(value)} into Go struct field {where} of type {_go_type(node)}"
     )
@@ -127,20 +129,22 @@ def _prints_zero(field: Field) -> bool:
 
 
 def _compile(struct: Struct) -> Reader:
-    known: dict[str, tuple[Reader, bool]] = {}
+    #: reader (None: plain strings), and whether empty values stay
+    known: dict[str, tuple[Reader | None, bool]] = {}
     zeros: list[tuple[str, Field]] = []
     name = struct.name
 
     for field in struct.fields.values():
-        drops_empty = not field.pointer and not field.always
-        known[field.name] = (_value_reader(name, field), drops_empty)
+        keeps = field.pointer or _prints_zero(field)
+        plain = isinstance(field.node, Scalar) and field.node.code == "s"
+        known[field.name] = (None if plain else _value_reader(name, field), keeps)
         if _prints_zero(field):
             zeros.append((field.name, field))
     lead = [item for item in ("kind", "apiVersion", "metadata") if item in struct.fields] if struct.gvk else []
     blank: list[tuple[str, Any]] = []
     compiled = False
 
-    def read(value: Any, path: str, strict: Strict) -> dict[str, Any]:
+    def read(value: Any, path: Where, strict: Strict) -> dict[str, Any]:
         nonlocal compiled, blank
         out: dict[str, Any] = {}
         if lead:
@@ -151,30 +155,35 @@ def _compile(struct: Struct) -> Reader:
             found = known.get(key)
             if found is None:
                 if strict is not None:
-                    strict.append(f'unknown field "{_join(path, key)}"')
+                    strict.append(f'unknown field "{words((path, key, -1))}"')
                 continue
+            made = entry
             if entry is None:
                 out.pop(key, None)
                 continue
-            made = found[0](entry, path, strict)
-            if (
-                found[1]
-                and (made == "" or made is False or made == 0 or made == [] or made == {})
-                and key not in always
-            ):
-                out.pop(key, None)
-            else:
+            read_it, keeps = found
+            if read_it is not None:
+                made = read_it(entry, path, strict)
+            elif entry.__class__ is not str:
+                raise _wrong(name, path, key, entry, _STRING)
+            if made or keeps or made is None:
                 out[key] = made
+            else:
+                out.pop(key, None)
         if not compiled:
             blank = [(key, zero(field.node)) for key, field in zeros]
             compiled = True
         for key, empty in blank:
             if key not in out:
-                out[key] = copy.deepcopy(empty) if isinstance(empty, dict) else empty
+                out[key] = _again(empty) if empty.__class__ is dict else empty
         return out
 
-    always = {key for key, _ in zeros}
     return read
+
+
+def _again(blank: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a zero, which holds nothing but dicts and scalars."""
+    return {key: _again(value) if value.__class__ is dict else value for key, value in blank.items()}
 
 
 def _value_reader(struct: str, field: Field) -> Reader:
@@ -191,13 +200,13 @@ def _value_reader(struct: str, field: Field) -> Reader:
 def _struct(owner: str, name: str, node: Struct) -> Reader:
     read: Reader | None = None
 
-    def struct(value: Any, path: str, strict: Strict) -> Any:
+    def struct(value: Any, path: Where, strict: Strict) -> Any:
         nonlocal read
         if read is None:
             read = reader(node)
         if value.__class__ is not dict and _special(node) is None:
             raise _wrong(owner, path, name, value, node)
-        return read(value, f"{path}.{name}" if path else name, strict)
+        return read(value, (path, name, -1), strict)
 
     return struct
 
@@ -207,13 +216,12 @@ def _list(owner: str, name: str, node: ListOf) -> Reader:
     if isinstance(element, Struct):
         read: Reader | None = None
 
-        def structs(value: Any, path: str, strict: Strict) -> Any:
+        def structs(value: Any, path: Where, strict: Strict) -> Any:
             nonlocal read
             if value.__class__ is not list:
                 raise _wrong(owner, path, name, value, node)
             if read is None:
                 read = reader(element)
-            base = f"{path}.{name}" if path else name
             out = []
             for index, item in enumerate(value):
                 if item.__class__ is not dict and _special(element) is None:
@@ -221,14 +229,14 @@ def _list(owner: str, name: str, node: ListOf) -> Reader:
                         item = {}
                     else:
                         raise _wrong(owner, path, name, item, element)
-                out.append(read(item, f"{base}[{index}]", strict))
+                out.append(read(item, (path, name, index), strict))
             return out
 
         return structs
     read_item = _value_reader(owner, Field(name, element))
     empty = zero(element)
 
-    def scalars(value: Any, path: str, strict: Strict) -> Any:
+    def scalars(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not list:
             raise _wrong(owner, path, name, value, node)
         return [empty if item is None else read_item(item, path, strict) for item in value]
@@ -241,40 +249,41 @@ def _map(owner: str, name: str, node: MapOf) -> Reader:
     read_item = _value_reader(owner, Field(name, value_node)) if not isinstance(value_node, Struct) else None
     empty = None if isinstance(value_node, Struct) else zero(value_node)
 
-    def mapping(value: Any, path: str, strict: Strict) -> Any:
+    def mapping(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not dict:
             raise _wrong(owner, path, name, value, node)
         if read_item is not None:
             return {key: empty if item is None else read_item(item, path, strict) for key, item in value.items()}
         read = reader(value_node)  # type: ignore[arg-type]
-        base = f"{path}.{name}" if path else name
+        base = (path, name, -1)
         out = {}
         for key, item in value.items():
             if not isinstance(item, dict) and _special(value_node) is None:  # type: ignore[arg-type]
                 raise _wrong(owner, path, name, item, value_node)
-            out[key] = read(item, f"{base}.{key}", strict)
+            out[key] = read(item, (base, key, -1), strict)
         return out
 
     return mapping
 
 
+_STRING = Scalar("s")
 _RANGES = {"i": (-(1 << 31), (1 << 31) - 1), "l": (-(1 << 63), (1 << 63) - 1)}
 
 
 def _scalar(owner: str, name: str, node: Scalar) -> Reader:
     code = node.code
 
-    def string(value: Any, path: str, strict: Strict) -> Any:
+    def string(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not str:
             raise _wrong(owner, path, name, value, node)
         return value
 
-    def boolean(value: Any, path: str, strict: Strict) -> Any:
+    def boolean(value: Any, path: Where, strict: Strict) -> Any:
         if value is not True and value is not False:
             raise _wrong(owner, path, name, value, node)
         return value
 
-    def integer(value: Any, path: str, strict: Strict) -> Any:
+    def integer(value: Any, path: Where, strict: Strict) -> Any:
         low, high = _RANGES[code]
         if value.__class__ is not int:
             shown = f"number {value!r}" if isinstance(value, float) else ""
@@ -283,12 +292,12 @@ def _scalar(owner: str, name: str, node: Scalar) -> Reader:
             raise _wrong(owner, path, name, value, node, f"number {value}")
         return value
 
-    def double(value: Any, path: str, strict: Strict) -> Any:
+    def double(value: Any, path: Where, strict: Strict) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(owner, path, name, value, node)
         return value
 
-    def octets(value: Any, path: str, strict: Strict) -> Any:
+    def octets(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not str:
             raise _wrong(owner, path, name, value, node)
         try:
@@ -296,7 +305,7 @@ def _scalar(owner: str, name: str, node: Scalar) -> Reader:
         except (binascii.Error, ValueError):
             raise WrongType(f"illegal base64 data at input byte {_first_bad(value)}") from None
 
-    def amount(value: Any, path: str, strict: Strict) -> Any:
+    def amount(value: Any, path: Where, strict: Strict) -> Any:
         try:
             return quantity.canonical(value)
         except (ValueError, TypeError) as error:
@@ -304,14 +313,14 @@ def _scalar(owner: str, name: str, node: Scalar) -> Reader:
                 raise _wrong(owner, path, name, value, node) from None
             raise WrongType(str(error)) from None
 
-    def int_or_string(value: Any, path: str, strict: Strict) -> Any:
+    def int_or_string(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is str:
             return value
         return limited(value, path, strict)
 
     limited = _scalar(owner, name, Scalar("i")) if code == "x" else integer
 
-    def time(value: Any, path: str, strict: Strict) -> Any:
+    def time(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not str:
             raise WrongType(f"json: cannot unmarshal {_word(value)} into Go value of type string")
         try:
@@ -319,12 +328,12 @@ def _scalar(owner: str, name: str, node: Scalar) -> Reader:
         except ValueError as error:
             raise WrongType(str(error)) from None
 
-    def fields(value: Any, path: str, strict: Strict) -> Any:
+    def fields(value: Any, path: Where, strict: Strict) -> Any:
         if not isinstance(value, dict):
             raise _wrong(owner, path, name, value, node)
         return value
 
-    def anything(value: Any, path: str, strict: Strict) -> Any:
+    def anything(value: Any, path: Where, strict: Strict) -> Any:
         return value
 
     readers: dict[str, Reader] = {
@@ -354,7 +363,7 @@ def _special(struct: Struct) -> Reader | None:
     return None
 
 
-def _schema(value: Any, path: str, strict: Strict) -> Any:
+def _schema(value: Any, path: Where, strict: Strict) -> Any:
     from sampan.api.schema import facts
 
     if not isinstance(value, dict):
@@ -363,7 +372,7 @@ def _schema(value: Any, path: str, strict: Strict) -> Any:
 
 
 def _either(other: type) -> Reader:
-    def read(value: Any, path: str, strict: Strict) -> Any:
+    def read(value: Any, path: Where, strict: Strict) -> Any:
         if other is bool and isinstance(value, bool):
             return value
         if other is list and isinstance(value, list):
@@ -373,7 +382,7 @@ def _either(other: type) -> Reader:
     return read
 
 
-def _strings_or_schema(value: Any, path: str, strict: Strict) -> Any:
+def _strings_or_schema(value: Any, path: Where, strict: Strict) -> Any:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
     return _schema(value, path, strict)

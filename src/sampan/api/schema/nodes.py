@@ -51,7 +51,7 @@ class Struct:
     #: fields that are not named (a CRD's `x-kubernetes-preserve-unknown-fields`)
     rest: Node | None = None
     #: reads (value, path, strict) where objects are not read by the fields: custom resources
-    reader: Callable[[Any, str, list[str] | None], Any] | None = None
+    reader: Callable[[Any, Any, list[str] | None], Any] | None = None
     #: what those who walk it have worked out about it
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
