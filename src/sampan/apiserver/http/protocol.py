@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sampan.http")
 GZIP_OVER = 128 * 1024
+#: what a transport may give us at once
+_READ_SIZE = 256 * 1024
+#: what comes with each piece of a body in chunks
+_PER_CHUNK = 32
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -137,6 +141,9 @@ class Connection(asyncio.Protocol):
         self.closing = False
         self.upgraded: Upgraded | None = None
         self._paused: list[asyncio.Future[None]] | None = None
+        self._paused_at = 0.0
+        #: bytes of the message that is coming: the parser keeps a line until it ends, be it endless
+        self._received = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -145,6 +152,7 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._pieces = 0
         self._refused: Response | None = None
 
     # -- the transport's side ------------------------------------------------------------------------------------------
@@ -171,14 +179,28 @@ class Connection(asyncio.Protocol):
         self.waiting.clear()
 
     def pause_writing(self) -> None:
+        """Who does not read what we answer is not listened to either."""
         if self._paused is None:
-            self._paused = []
+            self._paused, self._paused_at = [], self.loop.time()
+        if self.upgraded is None and self.stream is None and self.transport is not None and not self.closing:
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         waiting, self._paused = self._paused, None
         for waiter in waiting or ():
             if not waiter.done():
                 waiter.set_result(None)
+        if self.upgraded is None and self.transport is not None:
+            self._listen()
+            if not self.busy:
+                self._serve_waiting()
+
+    def _listen(self) -> None:
+        """Unless there is enough to do, or to be taken by the peer."""
+        transport = self.transport
+        enough = self._paused is not None or len(self.waiting) > self.limits.pipelined // 2
+        if not enough and transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     async def writable(self) -> None:
         """Until the peer has taken enough of what was written."""
@@ -195,6 +217,7 @@ class Connection(asyncio.Protocol):
             return
         if not self.receiving and not self.busy:
             self.receiving, self.since = True, self.loop.time()
+        self._received += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -205,6 +228,9 @@ class Connection(asyncio.Protocol):
                 self.data_received(rest)
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed request: {error}")
+        wanted = self._body_bytes + _PER_CHUNK * self._pieces + 2 * self.limits.headers
+        if self._received > wanted + _READ_SIZE:
+            self._refuse(431, "request header fields too large")
         if len(self.waiting) >= self.limits.pipelined and self.transport is not None:
             self.transport.pause_reading()
 
@@ -215,6 +241,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._reset()
+        self._received = 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -238,6 +265,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
+        self._pieces += 1
         if self._body_bytes > self.limits.body:
             self._too_large()
         elif self._refused is None:
@@ -264,7 +292,7 @@ class Connection(asyncio.Protocol):
         )
         if not self.parser.should_keep_alive():
             request.scratch["close"] = True
-        if self.busy:
+        if self.busy or self._paused is not None:
             self.waiting.append(request)
         else:
             self._serve(request)
@@ -355,12 +383,11 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
             return
         if self.waiting:
-            if self.transport is not None and len(self.waiting) <= self.limits.pipelined // 2:
-                self.transport.resume_reading()
+            self._listen()
             self.loop.call_soon(self._serve_waiting)
 
     def _serve_waiting(self) -> None:
-        if self.waiting and not self.busy and self.transport is not None:
+        if self.waiting and not self.busy and self.transport is not None and self._paused is None:
             self._serve(self.waiting.popleft())
 
     def _start_stream(self, request: Request, reply: Response) -> None:
@@ -439,7 +466,9 @@ class Connection(asyncio.Protocol):
         """Called every few seconds: end what has taken too long."""
         if self.upgraded is not None or self.transport is None:
             return
-        if self.receiving and now - self.since > self.limits.receive:
+        if self._paused is not None and now - self._paused_at > self.limits.receive:
+            self.transport.abort()
+        elif self.receiving and now - self.since > self.limits.receive:
             self._refuse(408, "the request took too long to arrive", "Timeout")
         elif not self.receiving and not self.busy and now - self.since > self.limits.idle:
             self.transport.close()
