@@ -17,6 +17,7 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.field import ErrorList, Path
+from sampan.api.frozen import frozen
 from sampan.api.kind import Kind, Obj
 from sampan.api.schema.decode import decode
 from sampan.api.schema.nodes import Struct
@@ -28,7 +29,8 @@ from sampan.apiserver.authorization.escalation import refuse_escalation
 from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import DeleteOptions, WriteOptions
-from sampan.apiserver.patch.managed import update_managed_fields
+from sampan.apiserver.patch.managed import only_times_differ, update_managed_fields
+from sampan.apiserver.patch.versions import converter
 from sampan.apiserver.views import body_as
 from sampan.apiserver.workers import LARGE
 from sampan.store.contract import Compare, Delete, KeyValue, Op, Put, Revision
@@ -60,7 +62,7 @@ Produce = Callable[[Obj | None], Produced]
 Finish = Callable[[Obj, Obj], tuple[Obj, ErrorList]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class View:
     """Another form of the stored object that a subresource speaks in, and admission is asked about: a Scale.
 
@@ -183,9 +185,7 @@ def _check_new(kind: Kind, obj: Obj) -> list[str]:
     return [*found.warnings, *kind.warnings(obj, None)]
 
 
-async def _checked(
-    call: Call, kind: Kind, size: int, check: Callable[[*Args], list[str]], *args: *Args
-) -> list[str]:
+async def _checked(call: Call, kind: Kind, size: int, check: Callable[[*Args], list[str]], *args: *Args) -> list[str]:
     """Checking, which clients can make long, keeps nobody else waiting."""
     if kind.slow_checks:
         return await call.api.workers.run(check, *args, user=call.user.name)
@@ -400,7 +400,7 @@ async def _replace(
     store_key = resource.store_key(record.key)
     form = await stored_form(kind, obj)
     value = encode(form)
-    if value == record.value:
+    if value == record.value or (len(value) == len(record.value) and only_times_differ(form, record.obj())):
         return Written(record)
     meta = obj["metadata"]
     finished = (
@@ -487,6 +487,7 @@ def _own_fields(
         subresource=subresource,
         time=call.context().now,
         reset_fields=kind.reset_fields(subresource),
+        convert=converter(call.api.registry, kind),
     )
     if entries:
         obj["metadata"]["managedFields"] = entries

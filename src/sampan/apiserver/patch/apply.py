@@ -3,8 +3,8 @@
 The configuration is merged into the live object; what the manager applied before and no longer names goes, unless
 somebody else owns it. A field that somebody else owns with another value is a conflict, unless forced.
 
-Source: sigs.k8s.io/structured-merge-diff merge/update.go; k8s.io/apimachinery/pkg/util/managedfields/internal/
-structuredmerge.go, lastappliedmanager.go, lastappliedupdater.go, conflict.go
+Source: sigs.k8s.io/structured-merge-diff merge/{update,conflict}.go; k8s.io/apimachinery/pkg/util/managedfields/internal/
+{structuredmerge,lastappliedmanager,lastappliedupdater,conflict}.go
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.schema.decode import zero
-from sampan.api.schema.nodes import Field, ListOf, Node, Struct
-from sampan.apiserver.patch import managed
-from sampan.apiserver.patch.fieldset import (
-    Changes,
-    FieldSet,
-    child,
-    difference,
-    element_key,
-    intersection,
-    is_atomic,
-    member,
-    of,
-    paths,
-    union,
-    without,
+from sampan.api.schema.nodes import Struct
+from sampan.apiserver.patch.fieldset import Changes, FieldSet, difference, intersection, of, paths, union, without
+from sampan.apiserver.patch.managed import (
+    STRIPPED,
+    Comparisons,
+    Convert,
+    Identity,
+    Managers,
+    Owned,
+    Unknown,
+    claim,
+    read,
+    reconcile_schema,
+    write,
 )
-from sampan.apiserver.patch.managed import Identity, Owned
+from sampan.apiserver.patch.typed import build_last_applied, check, merge, remove, with_parents
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+MAX_ANNOTATIONS = 256 * 1024
+BEFORE = "before-first-apply"
 Json = dict[str, Any]
+Conflicts = dict[Identity, FieldSet]
 
 
 def apply(
@@ -49,163 +51,157 @@ def apply(
     time: str,
     force: bool,
     reset_fields: tuple[str, ...],
+    convert: Convert | None = None,
 ) -> tuple[Json, list[Json]]:
-    """The new object and its managedFields. Raises 400 for a configuration that has no typed form, 409 on conflict."""
-    base = live if live is not None else {key: config[key] for key in ("apiVersion", "kind")} | {"metadata": {}}
-    config = {key: value for key, value in config.items() if value is not None}
-    _check_items(config, struct, "")
-    ignored = (*managed.STRIPPED, *reset_fields)
+    """The new object and its managedFields. Raises 500 for a configuration that does not fit the schema, 409 on conflict."""
+    problems = check(config, struct)
+    if problems:
+        raise broken(config, "failed to create typed patch object", _listed(problems))
+    ignored = (*STRIPPED, *reset_fields)
+    base: Json = {key: config[key] for key in ("apiVersion", "kind")} | {"metadata": {}} if live is None else live
+    managers = read(base["metadata"].get("managedFields")) or {}
+    base = {**base, "metadata": {key: value for key, value in base["metadata"].items() if key != "managedFields"}}
+    if live is not None:
+        if not managers:
+            everything = Comparisons(struct, zero(struct), base, api_version, ignored, None)
+            claim(managers, Identity(BEFORE, "Update", api_version, subresource), everything, time)
+        reconcile_schema(managers, struct, live, api_version)
+    mine = Identity(manager, "Apply", "", subresource)
+    last = managers.get(mine)
     wanted = without(of(config, struct), ignored)
-    managers = managed.read(base["metadata"].get("managedFields")) or {}
-    mine = Identity(manager, "Apply", api_version, subresource)
-    before = managers.get(mine)
-    last = before.fields if before else {}
-    merged: Json = merge(base, _without_reset(config, reset_fields), struct, None)
-    managers[mine] = Owned(wanted, before.time if before else "")
-    owned_by_all: FieldSet = {}
-    for key, owned in managers.items():
-        if key.api_version == api_version:
-            owned_by_all = union(owned_by_all, owned.fields)
-    merged = prune(merged, last, owned_by_all, struct)
-    reference = managed._bare(live if live is not None else zero(struct))
-    changes = Changes(reference, managed._bare(merged), struct)
-    changed, removed = without(changes.changed, ignored), without(changes.removed, ignored)
-    conflicts = _conflicts(managers, mine, api_version, changed)
-    if conflicts and not force and not _allowed(manager, conflicts, live, struct):
-        raise conflict_error(conflicts)
-    for key, owned in list(managers.items()):
-        if key == mine or key.api_version != api_version:
-            continue
-        owned.fields = difference(difference(owned.fields, conflicts.get(key, {})), removed)
-        if not owned.fields:
-            del managers[key]
-    if not wanted:
-        del managers[mine]
-    elif before is None or before.fields != wanted:
-        managers[mine].time = time
-    _update_last_applied(manager, live, merged, config)
-    return merged, managed.write(managers)
+    managers[mine] = Owned(wanted, time, api_version)
+    merged: Json = merge(base, _without_reset(config, reset_fields), struct)
+    merged = _prune(merged, last, managers, struct, api_version, convert)
+    reference = base if live is not None else zero(struct)
+    comparisons = Comparisons(struct, reference, merged, api_version, ignored, convert)
+    conflicts = _conflicts(managers, mine, comparisons)
+    if conflicts and not force:
+        conflicts = _not_allowed(manager, conflicts, live, struct, api_version)
+        if conflicts:
+            raise conflict_error(conflicts)
+    _settle(managers, mine, comparisons)
+    if manager == "kubectl":
+        _update_last_applied(merged, config)
+    return merged, write(managers)
+
+
+def broken(config: Json, what: str, why: str) -> errors.StatusError:
+    """500 without a reason, with the object's namespace, name and kind, as upstream answers what it cannot make typed."""
+    meta = config.get("metadata") or {}
+    group, _, version = str(config.get("apiVersion", "")).rpartition("/")
+    name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; {group}/{version}, Kind={config.get('kind', '')}"
+    return errors.StatusError(500, "", f"{what} ({name}): {why}")
+
+
+def _listed(problems: list[str]) -> str:
+    return problems[0] if len(problems) == 1 else "\n".join(["errors:", *(f"  {each}" for each in problems)])
 
 
 def _without_reset(config: Json, reset_fields: tuple[str, ...]) -> Json:
-    out = dict(config)
-    for path in reset_fields:
-        if path != "metadata":
-            out.pop(path, None)
-    return out
+    return {key: value for key, value in config.items() if key not in reset_fields or key == "metadata"}
 
 
-# -- merging -----------------------------------------------------------------------------------------------------------
+# -- pruning -----------------------------------------------------------------------------------------------------------
 
 
-def merge(old: Any, new: Any, node: Node | None, field: Field | None) -> Any:
-    """`new` laid over `old` as the schema says; neither is changed."""
-    if isinstance(node, ListOf) and node.merge != "atomic" and isinstance(new, list):
-        return _merge_list(old if isinstance(old, list) else [], new, node)
-    if not isinstance(new, dict) or not isinstance(old, dict) or is_atomic(node, field):
-        return new
-    out = dict(old)
-    for key, value in new.items():
-        if value is None:
-            out.pop(key, None)
+def _prune(
+    merged: Json, last: Owned | None, managers: Managers, struct: Struct, version: str, convert: Convert | None
+) -> Json:
+    """Without what the manager applied last, in `last.version`, and nobody owns now. What nobody owned stays, unless it is
+    inside of what goes."""
+
+    def at(obj: Json, wanted: str) -> tuple[Struct, Json] | None:
+        if obj["apiVersion"] == wanted == version:
+            return struct, obj
+        try:
+            return convert(obj, wanted) if convert is not None else None
+        except Unknown:
+            return None
+
+    if last is None or not last.fields:
+        return merged
+    owned: dict[str, FieldSet] = {last.version: {}}
+    for each in managers.values():
+        owned[each.version] = union(owned.get(each.version, {}), each.fields)
+    if last.version == version and not difference(last.fields, owned[version]):
+        return merged
+    found = at(merged, last.version)
+    if found is None:
+        return merged
+    last_struct, before = found
+    last_fields = with_parents(last.fields, last_struct)
+    pruned = _reduced(before, last_fields, last_struct)
+    for each_version, fields in owned.items():
+        whole, rest = at(before, each_version), at(pruned, each_version)
+        if whole is None or rest is None:
             continue
-        below, its_field = child(node, field, key)
-        out[key] = merge(out.get(key), value, below, its_field)
-    return out
+        node = whole[0]
+        kept = union(with_parents(of(rest[1], node), node), with_parents(fields, node))
+        pruned = _reduced(whole[1], difference(with_parents(of(whole[1], node), node), kept), node)
+    rest = at(pruned, last.version)
+    if rest is None:
+        return merged
+    missing = difference(
+        with_parents(of(before, last_struct), last_struct), with_parents(of(rest[1], last_struct), last_struct)
+    )
+    pruned = _reduced(before, intersection(missing, last_fields), last_struct)
+    final = at(pruned, version)
+    return merged if final is None else final[1]
 
 
-def _merge_list(old: list[Any], new: list[Any], node: ListOf) -> list[Any]:
-    """Items of `new` in their order; those only in `old` keep their places before what followed them."""
-    have = {element_key(node, item): item for item in old}
-    want = {element_key(node, item): item for item in new}
-    out: list[Any] = []
-    rest = [element_key(node, item) for item in old]
-    done: set[str] = set()
-    for key, item in want.items():
-        if key in have:
-            while rest:
-                first = rest.pop(0)
-                if first == key:
-                    break
-                if first not in want and first not in done:
-                    out.append(have[first])
-                    done.add(first)
-            out.append(merge(have[key], item, node.element, None) if node.merge == "map" else item)
-        else:
-            out.append(item)
-    out.extend(have[key] for key in rest if key not in want and key not in done)
-    return out
-
-
-def prune(obj: Any, last: FieldSet, owned: FieldSet, node: Node | None, field: Field | None = None) -> Any:
-    """Without what `last` names and nobody owns any more."""
-    if not last or is_atomic(node, field):
-        return obj
-    if isinstance(node, ListOf):
-        if not isinstance(obj, list):
-            return obj
-        out_list = []
-        for item in obj:
-            key = element_key(node, item)
-            if key in last and key not in owned:
-                if member(last[key]):
-                    continue
-                item = prune(item, last[key], {}, node.element)
-            elif key in last:
-                item = prune(item, last[key], owned[key], node.element)
-            out_list.append(item)
-        return out_list
-    if not isinstance(obj, dict):
-        return obj
-    out = dict(obj)
-    for path, below in last.items():
-        key = path[2:]
-        if not path.startswith("f:") or key not in out:
-            continue
-        child_node, child_field = child(node, field, key)
-        if path not in owned and member(below):
-            del out[key]
-            continue
-        left = prune(out[key], below, owned.get(path, {}), child_node, child_field)
-        if left in ({}, []) and out[key] not in ({}, []):
-            del out[key]
-        else:
-            out[key] = left
-    return out
+def _reduced(obj: Json, gone: FieldSet, struct: Struct) -> Json:
+    left = remove(obj, gone, struct) or {}
+    return {**left, "apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": left.get("metadata") or {}}
 
 
 # -- conflicts ---------------------------------------------------------------------------------------------------------
 
 
-def _conflicts(managers: managed.Managers, mine: Identity, version: str, changed: FieldSet) -> dict[Identity, FieldSet]:
-    out = {}
+def _conflicts(managers: Managers, mine: Identity, comparisons: Comparisons) -> Conflicts:
+    out: Conflicts = {}
     for key, owned in managers.items():
-        if key != mine and key.api_version == version:
-            both = intersection(owned.fields, changed)
+        compared = comparisons.at(owned.version)
+        if key != mine and compared is not None:
+            both = intersection(owned.fields, compared[0])
             if both:
                 out[key] = both
     return out
 
 
-def _allowed(manager: str, conflicts: dict[Identity, FieldSet], live: Json | None, struct: Struct) -> bool:
-    """kubectl may take over what it set itself by client-side apply, as its annotation remembers."""
+def _settle(managers: Managers, mine: Identity, comparisons: Comparisons) -> None:
+    """The others lose what is changed or gone."""
+    for key, owned in list(managers.items()):
+        if key != mine:
+            compared = comparisons.at(owned.version)
+            if compared is None:
+                del managers[key]
+                continue
+            owned.fields = difference(difference(owned.fields, compared[0]), compared[1])
+        if not owned.fields:
+            del managers[key]
+
+
+def _not_allowed(manager: str, conflicts: Conflicts, live: Json | None, struct: Struct, api_version: str) -> Conflicts:
+    """The conflicts that remain when kubectl may take over what it set itself by client-side apply, as its annotation
+    remembers."""
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(LAST_APPLIED)
     if manager != "kubectl" or not text or live is None:
-        return False
+        return conflicts
     try:
         remembered = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return False
-    if not isinstance(remembered, dict):
-        return False
-    differs = Changes(live, merge(live, remembered, struct, None), struct).changed
-    known = difference(of(remembered, struct), differs)
-    return all(not difference(fields, known) for fields in conflicts.values())
+        return conflicts
+    if not isinstance(remembered, dict) or remembered.get("apiVersion") != api_version or check(remembered, struct):
+        return conflicts
+    changes = Changes(remembered, live, struct)
+    known = difference(difference(of(remembered, struct), changes.changed), changes.removed)
+    left = {key: difference(fields, known) for key, fields in conflicts.items()}
+    return {key: fields for key, fields in left.items() if fields}
 
 
-def conflict_error(conflicts: dict[Identity, FieldSet]) -> errors.StatusError:
+def conflict_error(conflicts: Conflicts) -> errors.StatusError:
     """409 with a cause for each field."""
-    found = sorted(((_manager(key), path) for key, fields in conflicts.items() for path in paths(fields)))
+    found = [(_manager(key), path) for key in sorted(conflicts, key=_sorted_by) for path in paths(conflicts[key])]
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path} for who, path in found
     ]
@@ -220,52 +216,29 @@ def conflict_error(conflicts: dict[Identity, FieldSet]) -> errors.StatusError:
     return errors.apply_conflict(causes, message)
 
 
+def _sorted_by(key: Identity) -> tuple[str, str, str, str]:
+    return key.manager, key.operation, key.api_version, key.subresource
+
+
 def _manager(key: Identity) -> str:
-    shown = json.dumps(key.manager)
+    shown = json.dumps(key.manager, ensure_ascii=False)
     if key.subresource:
         shown += f" with subresource {json.dumps(key.subresource)}"
     return f"{shown} using {key.api_version}" if key.operation == "Update" else shown
 
 
-def _check_items(value: Any, node: Node | None, path: str) -> None:
-    """Items of keyed lists have their keys and are not there twice. Raises 400."""
-    if isinstance(node, ListOf) and node.merge != "atomic" and isinstance(value, list):
-        seen: set[str] = set()
-        for index, item in enumerate(value):
-            key = element_key(node, item)
-            if key in seen:
-                raise errors.bad_request(
-                    f"failed to create typed patch object: {path}: duplicate entries for key {_entry(key)}"
-                )
-            seen.add(key)
-            if isinstance(item, dict) and key == "k:{}":
-                needed = ", ".join(node.keys)
-                raise errors.bad_request(
-                    f'failed to create typed patch object: {path}: element {index}: associative list with keys has an element that omits key field "{needed}"'
-                )
-            _check_items(item, node.element, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            below, _ = child(node, None, name)
-            _check_items(item, below, f"{path}.{name}")
+# -- kubectl's annotation ----------------------------------------------------------------------------------------------
 
 
-def _entry(key: str) -> str:
-    kind, _, rest = key.partition(":")
-    return "[" + ",".join(f"{k}={json.dumps(v)}" for k, v in json.loads(rest).items()) + "]" if kind == "k" else rest
-
-
-def _update_last_applied(manager: str, live: Json | None, merged: Json, config: Json) -> None:
-    """kubectl's annotation follows what it applies, where an object has one."""
-    annotations = (live or {}).get("metadata", {}).get("annotations") or {}
-    if manager != "kubectl" or LAST_APPLIED not in annotations:
+def _update_last_applied(merged: Json, config: Json) -> None:
+    """It follows what kubectl applies, where an object has one and it does not grow too large."""
+    annotations = dict(merged["metadata"].get("annotations") or {})
+    if not annotations.get(LAST_APPLIED):
         return
-    clean = {**config, "metadata": {key: value for key, value in config["metadata"].items() if key != "managedFields"}}
-    kept = {key: value for key, value in (clean["metadata"].get("annotations") or {}).items() if key != LAST_APPLIED}
-    if "annotations" in clean["metadata"]:
-        clean["metadata"]["annotations"] = kept
-    merged["metadata"] = dict(merged["metadata"])
-    merged["metadata"]["annotations"] = {
-        **(merged["metadata"].get("annotations") or {}),
-        LAST_APPLIED: orjson.dumps(clean).decode() + "\n",
-    }
+    meta = dict(config.get("metadata") or {})
+    if isinstance(meta.get("annotations"), dict):
+        meta["annotations"] = {key: value for key, value in meta["annotations"].items() if key != LAST_APPLIED}
+    annotations[LAST_APPLIED] = build_last_applied({**config, "metadata": meta})
+    if sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items()) > MAX_ANNOTATIONS:
+        del annotations[LAST_APPLIED]
+    merged["metadata"] = {**merged["metadata"], "annotations": annotations}

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Struct
+from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, Struct
 
 FieldSet = dict[str, Any]
 MEMBER: FieldSet = {}
@@ -323,9 +323,8 @@ def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tupl
         return _compare_lists(old, new, node)
     if not isinstance(new, dict):
         # of another kind than before, where the schema leaves that open
-        gone = dict(everything(old, node, field)) if isinstance(old, dict) else {}
-        gone.pop(".", None)
-        return gone or None, {} if new is not None else None
+        lost = everything(old, node, field) if isinstance(old, dict) else {}
+        return {key: below for key, below in lost.items() if key != "."} or None, {}
     removed: FieldSet = {}
     changed: FieldSet = {}
     if not isinstance(old, dict):
@@ -409,3 +408,29 @@ def _compare_groups(
         if other is not None:
             changed[key] = other
     return removed or None, changed or None
+
+
+def reconcile(fields: FieldSet, value: Any, node: Node | None, field: Field | None = None) -> FieldSet:
+    """The set under the present schema: whoever owns part of what is atomic now owns it whole, whoever owned the whole of
+    what is not any more owns what is there."""
+    out = dict(fields)
+    items = _items(value, node) or {} if isinstance(node, ListOf) else {}
+    for path, below in fields.items():
+        if path == ".":
+            continue
+        if path.startswith("f:"):
+            its_node, its_field = child(node, field, path[2:])
+            here = value.get(path[2:]) if isinstance(value, dict) else None
+        else:
+            its_node, its_field = node.element if isinstance(node, ListOf) else None, None
+            here = items.get(path)
+        if its_node is None or isinstance(its_node, Scalar):
+            continue
+        if is_atomic(its_node, its_field):
+            out[path] = {}
+        elif not below:
+            inner = _of(here, its_node, its_field) if here else None
+            out[path] = {".": {}, **inner} if inner else {}
+        else:
+            out[path] = reconcile(below, here, its_node, its_field)
+    return out

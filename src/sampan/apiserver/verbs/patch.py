@@ -23,6 +23,7 @@ from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import WriteOptions, write_options
 from sampan.apiserver.patch import apply as server_side
 from sampan.apiserver.patch import json_patch, merge_patch, strategic
+from sampan.apiserver.patch.versions import converter
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.write import Produced, change
@@ -153,8 +154,13 @@ def _applier(call: Call, kind: Kind, options: WriteOptions) -> Patcher:
             time=format_time(call.api.clock()),
             force=bool(options.force),
             reset_fields=kind.reset_fields(sub),
+            convert=converter(call.api.registry, kind),
         )
-        new = finish(call, kind.schema, gvk, obj, "Ignore", [])
+        try:
+            new = finish(call, kind.schema, gvk, obj, "Ignore", [])
+        except errors.StatusError as error:
+            said = error.message.partition(f"cannot be handled as a {names.kind}: ")[2] or error.message
+            raise server_side.broken(config, "failed to convert new object", f"to proper version: {said}") from None
         _require_same(call, new, old or {"metadata": {"name": call.info.name}})
         kind.default(new)
         return Produced(new, managed)
