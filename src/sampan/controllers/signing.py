@@ -128,9 +128,11 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(_when(begins))
             .not_valid_after(_when(ends))
-            .add_extension(_key_usage(usages), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         )
+        purposes = _key_usage(usages)
+        if purposes is not None:
+            builder = builder.add_extension(purposes, critical=True)
         extended = [_EXTENDED[usage] for usage in _EXTENDED if usage in usages]
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(dict.fromkeys(extended)), critical=False)
@@ -153,11 +155,14 @@ def _when(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
 
 
-def _key_usage(usages: Collection[str]) -> x509.KeyUsage:
+def _key_usage(usages: Collection[str]) -> x509.KeyUsage | None:
+    """None where none is asked for: an empty one makes a certificate that nobody accepts."""
     said = {_KEY_USAGES[usage] for usage in usages if usage in _KEY_USAGES}
     unknown = [usage for usage in usages if usage not in _KEY_USAGES and usage not in _EXTENDED]
     if unknown:
         raise Refused("unrecognized usage values: [" + " ".join(f'"{usage}"' for usage in unknown) + "]")
+    if not said:
+        return None
     agrees = "key_agreement" in said
     flags = {name: name in said for name in _KEY_USAGES.values()}
     for only in ("encipher_only", "decipher_only"):
