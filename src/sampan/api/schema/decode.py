@@ -248,6 +248,8 @@ def _map(owner: str, name: str, node: MapOf) -> Reader:
     value_node = node.value
     read_item = _value_reader(owner, Field(name, value_node)) if not isinstance(value_node, Struct) else None
     empty = None if isinstance(value_node, Struct) else zero(value_node)
+    if value_node == Scalar("B"):
+        empty = ""  # no bytes are stored as none, and come back as such
 
     def mapping(value: Any, path: Where, strict: Strict) -> Any:
         if value.__class__ is not dict:
