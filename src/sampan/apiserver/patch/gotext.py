@@ -44,3 +44,9 @@ def go_syntax(value: Any) -> str:
 
 def go_type(value: Any) -> str:
     return _TYPES[type(value)]
+
+
+def go_word(value: Any) -> str:
+    """What encoding/json calls a value that it cannot unmarshal."""
+    words = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    return words.get(type(value), "null")

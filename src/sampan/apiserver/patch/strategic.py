@@ -22,8 +22,7 @@ Json = dict[str, Any]
 
 
 def apply(struct: Struct, original: Json, patch: Json) -> Json:
-    """A new object; neither argument is changed. Raises 400 for malformed directives, 422 for lists of lists, and 500 as
-    upstream does for what else makes no sense."""
+    """A new object; neither argument is changed. Raises 400 for what makes no sense, 422 for lists of lists."""
     return _merge(original, patch, struct)
 
 
@@ -32,8 +31,8 @@ def _malformed(what: str) -> errors.StatusError:
 
 
 def _broken(message: str) -> errors.StatusError:
-    """500 without a reason: upstream knows no better for these."""
-    return errors.StatusError(500, "", message)
+    # DEVIATION: upstream answers 500 with the same words, though it is the patch that is wrong
+    return errors.bad_request(message)
 
 
 def _wrong_type(expected: str, value: Any) -> errors.StatusError:

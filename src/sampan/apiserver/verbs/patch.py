@@ -8,14 +8,16 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/patch.go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from sampan.api import errors
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Kind, Obj
-from sampan.api.schema.bodies import TOO_DEEP, check_depth, parse_json, parse_yaml
+from sampan.api.schema.bodies import TOO_DEEP, check_depth, duplicate_fields, parse_json, parse_yaml
 from sampan.api.times import format_time
 from sampan.apiserver.body import finish, wrong_kind
 from sampan.apiserver.call import Call
@@ -23,6 +25,7 @@ from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import WriteOptions, write_options
 from sampan.apiserver.patch import apply as server_side
 from sampan.apiserver.patch import json_patch, merge_patch, strategic
+from sampan.apiserver.patch.gotext import go_text, go_word
 from sampan.apiserver.patch.versions import converter
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.verbs.update import check_name
@@ -33,6 +36,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
+
+PARSING = "couldn't get version/kind; json parse error: "
 
 Patcher = Callable[[Obj | None], Produced]
 
@@ -63,27 +68,14 @@ async def patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> 
 def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patcher:
     if media == APPLY:
         return _applier(call, kind, options)
-    body = parse_json(call.request.body)
-    if media == JSON_PATCH and not isinstance(body, list):
-        raise errors.bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
-        )
-    if media == JSON_PATCH and not all(isinstance(item, dict) for item in body):
-        raise errors.bad_request(
-            "error decoding patch: json: cannot unmarshal value into Go value of type jsonpatch.Operation"
-        )
-    if media != JSON_PATCH and not isinstance(body, dict):
-        raise errors.bad_request(
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
-        )
+    body, warned = _read(call.request.body, media, options)
+    names = kind.names
+    gvk = (names.group, names.version, names.kind)
 
     def work(old: Obj) -> Any:
         if media == JSON_PATCH:
             return _json_patched(old, body)
-        return merge_patch.apply(old, body) if media == MERGE_PATCH else _merged(kind, old, body)
-
-    names = kind.names
-    gvk = (names.group, names.version, names.kind)
+        return merge_patch.apply(old, body) if media == MERGE_PATCH else strategic.apply(kind.schema, old, body)
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None
@@ -93,7 +85,10 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         found = gvk_of(raw)
         if found != gvk:
             raise wrong_kind(found, gvk)
-        obj = finish(call, kind.schema, gvk, raw, options.validation, [])
+        try:
+            obj = finish(call, kind.schema, gvk, raw, options.validation, warned)
+        except errors.StatusError as error:
+            raise _undecodable(error, kind, raw, body if media == STRATEGIC else None) from None
         _require_same(call, obj, old)
         kind.default(obj)
         return Produced(obj)
@@ -101,14 +96,71 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
     return produce
 
 
-def _merged(kind: Kind, old: Obj, patch: Obj) -> Obj:
-    """DEVIATION: what is wrong with the client's patch is 400, where upstream answers some of it with 500."""
+def _read(data: bytes, media: str, options: WriteOptions) -> tuple[Any, list[str]]:
+    """The patch, and what strict decoding says of it. Raises 400."""
+    prefix = "" if media == STRATEGIC else "error decoding patch: "
     try:
-        return strategic.apply(kind.schema, old, patch)
+        body = parse_json(data)
     except errors.StatusError as error:
-        if error.code < 500:
-            raise
-        raise errors.bad_request(error.message) from None
+        raise errors.bad_request(error.message.replace(PARSING, prefix)) from None
+    strict = options.validation != "Ignore"
+    if media == JSON_PATCH:
+        return _operations(body), _unknown_fields(body) if strict else []
+    if body is None and media == MERGE_PATCH:
+        raise errors.bad_request("Invalid JSON Patch")
+    if body is not None and not isinstance(body, dict):
+        word = go_word(body)
+        raise errors.bad_request(
+            f"{prefix}json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
+        )
+    return body or {}, duplicate_fields(data, body or {}) if strict else []
+
+
+def _operations(body: Any) -> list[Any]:
+    if body is not None and not isinstance(body, list):
+        said = f"json: cannot unmarshal {go_word(body)} into Go value of type []handlers.jsonPatchOp"
+        raise errors.bad_request(f"error decoding patch: {said}")
+    for item in body or ():
+        if not isinstance(item, dict):
+            said = f"json: cannot unmarshal {go_word(item)} into Go value of type handlers.jsonPatchOp"
+            raise errors.bad_request(f"error decoding patch: {said}")
+        for name in ("op", "path", "from"):
+            if not isinstance(item.get(name, ""), str | None):
+                said = f"json: cannot unmarshal {go_word(item[name])} into Go struct field jsonPatchOp.{name} of type string"
+                raise errors.bad_request(f"error decoding patch: {said}")
+    return body or []
+
+
+def _unknown_fields(operations: list[Any] | None) -> list[str]:
+    known = {"op", "path", "from", "value"}
+    found = ((index, key) for index, item in enumerate(operations or ()) for key in item if key not in known)
+    return [f'json patch unknown field "[{index}].{key}"' for index, key in found]
+
+
+_UNREADABLE = re.compile(r"json: cannot unmarshal (\w+)\b.* of type (.+)$", re.DOTALL)
+_KINDS = {"object": "map", "array": "slice", "number": "int64"}
+
+
+def _undecodable(error: errors.StatusError, kind: Kind, raw: Obj, patch: Any) -> errors.StatusError:
+    """422 for what a patch made of an object that is none of its kind any more; strategic patches are shown themselves."""
+    said = error.message.partition(f"cannot be handled as a {kind.names.kind}: ")[2]
+    if error.code != 400 or not said:
+        return error
+    found = _UNREADABLE.match(said)
+    if patch is not None and found is not None:
+        # upstream does not go through JSON here
+        have, wanted = _KINDS.get(found[1], found[1]), found[2]
+        if wanted.startswith("[]"):
+            said = f"cannot restore slice from {have}"
+        elif wanted.startswith("map["):
+            said = f"cannot restore map from {have}"
+        elif "." in wanted:
+            said = f"cannot restore struct from: {have}"
+        else:
+            said = f"unrecognized type: {wanted}"
+    problems = ErrorList()
+    problems.invalid(Path("patch"), go_text(patch) if patch is not None else orjson.dumps(raw).decode(), said)
+    return errors.invalid("", "", "", problems)
 
 
 def _json_patched(old: Obj, operations: list[Any]) -> Any:
@@ -138,12 +190,18 @@ def _applier(call: Call, kind: Kind, options: WriteOptions) -> Patcher:
     names = kind.names
     gvk = (names.group, names.version, names.kind)
     config = parse_yaml(call.request.body)
-    if not isinstance(config, dict):
-        raise errors.bad_request("error decoding YAML: the applied configuration is not an object")
-    _check_config(call, kind, config, options)
+    if config is not None and not isinstance(config, dict):
+        said = f"json: cannot unmarshal {go_word(config)} into Go value of type map[string]interface {{}}"
+        raise errors.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {said}")
+    config = config or {}
+    _check_config(call, kind, config)
     sub = call.info.subresource
 
     def produce(old: Obj | None) -> Produced:
+        uid = config["metadata"].get("uid")
+        if old is None and uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise errors.conflict(names.group, names.resource, call.info.name, why)
         obj, managed = server_side.apply(
             kind.schema,
             old,
@@ -168,22 +226,23 @@ def _applier(call: Call, kind: Kind, options: WriteOptions) -> Patcher:
     return produce
 
 
-def _check_config(call: Call, kind: Kind, config: Obj, options: WriteOptions) -> None:
-    """The applied configuration names this object, says its kind, and has no managedFields. Raises 400."""
+def _check_config(call: Call, kind: Kind, config: Obj) -> None:
+    """The applied configuration names this object, says its kind, and has no managedFields. Raises 400, 409."""
     names = kind.names
     found = gvk_of(config)
-    if not config.get("apiVersion") or not config.get("kind"):
-        raise errors.bad_request("invalid object type: apiVersion and kind must be set in the applied configuration")
     if found != (names.group, names.version, names.kind):
-        raise wrong_kind(found, (names.group, names.version, names.kind))
-    meta = config.setdefault("metadata", {})
-    if not isinstance(meta, dict):
-        raise errors.bad_request("metadata must be an object")
-    if meta.get("managedFields"):
+        raise errors.bad_request(f"invalid object type: {found[0]}/{found[1]}, Kind={found[2]}")
+    meta = config.get("metadata")
+    if meta is not None and not isinstance(meta, dict):
+        said = f".metadata: expected map, got &{{{go_text(meta)}}}"
+        raise server_side.broken({**config, "metadata": {}}, "failed to create typed patch object", said)
+    meta = config["metadata"] = meta or {}
+    if meta.get("managedFields") is not None:
         raise errors.bad_request("metadata.managedFields must be nil")
+    if not isinstance(meta.get("name", ""), str) or not isinstance(meta.get("namespace", ""), str):
+        # said with everything else that does not fit the schema
+        return
     meta.setdefault("name", call.info.name)
     if names.namespaced:
         meta.setdefault("namespace", call.info.namespace)
     check_name(call, config)
-    # strict decoding of what was sent, so that unknown fields are told of or refused
-    finish(call, kind.schema, found, orjson.loads(orjson.dumps(config)), options.validation, [])
