@@ -13,7 +13,14 @@ aio: Any = importlib.import_module("grpc.aio")
 
 class Cri:
     def __init__(self, socket: Path) -> None:
-        self._channel: Any = aio.insecure_channel(f"unix:{socket}")
+        self._channel: Any = aio.insecure_channel(
+            f"unix:{socket}",
+            [
+                ("grpc.max_reconnect_backoff_ms", 50),
+                ("grpc.initial_reconnect_backoff_ms", 20),
+                ("grpc.min_reconnect_backoff_ms", 20),
+            ],
+        )
         self._calls: dict[str, Any] = {}
         for service, methods in SERVICES.items():
             for method in methods.values():
@@ -30,6 +37,11 @@ class Cri:
 
     async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
+
+    async def ready(self, seconds: float) -> None:
+        """Whenever the server comes, we are connected."""
+        call, request = self._calls["Version"]
+        await call(request(), wait_for_ready=True, timeout=seconds)
 
     def __getattr__(self, name: str) -> Any:
         call, request = self._calls[name]

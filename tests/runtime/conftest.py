@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from sampan.runtime import cgroups
 from sampan.runtime.cri import pb
 from tests.cri_client import Cri
 from tests.images import busybox
@@ -73,6 +75,21 @@ class Home:
                 out.append(f"process {each.name} {words[:200]!r}")
         out += [str(path) for path in Path("/sys/fs/cgroup").rglob(f"*{self.name}*")]
         return out
+
+    def scrub(self) -> None:
+        """After a test that failed: nothing of it may stay on the machine."""
+        for _ in range(20):
+            for each in self.left():
+                if each.startswith("process "):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(each.split()[1]), signal.SIGKILL)
+            for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+                if self.name in line.split()[4]:
+                    subprocess.run(["umount", "-l", line.split()[4]], check=False)
+            cgroups.remove(self.cgroup)
+            if not self.left():
+                return
+            time.sleep(0.1)
 
 
 @dataclass
@@ -140,7 +157,9 @@ class Pods:
 
     @staticmethod
     def log(path: str) -> str:
-        return "".join(line.split(" ", 3)[3] for line in Path(path).read_text().splitlines(keepends=True))
+        """What was written: a record marked P has no newline of its own."""
+        rows = (line.split(" ", 3) for line in Path(path).read_text().splitlines())
+        return "".join(text + ("\n" if mark == "F" else "") for _, _, mark, text in rows)
 
 
 @pytest.fixture
@@ -156,17 +175,16 @@ def home(tmp_path: Path) -> Iterator[Home]:
     finally:
         made.stop()
         left = made.left()
+        if left:
+            made.scrub()
         for each in (made.root, made.run):
             subprocess.run(["rm", "-rf", "--one-file-system", str(each)], check=False)
     assert left == []
 
 
 async def connected(home: Home) -> Cri:
-    until = time.monotonic() + 15
-    while not home.socket.exists() and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells when it comes
-        await asyncio.sleep(0.01)
     cri = Cri(home.socket)
-    await cri.Version()
+    await cri.ready(20)
     return cri
 
 
@@ -183,7 +201,5 @@ async def pods(home: Home) -> AsyncIterator[Pods]:
     for each in (await made.cri.ListPodSandbox()).items:
         await made.cri.StopPodSandbox(pod_sandbox_id=each.id)
         await made.cri.RemovePodSandbox(pod_sandbox_id=each.id)
-    from sampan.runtime import cgroups
-
     cgroups.remove(home.cgroup)  # the parent is the caller's, here and in life
     assert home.left() == [word for word in home.left() if "runtime" in word and "process" in word]

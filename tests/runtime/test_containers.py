@@ -261,3 +261,39 @@ async def test_an_image_in_use_may_be_removed(pods: Pods) -> None:
     await pods.cri.RemoveImage(image=pb.ImageSpec(image=pods.image))
     assert (await pods.sh(container, "cat /www/index.html")) == "hello\n"
     assert not (await pods.cri.ListImages()).images
+
+
+async def test_events(pods: Pods) -> None:
+    seen: list[tuple[int, str, int]] = []
+
+    async def listen() -> None:
+        async for event in pods.cri.GetContainerEvents():
+            seen.append((event.container_event_type, event.container_id, len(event.containers_statuses)))
+
+    listening = asyncio.create_task(listen())
+    await pods.cri.Version()
+    sandbox = await pods.run()
+    container = await pods.start(sandbox, "sh", "-c", "sleep 0.2")
+    await pods.ended(container)
+    await pods.cri.RemovePodSandbox(pod_sandbox_id=sandbox)
+    created, started, stopped, deleted = range(4)
+    async with asyncio.timeout(10):
+        while len(seen) < 8:  # noqa: ASYNC110 - filled by the task above
+            await asyncio.sleep(0.01)
+    listening.cancel()
+    assert seen == [
+        (created, sandbox, 0), (started, sandbox, 0), (created, container, 1), (started, container, 1),
+        (stopped, container, 1), (stopped, sandbox, 1), (deleted, container, 0), (deleted, sandbox, 0),
+    ]  # fmt: skip
+
+
+async def test_a_call_that_is_called_off_is_carried_to_its_end(pods: Pods) -> None:
+    sandbox = await pods.run()
+    for number in range(3):
+        container = await pods.create(sandbox, *FOREVER, name=f"c{number}")
+        call = pods.cri.StartContainer(container_id=container)
+        await asyncio.sleep(0.02 * number)  # some moment of it
+        call.cancel()
+        if number:
+            await pods.until(container, lambda found: found.state == pb.CONTAINER_RUNNING)
+            assert await pods.sh(container, "echo fine") == "fine\n"

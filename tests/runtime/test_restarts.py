@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import json
 import os
 import random
 import signal
@@ -29,8 +30,6 @@ async def again(pods: Pods) -> None:
 
 
 async def pid(pods: Pods, container: str) -> int:
-    import json
-
     info = (await pods.cri.ContainerStatus(container_id=container, verbose=True)).info["info"]
     return int(json.loads(info)["pid"])
 
@@ -72,6 +71,16 @@ async def test_containers_outlive_the_runtime(pods: Pods) -> None:
     numbers = [int(word) for word in pods.log(after.log_path).split()]
     assert numbers == list(range(len(numbers))) and len(numbers) > 20
     assert {each.id for each in (await pods.cri.ListImages()).images} == {after.image_id}
+
+
+async def test_a_monitor_that_dies(pods: Pods) -> None:
+    container = await pods.start(await pods.run(), "sh", "-c", "while :; do sleep 0.05; done")
+    number = await pid(pods, container)
+    os.kill(int((pods.home.root / "containers" / container / "conmon.pid").read_text()), signal.SIGKILL)
+    assert (await pods.status(container)).state == pb.CONTAINER_RUNNING
+    os.kill(number, signal.SIGKILL)
+    ended = await pods.ended(container)
+    assert (ended.exit_code, ended.reason) == (255, "Unknown")
 
 
 async def test_killed_at_any_moment(pods: Pods) -> None:

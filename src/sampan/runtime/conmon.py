@@ -28,7 +28,7 @@ MAX_OUTPUT = 16 << 20
 CREATE_SECONDS = 120.0
 #: how long a finished command's children may keep its output open
 DRAIN_SECONDS = 2.0
-SCRUB_TURNS = 100
+SCRUB_PATIENCE, SCRUB_TURNS = 10, 50
 log = logging.getLogger("runtime")
 
 
@@ -100,18 +100,27 @@ class Conmon:
         """One that is no longer there is no error."""
         await self._call("kill", key, str(int(number)))
 
-    async def delete(self, key: str) -> None:
-        await self._call("delete", "--force", key)
+    async def delete(self, key: str, group: str) -> None:
+        """Whatever runs of it is killed."""
+        if cgroups.processes(group):
+            await self._call("delete", "--force", key)
+        else:
+            # all that the OCI runtime would do, without starting it for that
+            shutil.rmtree(self.root / key, ignore_errors=True)
+        cgroups.remove(group)
         (self.exits / key).unlink(missing_ok=True)
 
     async def scrub(self, key: str, group: str) -> None:
         """Nothing is left of a start that its starter did not live to see the end of, conmon on its way included."""
+        left: set[int] = set()
         for turn in range(SCRUB_TURNS):
-            await self.delete(key)
+            await self._call("delete", "--force", key)
             left = cgroups.processes(group) | _named(key)
             if not left:
+                await self.delete(key, group)
                 return
-            for pid in cgroups.processes(group) if turn < SCRUB_TURNS // 2 else left:
+            # at first they may come to their end by themselves, conmon with an exit file
+            for pid in cgroups.processes(group) if turn < SCRUB_PATIENCE else left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.05)
@@ -128,6 +137,16 @@ class Conmon:
         except FileNotFoundError:
             return None
         return (int(text), when) if text.isdigit() else None
+
+    @staticmethod
+    def monitor(key: str, bundle: Path) -> int:
+        """The pid of the container's conmon; 0 if it is gone."""
+        try:
+            pid = int((bundle / "conmon.pid").read_text())
+            # the number may be somebody else's by now
+            return pid if key.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() else 0
+        except (OSError, ValueError):
+            return 0
 
     def reopen_log(self, bundle: Path) -> None:
         """Raises OSError if conmon is gone."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime import cgroups, kernel, manifests, records, spec, users
+from sampan.runtime import kernel, manifests, records, spec, users
 from sampan.runtime.conmon import Conmon, Output
 from sampan.runtime.cri import pb
 from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
@@ -45,6 +45,8 @@ class Containers:
         self._ended: dict[str, asyncio.Event] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._watcher: kernel.Watcher | None = None
+        #: by container: the process that will tell by its end, and our hold on it
+        self._watched: dict[str, tuple[int, int]] = {}
         #: told of each that has ended, whenever that is noticed
         self.on_exit: Callable[[Container], None] = lambda _: None
 
@@ -61,9 +63,11 @@ class Containers:
                 continue
             self._all[each.id] = each
             self._names[_name(each)] = each.id
-            if each.state.starting:
-                await self._conmon.scrub(each.id, each.state.cgroup)
-                each.change(starting=False, pid=0)
+        cut_short = [each for each in self._all.values() if each.state.starting]
+        await asyncio.gather(*(self._conmon.scrub(each.id, each.state.cgroup) for each in cut_short))
+        for each in cut_short:
+            each.change(starting=False)
+        for each in self._all.values():
             self._refresh(each)
 
     @staticmethod
@@ -75,6 +79,8 @@ class Containers:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+        for key in list(self._watched):
+            self._unwatch(key)
 
     def used_layers(self) -> Iterator[str]:
         for each in self._all.values():
@@ -181,7 +187,7 @@ class Containers:
                 await self._conmon.start(container.id)
                 container.change(starting=False, started=started, pid=pid, pid_start=pid_start)
             except CriError as error:
-                await self._conmon.delete(container.id)
+                await self._conmon.delete(container.id, container.state.cgroup)
                 now = int(self._clock() * 1e9)
                 words = f"failed to create task: {error}"
                 container.change(
@@ -207,8 +213,14 @@ class Containers:
         if not state.started:
             return
         found = self._conmon.exit(container.id)
-        if found is None and _runs(container):
-            return
+        if found is None:
+            # the process may be gone already and its code not yet written: conmon is who knows
+            watched = self._conmon.monitor(container.id, container.directory) or (_runs(container) and state.pid)
+            if watched:
+                self._watch(container, watched)
+                return
+            found = self._conmon.exit(container.id)  # it may have been written between the two looks
+        self._unwatch(container.id)
         if found is None:
             # neither a process nor a word of its end: the machine was started anew, or conmon was killed
             code, when, reason = UNKNOWN, self._clock(), "Unknown"
@@ -219,6 +231,31 @@ class Containers:
         container.change(finished=max(int(when * 1e9), state.started), exit_code=code, reason=reason, pid=0)
         self._event(container.id).set()
         self.on_exit(container)
+
+    def _watch(self, container: Container, pid: int) -> None:
+        """Look again when this process ends: the exit file says it first, but conmon may be killed, too."""
+        known = self._watched.get(container.id)
+        if known is not None and known[0] == pid:
+            return
+        self._unwatch(container.id)
+        loop = asyncio.get_running_loop()
+        try:
+            file = os.pidfd_open(pid)
+        except ProcessLookupError:
+            loop.call_soon(self._exited, container.id)
+            return
+        self._watched[container.id] = pid, file
+        loop.add_reader(file, self._watched_ended, container.id)
+
+    def _watched_ended(self, key: str) -> None:
+        self._unwatch(key)
+        self._exited(key)
+
+    def _unwatch(self, key: str) -> None:
+        _, file = self._watched.pop(key, (0, -1))
+        if file >= 0:
+            asyncio.get_running_loop().remove_reader(file)
+            os.close(file)
 
     async def stop(self, container: Container, seconds: float) -> None:
         """Idempotent. Raises CriError if it does not end."""
@@ -247,14 +284,14 @@ class Containers:
             if container.id not in self._all:
                 return
             if container.state.started:
-                await self._conmon.delete(container.id)
+                await self._conmon.delete(container.id, container.state.cgroup)
             kernel.unmount(container.directory / "rootfs")
-            cgroups.remove(container.state.cgroup)
             gone = self._store.ingest / f"gone-{container.id}"
             container.directory.rename(gone)
             del self._all[container.id]
             self._names.pop(_name(container), None)
             self._ended.pop(container.id, None)
+            self._unwatch(container.id)
         self._locks.pop(container.id, None)
         records.remove(gone)
 

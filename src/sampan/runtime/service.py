@@ -6,8 +6,9 @@ Source: k8s.io/cri-api api.proto (promises), containerd internal/cri/server (wor
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from typing import Any
 
@@ -15,10 +16,26 @@ from sampan.runtime import containers as states
 from sampan.runtime.containers import Container, Containers
 from sampan.runtime.cri import pb
 from sampan.runtime.errors import Invalid, NotFound
+from sampan.runtime.events import Events
 from sampan.runtime.network import Network
 from sampan.runtime.sandboxes import Sandbox, Sandboxes
 from sampan.runtime.stats import Stats
 from sampan.runtime.store import Store
+
+_Call = Callable[["RuntimeService", Any], Coroutine[Any, Any, Any]]
+
+
+def to_its_end(call: _Call) -> _Call:
+    """Not left half done when the caller goes away: a kubelet's timeout is no reason to lose track of a container."""
+
+    @functools.wraps(call)
+    async def run(self: RuntimeService, request: Any) -> Any:
+        task = asyncio.create_task(call(self, request))
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return await asyncio.shield(task)
+
+    return run
 
 
 class RuntimeService:
@@ -34,6 +51,11 @@ class RuntimeService:
         self._stats = stats
         self._network = network
         self._clock = clock
+        self._events = Events()
+        self.running: set[asyncio.Task[Any]] = set()
+        containers.on_exit = lambda container: self._tell(
+            pb.CONTAINER_STOPPED_EVENT, container.state.sandbox, container.id
+        )
 
     async def Version(self, _: Any) -> Any:
         return pb.VersionResponse(
@@ -62,16 +84,21 @@ class RuntimeService:
 
     # -- sandboxes -----------------------------------------------------------------------------------------------------
 
+    @to_its_end
     async def RunPodSandbox(self, request: Any) -> Any:
         sandbox = await self._sandboxes.run(request.config, request.runtime_handler)
+        self._tell(pb.CONTAINER_CREATED_EVENT, sandbox.id)
+        self._tell(pb.CONTAINER_STARTED_EVENT, sandbox.id)
         return pb.RunPodSandboxResponse(pod_sandbox_id=sandbox.id)
 
+    @to_its_end
     async def StopPodSandbox(self, request: Any) -> Any:
         sandbox = self._sandbox_or_none(request.pod_sandbox_id)
         if sandbox is not None:
             await self._stop(sandbox)
         return pb.StopPodSandboxResponse()
 
+    @to_its_end
     async def RemovePodSandbox(self, request: Any) -> Any:
         sandbox = self._sandbox_or_none(request.pod_sandbox_id)
         if sandbox is not None:
@@ -79,11 +106,15 @@ class RuntimeService:
             for container in self._containers.of(sandbox):
                 await self._remove(container)
             await self._sandboxes.remove(sandbox)
+            self._tell(pb.CONTAINER_DELETED_EVENT, sandbox.id)
         return pb.RemovePodSandboxResponse()
 
     async def _stop(self, sandbox: Sandbox) -> None:
         await asyncio.gather(*(self._containers.stop(each, 0) for each in self._containers.of(sandbox)))
+        was_ready = sandbox.state.ready
         await self._sandboxes.stop(sandbox)
+        if was_ready:
+            self._tell(pb.CONTAINER_STOPPED_EVENT, sandbox.id)
 
     def _sandbox_or_none(self, key: str) -> Sandbox | None:
         try:
@@ -133,15 +164,37 @@ class RuntimeService:
             and _labelled(each.config, wanted)
         ]  # fmt: skip
 
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    async def GetContainerEvents(self, _: Any) -> AsyncIterator[Any]:
+        async for event in self._events.listen():
+            yield event
+
+    def _tell(self, kind: int, sandbox: str, container: str = "") -> None:
+        """Of a container, or of the sandbox as if it were one."""
+        event = pb.ContainerEventResponse(
+            container_id=container or sandbox, container_event_type=kind, created_at=int(self._clock() * 1e9)
+        )
+        found = self._sandbox_or_none(sandbox)
+        if found is not None:
+            event.pod_sandbox_status.CopyFrom(self._sandbox_status(found))
+            event.containers_statuses.extend(self._status(each) for each in self._containers.of(found))
+        self._events.tell(event)
+
     # -- containers ----------------------------------------------------------------------------------------------------
 
+    @to_its_end
     async def CreateContainer(self, request: Any) -> Any:
         sandbox = self._sandboxes.get(request.pod_sandbox_id)
         container = await self._containers.create(sandbox, request.config)
+        self._tell(pb.CONTAINER_CREATED_EVENT, sandbox.id, container.id)
         return pb.CreateContainerResponse(container_id=container.id)
 
+    @to_its_end
     async def StartContainer(self, request: Any) -> Any:
-        await self._containers.start(self._containers.get(request.container_id))
+        container = self._containers.get(request.container_id)
+        await self._containers.start(container)
+        self._tell(pb.CONTAINER_STARTED_EVENT, container.state.sandbox, container.id)
         return pb.StartContainerResponse()
 
     async def StopContainer(self, request: Any) -> Any:
@@ -150,6 +203,7 @@ class RuntimeService:
             await self._containers.stop(container, request.timeout)
         return pb.StopContainerResponse()
 
+    @to_its_end
     async def RemoveContainer(self, request: Any) -> Any:
         container = self._container_or_none(request.container_id)
         if container is not None:
@@ -159,6 +213,7 @@ class RuntimeService:
     async def _remove(self, container: Container) -> None:
         await self._containers.remove(container)
         self._stats.forget(container.id)
+        self._tell(pb.CONTAINER_DELETED_EVENT, container.state.sandbox, container.id)
 
     def _container_or_none(self, key: str) -> Container | None:
         try:
@@ -211,6 +266,7 @@ class RuntimeService:
             user=pb.ContainerUser(linux=user), stop_signal=pb.Signal.index(state.stop_signal),
         )  # fmt: skip
 
+    @to_its_end
     async def UpdateContainerResources(self, request: Any) -> Any:
         await self._containers.update(self._containers.get(request.container_id), request.linux)
         return pb.UpdateContainerResourcesResponse()
