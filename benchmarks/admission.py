@@ -1,21 +1,18 @@
 """Pods through admission: `python -m benchmarks.admission`.
 
-The server as `sampan up` makes it, over TLS, durable store, 16 connections. The budget is for the plugins that are on by
+The server by itself, over TLS, durable store, 16 connections. The budget is for the plugins that are on by
 default; the other figures are what a namespace pays for its LimitRange, its quota, or for being restricted.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import statistics
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from benchmarks.api import Bench, pod, request
+from benchmarks.api import Bench, pod, request, served
+from benchmarks.report import Figure, few, run
 
-RUNS, PODS = 3, 2000
+RUNS, PODS = few(3), few(2000)
 SECURE = {
     "runAsNonRoot": True,
     "allowPrivilegeEscalation": False,
@@ -47,33 +44,29 @@ async def prepare(bench: Bench, namespace: str, *things: tuple[str, dict[str, An
     client.writer.close()
 
 
-async def measure() -> list[tuple[str, float, str, str]]:
-    with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory))
-        bench.port = int(json.loads(bench.run("up", "-o", "json"))["server"].rpartition(":")[2])
-        try:
-            return await figures(bench)
-        finally:
-            bench.run("down")
+async def measure() -> list[Figure]:
+    async with served() as bench:
+        return await figures(bench)
 
 
-async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
+async def figures(bench: Bench) -> list[Figure]:
     await prepare(bench, "plain")
     await prepare(bench, "limited", ("limitranges", LIMITS))
     await prepare(bench, "restricted", enforce="restricted", warn="restricted")
     await prepare(bench, "quota", ("resourcequotas", QUOTA))
-    out = []
+    out: list[Figure] = []
     for namespace, budget in (("plain", ">= 1,500"), ("limited", "-"), ("restricted", "-"), ("quota", "-")):
         path = f"/api/v1/namespaces/{namespace}/pods"
-        rates = []
-        for run in range(RUNS):
-            made = [request("POST", path, body(f"p{run}-{number}")) for number in range(PODS)]
+        rates, before = [], bench.cpu()
+        for number in range(RUNS):
+            made = [request("POST", path, body(f"p{number}-{index}")) for index in range(PODS)]
             rates.append(await bench.rate(made.__getitem__, PODS))
+        each = (bench.cpu() - before) / (RUNS * PODS) * 1e6
         what = f"create Pod 5 KB through default admission, {namespace}"
         out.append((what, statistics.median(rates), "/s", budget))
+        out.append(("  processor time of the server for each", each, "us", "-"))
     return out
 
 
 if __name__ == "__main__":
-    for what, figure, unit, budget in asyncio.run(measure()):
-        print(f"{what:58} {figure:12,.1f} {unit:6} budget {budget}")
+    run(measure)

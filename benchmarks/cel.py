@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from benchmarks.report import Figure, run
 from sampan.api import cel
 
 RUNS = 2000
@@ -63,10 +64,6 @@ OBJECT: dict[str, Any] = {
 }
 
 
-def report(what: str, figure: float, unit: str, budget: str) -> None:
-    print(f"{what:58} {figure:12,.1f} {unit:6} budget {budget}")
-
-
 def median(work: Callable[[], Any], runs: int = RUNS) -> float:
     """Microseconds."""
     times = []
@@ -91,21 +88,23 @@ def bomb(environment: cel.Environment) -> float:
     raise AssertionError("the bomb was not stopped")
 
 
-def main() -> None:
+async def measure() -> list[Figure]:
     type = cel.declare_schema(SCHEMA, root=True)
     assert type is not None
     environment = cel.Environment({"self": type, "oldSelf": type})
     values = {"self": OBJECT, "oldSelf": OBJECT}
+    out: list[Figure] = []
     for what, rule, budget in (
         ("simple rule", SIMPLE, "<= 30"),
         ("transition rule", TRANSITION, "<= 30"),
         ("realistic rule, 20 ports, 5 KB", REALISTIC, "<= 200"),
     ):
         evaluate = environment.compile(rule, expect=cel.types.Bool).evaluate
-        report(f"CEL: {what}, evaluated", median(partial(evaluate, values)), "us", budget)
-        report(f"CEL: {what}, compiled", median(partial(environment.compile, rule), 200), "us", "<= 1,000")
-    report("CEL: an expression bomb, stopped after", bomb(environment), "ms", "<= 500")
+        out.append((f"CEL: {what}, evaluated", median(partial(evaluate, values)), "us", budget))
+        out.append((f"CEL: {what}, compiled", median(partial(environment.compile, rule), 200), "us", "<= 1,000"))
+    out.append(("CEL: an expression bomb, stopped after", bomb(environment), "ms", "<= 500"))
+    return out
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)

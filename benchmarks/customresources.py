@@ -5,17 +5,15 @@ python -m benchmarks.customresources
 
 from __future__ import annotations
 
-import asyncio
 import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.api import Bench, Client, request
+from benchmarks.api import Bench, Client, request, served
+from benchmarks.report import Figure, few, run
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "bench.example.com"
@@ -84,19 +82,19 @@ async def served_after(client: Client, number: int) -> float:
         assert code == 404
 
 
-async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
+async def figures(bench: Bench) -> list[Figure]:
     plain = json.loads(json.dumps(definition(0)))
     lines = len(yaml.safe_dump(plain, default_flow_style=False).splitlines())
     size = len(json.dumps(thing(0, "x"), separators=(",", ":")))
     client = await bench.connect()
     before = bench.memory()
     times = [await served_after(client, number) for number in range(100)]
-    out = [(f"CRD of {lines:,} lines: created to served", statistics.median(times), "ms", "<= 300")]
+    out: list[Figure] = [(f"CRD of {lines:,} lines: created to served", statistics.median(times), "ms", "<= 300")]
     out.append(("  the slowest of 100", max(times), "ms", "-"))
     out.append(("100 such CRDs: memory", bench.memory() - before, "MB", "<= 150"))
     path = f"/apis/{GROUP}/v1/namespaces/default/things0"
-    rate = await bench.rate(lambda n: request("POST", path, thing(0, f"t{n}")), 4000)
-    out.append((f"instances of {size / 1024:.1f} KB created, durable, 16 connections", rate, "/s", ">= 1,000"))
+    what = f"instances of {size / 1024:.1f} KB created, durable, 16 connections"
+    out += await bench.figures(what, lambda n: request("POST", path, thing(0, f"t{n}")), few(4000), ">= 1,000")
     page = request("GET", f"{path}?limit=500")
     out.append(("LIST a page of 500 of them", await bench.median_ms(page), "ms", "<= 5"))
     for number in range(100):
@@ -108,16 +106,10 @@ async def figures(bench: Bench) -> list[tuple[str, float, str, str]]:
     return out
 
 
-async def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory))
-        bench.port = int(json.loads(bench.run("up", "-o", "json"))["server"].rpartition(":")[2])
-        try:
-            for what, figure, unit, budget in await figures(bench):
-                print(f"{what:58} {figure:12,.1f} {unit:6} budget {budget}")
-        finally:
-            bench.run("down")
+async def measure() -> list[Figure]:
+    async with served() as bench:
+        return await figures(bench)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(measure)
