@@ -155,9 +155,12 @@ async def test_a_watch_over_a_websocket(up: Up) -> None:
     tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
     tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
     path = f"{up.server}/api/v1/namespaces/default/configmaps"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
-        async with session.ws_connect(f"{path}?watch=1&fieldSelector=metadata.name%3Dover-ws") as socket:
-            async with session.post(path, json={"metadata": {"name": "over-ws"}}) as made:
-                assert made.status == 201
-            event = await asyncio.wait_for(socket.receive_json(), 10)
-            assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "over-ws")
+    watch = f"{path}?watch=1&fieldSelector=metadata.name%3Dover-ws"
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.ws_connect(watch) as socket,
+    ):
+        async with session.post(path, json={"metadata": {"name": "over-ws"}}) as made:
+            assert made.status == 201
+        event = await asyncio.wait_for(socket.receive_json(), 10)
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "over-ws")

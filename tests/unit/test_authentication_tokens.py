@@ -429,7 +429,7 @@ def test_keys_of_no_use_are_refused_at_start(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         path = tmp_path / name
         for signing, verifying in ((path, []), (None, [path])):
-            with pytest.raises(ValueError, match="RSA,? or ECDSA"):
+            with pytest.raises(ValueError, match=r"RSA,? or ECDSA"):
                 ring(signing, verifying)
     (tmp_path / "public").write_bytes(public)
     with pytest.raises(ValueError, match="valid RSA or ECDSA private key"):

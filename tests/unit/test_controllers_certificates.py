@@ -145,7 +145,7 @@ async def test_how_long_a_certificate_is_good(
     world: World, pki: certificates.Pki, asked: int | None, given: int
 ) -> None:
     await begin(world, pki, ALL[1])
-    more = {} if asked is None else {"expirationSeconds": asked}
+    more: dict[str, Any] = {} if asked is None else {"expirationSeconds": asked}
     await ask(world.admin, csr("jane", "dev"), "kube-apiserver-client", **more)
     await world.settle()
     assert not status(world).get("certificate")

@@ -261,7 +261,7 @@ async def test_it_grows_and_shrinks(world: World) -> None:
         await world.admin.patch("pods", name, notes, "default")
     await asyncio.sleep(120)
     assert replicas(world) == 4
-    assert (condition(world, "AbleToScale") or ())[1] == "ScaleDownStabilized"
+    assert (condition(world, "AbleToScale") or ("", "", ""))[1] == "ScaleDownStabilized"
     await world.until(lambda: replicas(world) == 1, "shrinking", 300)
     event = (await world.until(lambda: world.events("SuccessfulRescale")[1:], "an event"))[0]
     assert event["message"] == "New size: 1; reason: All metrics below target"
@@ -292,7 +292,7 @@ async def test_no_target(world: World) -> None:
     kind = {"apiVersion": "apps/v1", "kind": "Nothing", "name": "web"}
     await autoscaler(world, "other", scaleTargetRef=kind)
     await world.until(lambda: condition(world, "AbleToScale", "other"), "a condition", 60)
-    assert (condition(world, "AbleToScale", "other") or ())[2].endswith('no matches for kind "Nothing" in group "apps"')
+    assert (condition(world, "AbleToScale", "other") or ("", "", ""))[2].endswith('no matches for kind "Nothing" in group "apps"')
 
 
 async def test_no_metrics(world: World) -> None:
@@ -367,7 +367,7 @@ async def test_two_autoscalers_of_the_same_pods(world: World) -> None:
     await autoscaler(world, "other")
     await world.until(lambda: (condition(world, "ScalingActive") or ("", ""))[1] == "AmbiguousSelector", "doubt", 60)
     said = "pods by selector app=web are controlled by multiple HPAs: [{other default} {web default}]"
-    assert (condition(world, "ScalingActive") or ())[2] == said
+    assert (condition(world, "ScalingActive") or ("", "", ""))[2] == said
 
 
 async def test_nothing_new_is_not_written(world: World) -> None:

@@ -61,7 +61,7 @@ def test_resize(change: dict[str, Any], expected: list[str]) -> None:
 
 def test_profiles_in_annotations_do_not_change() -> None:
     key = "container.apparmor.security.beta.kubernetes.io/c"
-    before = {("metadata", "annotations"): {key: "runtime/default"}}
-    after = {("metadata", "annotations"): {key: "unconfined"}}
+    before: dict[Any, Any] = {("metadata", "annotations"): {key: "runtime/default"}}
+    after: dict[Any, Any] = {("metadata", "annotations"): {key: "unconfined"}}
     found = POD.update(after, before)
     assert found == [f"metadata.annotations[{key}]: Forbidden: may not remove or update AppArmor annotations"]
