@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from sampan.api import names
 from sampan.api.field import ErrorList
 from sampan.api.frozen import frozen
 from sampan.api.schema.nodes import Struct
@@ -151,8 +152,6 @@ class Kind:
 
     def validate_name(self, name: str, generate: bool) -> Sequence[str]:
         """Why `name` cannot be the name of this kind (empty: it can). `generate`: it is a generateName prefix."""
-        from sampan.api import names
-
         return names.is_dns1123_subdomain(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
 
     def unmade(self, writing: bool) -> Callable[[], None] | None:

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import logging
 import random
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +150,9 @@ class Api:
         self.custom_resources.changed(entry.record.name, None if kind == "DELETED" else entry.record)
 
     def new_uid(self) -> str:
-        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        digits = f"{self.rng.getrandbits(128):032x}"
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
     def new_suffix(self) -> str:
         """What is put after a `generateName`."""

@@ -42,10 +42,10 @@ def body_of(value: bytes, revision: int) -> bytes:
 
 def encode(obj: Obj) -> bytes:
     """An object as it is stored: kind, apiVersion and metadata first, no resourceVersion."""
-    meta = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
-    out = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta}
-    for name, value in obj.items():
-        out.setdefault(name, value)
+    meta = obj["metadata"]
+    out = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta, **obj}
+    if "resourceVersion" in meta:
+        out["metadata"] = {name: value for name, value in meta.items() if name != "resourceVersion"}
     try:
         # orjson hands out up to twice the memory that it filled; these bytes stay for long
         return bytes(memoryview(orjson.dumps(out)))

@@ -38,6 +38,7 @@ class Call:
     kind: Kind
     resource: Resource
     warnings: list[str] = field(default_factory=list)
+    _context: Context | None = None
 
     @property
     def group(self) -> str:
@@ -52,7 +53,8 @@ class Call:
     def manager(self) -> str:
         """The default field manager: the user agent up to its first slash, at most 128 bytes."""
         agent = self.request.headers.get("user-agent", "").split("/")[0]
-        agent = "".join(char for char in agent if char.isprintable())
+        if not agent.isprintable():
+            agent = "".join(char for char in agent if char.isprintable())
         return agent.encode()[:128].decode(errors="ignore") or "unknown"
 
     async def work(self, size: int, work: Callable[[*Args], Result], *args: *Args) -> Result:
@@ -71,6 +73,9 @@ class Call:
         return max(len(body), LARGE + 1) if "json-patch" in media and b"copy" in body else len(body)
 
     def context(self) -> Context:
-        extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())
-        now = format_time(self.api.clock())
-        return Context(now, self.user.name, self.user.uid, self.user.groups, extra)
+        """One for the whole call: what is done in it is done at one time."""
+        if self._context is None:
+            extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())
+            now = format_time(self.api.clock())
+            self._context = Context(now, self.user.name, self.user.uid, self.user.groups, extra)
+        return self._context

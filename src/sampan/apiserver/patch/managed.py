@@ -166,11 +166,19 @@ def update_managed_fields(
     if live is not None:
         reconcile_schema(managers, struct, live, api_version)
     mine = Identity(manager or "unknown", "Update", api_version, subresource)
-    old = live if live is not None else zero(struct)
+    old = live if live is not None else nothing(struct)
     comparisons = Comparisons(struct, old, new, api_version, (*STRIPPED, *reset_fields), convert)
     claim(managers, mine, comparisons, time)
     cap(managers)
     return write(managers)
+
+
+def nothing(struct: Struct) -> Json:
+    """What a new object is compared with: its zero. Not to be changed."""
+    found: Json | None = struct.memo.get("nothing")
+    if found is None:
+        found = struct.memo["nothing"] = zero(struct)
+    return found
 
 
 class Comparisons:
