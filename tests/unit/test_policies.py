@@ -39,6 +39,16 @@ async def enforce(api: Local, made: dict[str, Any], *bindings: dict[str, Any]) -
         assert code == 201, reply
 
 
+async def type_checked(api: Local) -> dict[str, Any]:
+    """The policy, once its status tells of its types."""
+    async with asyncio.timeout(10):
+        while True:
+            found: dict[str, Any] = (await api("GET", POLICIES + "/p"))[1]
+            if found.get("status", {}).get("observedGeneration"):
+                return found
+            await asyncio.sleep(0.001)
+
+
 def refused(message: str, name: str = "a") -> str:
     return (
         f"configmaps \"{name}\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {message}"
@@ -250,12 +260,7 @@ async def test_type_checking_warns_in_status(api: Local) -> None:
     )
     made["spec"]["validations"][1]["messageExpression"] = "string(object.specs.replicas)"
     assert (await api("POST", POLICIES, made))[0] == 201
-    found: dict[str, Any] = {}
-    for _ in range(100):
-        found = (await api("GET", POLICIES + "/p"))[1]
-        if found.get("status", {}).get("observedGeneration"):
-            break
-        await asyncio.sleep(0)
+    found = await type_checked(api)
     assert found["status"]["observedGeneration"] == 1
     first, second = found["status"]["typeChecking"]["expressionWarnings"]
     assert first["fieldRef"] == "spec.validations[0].expression"
@@ -332,12 +337,7 @@ async def test_custom_kinds_as_objects_and_parameters(api: Local) -> None:
     await enforce(api, made, binding(paramRef={"name": "l", "parameterNotFoundAction": "Deny"}))
     assert (await write(api, config_map("a", {"x": ""})))[0] == 201
     assert (await write(api, config_map("b", {"x": "", "y": ""})))[0] == 422
-    found: dict[str, Any] = {}
-    for _ in range(100):
-        found = (await api("GET", POLICIES + "/p"))[1]
-        if found.get("status", {}).get("observedGeneration"):
-            break
-        await asyncio.sleep(0)
+    found = await type_checked(api)
     (warning,) = found["status"]["typeChecking"]["expressionWarnings"]
     assert warning["fieldRef"] == "spec.validations[1].expression"
     assert "undefined field 'least'" in warning["warning"]

@@ -425,6 +425,16 @@ async def test_expressions_that_are_long_or_deep(api: Local, expression: str) ->
     assert code in (201, 422), status
 
 
+@pytest.mark.slow
+async def test_expressions_that_take_long_to_compile(api: Local) -> None:
+    """With the policy, for its status, and again for the first write that it concerns."""
+    wide = " && ".join(f"object.metadata.name != 'n{n}'" for n in range(200))
+    async with responsive(api):
+        await policies.enforce(api, policies.policy(*[f"{wide} || {n} == 1" for n in range(20)]))
+        await policies.type_checked(api)
+        assert await policies.write(api) == (201, "")
+
+
 # -- definitions -------------------------------------------------------------------------------------------------------
 
 

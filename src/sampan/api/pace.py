@@ -36,18 +36,15 @@ current: ContextVar[Pace | None] = ContextVar("pace", default=None)
 
 
 class Brisk:
-    """In an event loop. `spent`: seconds until the last pause."""
+    """In an event loop, for so many seconds."""
 
-    __slots__ = ("_since", "allowed", "spent")
+    __slots__ = ("_until",)
 
     def __init__(self, seconds: float) -> None:
-        self.allowed = seconds
-        self.spent = 0.0
-        self._since = time.perf_counter()
+        self._until = time.perf_counter() + seconds
 
     def pause(self) -> None:
-        self.spent = time.perf_counter() - self._since
-        if self.spent > self.allowed:
+        if time.perf_counter() > self._until:
             raise Handover
 
 

@@ -39,14 +39,15 @@ class Workers:
 
     async def brief(self, work: Callable[[*Args], Result], *args: *Args, user: Hashable = "") -> Result:
         """Here if that is possible: then `work` is begun twice at most."""
-        pace = Brisk(self._allowance())
+        started = time.perf_counter()
         try:
-            result = at(pace, work, *args)
+            result = at(Brisk(self._allowance(started)), work, *args)
         except Handover:
+            self._left -= time.perf_counter() - started
             return await self.run(work, *args, user=user)
-        finally:
-            self._left -= pace.spent
-        if pace.spent > BREATH_SECONDS:
+        spent = time.perf_counter() - started
+        if spent > BREATH_SECONDS:
+            self._left -= spent
             await asyncio.sleep(0)
         return result
 
@@ -54,8 +55,7 @@ class Workers:
         """`brief` for that user."""
         return functools.partial(self.brief, user=user)
 
-    def _allowance(self) -> float:
-        now = time.perf_counter()
+    def _allowance(self, now: float) -> float:
         self._left = min(BRIEF_SECONDS, self._left + (now - self._at) * SHARE)
         self._at = now
         return max(self._left, 0.0)

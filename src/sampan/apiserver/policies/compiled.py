@@ -5,6 +5,7 @@ Source: k8s.io/apiserver/pkg/admission/plugin/policy/validating/plugin.go (compi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sampan.api.cel.types import Type
 from sampan.api.kind import Obj
 from sampan.api.selectors import label_selector_from
 from sampan.apiserver.api import Api
+from sampan.apiserver.cache import ResourceCache
 from sampan.apiserver.policies.conditions import compile_conditions
 from sampan.apiserver.policies.variables import Expression, compiled
 from sampan.apiserver.webhooks.match import GROUP, Matcher, rule_from
@@ -59,13 +61,20 @@ class Policies:
         self._policies: tuple[Policy, ...] = ()
         #: by uid and generation: what has not changed is not compiled again
         self._compiled: dict[tuple[str, int], Policy] = {}
+        self._reading = asyncio.Lock()
 
-    def current(self, api: Api) -> tuple[Policy, ...]:
+    async def current(self, api: Api) -> tuple[Policy, ...]:
+        """What is new is compiled beside the event loop; the writes that it may concern wait."""
         policies = api.cached(GROUP, "validatingadmissionpolicies")
         bindings = api.cached(GROUP, "validatingadmissionpolicybindings")
-        at = (policies.last, bindings.last)
-        if at == self._at:
-            return self._policies
+        if (policies.last, bindings.last) != self._at:
+            async with self._reading:
+                while (at := (policies.last, bindings.last)) != self._at:
+                    self._policies = await self._read(api, policies, bindings)
+                    self._at = at
+        return self._policies
+
+    async def _read(self, api: Api, policies: ResourceCache, bindings: ResourceCache) -> tuple[Policy, ...]:
         bound: dict[str, list[Binding]] = {}
         for record in bindings.list(""):
             binding = _binding(record.obj())
@@ -77,10 +86,12 @@ class Policies:
                 continue
             raw = record.obj()
             key = (raw["metadata"]["uid"], raw["metadata"].get("generation", 0))
-            policy = self._compiled[key] = known.get(key) or _policy(raw)
+            policy = known.get(key)
+            if policy is None:
+                policy = await api.workers.run(_policy, raw, user=self)
+            self._compiled[key] = policy
             found.append(_bound(policy, tuple(bound[record.name])))
-        self._policies, self._at = tuple(found), at
-        return self._policies
+        return tuple(found)
 
 
 def _bound(policy: Policy, bindings: tuple[Binding, ...]) -> Policy:

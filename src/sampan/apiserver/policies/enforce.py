@@ -28,7 +28,7 @@ class Enforcer:
     async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError."""
         denied: list[Denied] = []
-        for policy in self._policies.current(attributes.api):
+        for policy in await self._policies.current(attributes.api):
             await _ask(policy, attributes, denied)
         if denied:
             raise denied[0].error(attributes)

@@ -76,7 +76,7 @@ class PolicyStatus:
             return
         from sampan.apiserver.policies.typecheck import check
 
-        warnings = check(self.api.registry, policy)
+        warnings = await self.api.workers.run(check, self.api.registry, policy, user=self)
         checking = {"expressionWarnings": warnings} if warnings else {}
         await self._apply(name, {"observedGeneration": generation, "typeChecking": checking})
 

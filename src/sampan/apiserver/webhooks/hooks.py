@@ -7,6 +7,7 @@ Source: k8s.io/apiserver/pkg/admission/configuration/{mutating,validating}_webho
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,13 +110,22 @@ class Hooks:
         self._resource = resource
         self._at = -1
         self._hooks: tuple[Hook, ...] = ()
+        self._reading = asyncio.Lock()
 
-    def current(self, api: Api) -> tuple[Hook, ...]:
+    async def current(self, api: Api) -> tuple[Hook, ...]:
+        """Match conditions are compiled beside the event loop; the writes that they may concern wait."""
         cache = api.cached(GROUP, self._resource)
         if cache.last != self._at:
-            self._hooks = tuple(hook for record in cache.list("") for hook in _compiled(record.obj()))
-            self._at = cache.last
+            async with self._reading:
+                while (at := cache.last) != self._at:
+                    configurations = [record.obj() for record in cache.list("")]
+                    self._hooks = await api.workers.run(_all_compiled, configurations, user=self)
+                    self._at = at
         return self._hooks
+
+
+def _all_compiled(configurations: Sequence[Obj]) -> tuple[Hook, ...]:
+    return tuple(hook for configuration in configurations for hook in _compiled(configuration))
 
 
 def _compiled(configuration: Obj) -> list[Hook]:

@@ -25,21 +25,21 @@ class _Webhooks(Plugin):
     def concerns(self, attributes: Attributes) -> bool:
         return super().concerns(attributes) and not is_exempt(attributes)
 
-    def registered(self, api: Api) -> tuple[Hook, ...]:
+    async def registered(self, api: Api) -> tuple[Hook, ...]:
         if self._hooks is None:
             if not api.cached(GROUP, self.configurations).records:
                 return ()
             from sampan.apiserver.webhooks.hooks import Hooks
 
             self._hooks = Hooks(self.configurations)
-        return self._hooks.current(api)
+        return await self._hooks.current(api)
 
 
 class MutatingAdmissionWebhook(_Webhooks):
     configurations = "mutatingwebhookconfigurations"
 
     async def mutate(self, attributes: Attributes) -> None:
-        hooks = self.registered(attributes.api)
+        hooks = await self.registered(attributes.api)
         if hooks:
             from sampan.apiserver.webhooks.mutating import dispatch
 
@@ -50,7 +50,7 @@ class ValidatingAdmissionWebhook(_Webhooks):
     configurations = "validatingwebhookconfigurations"
 
     async def validate(self, attributes: Attributes) -> None:
-        hooks = self.registered(attributes.api)
+        hooks = await self.registered(attributes.api)
         if hooks:
             from sampan.apiserver.webhooks.validating import dispatch
 
