@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from sampan.runtime.cri import pb
-from tests.runtime.conftest import Pods
+from tests.runtime.conftest import Home, Pods
 
 aio: Any = importlib.import_module("grpc.aio")
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
@@ -297,3 +299,18 @@ async def test_a_call_that_is_called_off_is_carried_to_its_end(pods: Pods) -> No
         if number:
             await pods.until(container, lambda found: found.state == pb.CONTAINER_RUNNING)
             assert await pods.sh(container, "echo fine") == "fine\n"
+
+
+async def test_what_is_missing_is_told(home: Home) -> None:
+    command = [sys.executable, "-m", "sampan.cli", "runtime", "--conmon", "no-such-monitor"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "sampan runtime: no-such-monitor is not installed")
+
+
+async def test_what_is_not_there_yet_is_said(pods: Pods) -> None:
+    config = pods.sandbox_config("shared")
+    config.linux.security_context.namespace_options.pid = pb.POD
+    with pytest.raises(aio.AioRpcError, match="a process namespace shared by the pod is not supported"):
+        await pods.cri.RunPodSandbox(config=config)
+    with pytest.raises(aio.AioRpcError, match="method Attach not implemented"):
+        await pods.cri.Attach()

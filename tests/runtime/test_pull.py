@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from sampan.runtime import names
 from sampan.runtime.cri import pb
 from sampan.runtime.hosts import Hosts
 from sampan.runtime.images import Images
 from sampan.runtime.layers import Limits
 from sampan.runtime.pull import Puller
-from sampan.runtime.registry import Registry
+from sampan.runtime.registry import Credentials, Registry
 from sampan.runtime.server import CriServer
 from sampan.runtime.store import Store
 from tests.cri_client import Cri
@@ -152,6 +153,22 @@ async def test_a_pull_that_is_called_off_leaves_nothing(cri: Cri, plain: Server,
     call.cancel()
     await until(lambda: not list(store.ingest.iterdir()))
     assert store.images() == []
+
+
+async def test_many_small_documents_at_once(plain: Server) -> None:
+    """Replies that come whole in one packet hand their connections on before their readers wake."""
+    built = Built([tar(entry("f"))])
+    plain.push(built, "small", "1")
+    client = Registry(Hosts())
+    reference = names.parse(f"{plain.domain}/small:1")
+
+    async def one() -> None:
+        for _ in range(50):
+            assert (await client.document(reference, "1", Credentials()))[0] == built.manifest_data
+
+    async with asyncio.timeout(25):
+        await asyncio.gather(*(one() for _ in range(8)))
+    await client.aclose()
 
 
 async def test_passwords(cri: Cri, tmp_path: Path) -> None:

@@ -174,11 +174,14 @@ class Connection(asyncio.Protocol):
             return await waiter
         except asyncio.CancelledError:
             # also when the reply came in the same turn, and nobody will have it
-            self.free = False
-            transport.abort()
+            if self._waiter is waiter:
+                self.free = False
+                transport.abort()
             raise
         finally:
-            self._waiter = None
+            # a stream that came whole may have left the connection to the next exchange before we wake up
+            if self._waiter is waiter:
+                self._waiter = None
 
     def leave(self, stream: ResponseStream) -> None:
         """The reader of a stream is done with it."""

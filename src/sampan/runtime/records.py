@@ -27,7 +27,6 @@ class SandboxState:
 
     created: int
     ready: bool = True
-    handler: str = ""
     ips: tuple[str, ...] = ()
     host_network: bool = False
     #: the cgroup parent, ours to remove if the caller named none

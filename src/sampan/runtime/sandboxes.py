@@ -92,6 +92,7 @@ class Sandboxes:
 
     async def _make(self, sandbox: Sandbox, options: Any) -> None:
         config, here = sandbox.config, self._run / sandbox.id
+        # DEVIATION: no shared process namespace (`shareProcessNamespace`): it would need a process to keep it alive
         if options.pid == pb.POD:
             raise Invalid("a process namespace shared by the pod is not supported")
         here.mkdir(parents=True)

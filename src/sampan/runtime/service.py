@@ -142,7 +142,7 @@ class RuntimeService:
         return pb.PodSandboxStatus(
             id=sandbox.id, metadata=config.metadata, state=_ready(sandbox), created_at=state.created, network=network,
             linux=pb.LinuxPodSandboxStatus(namespaces=pb.Namespace(options=options)), labels=config.labels,
-            annotations=config.annotations, runtime_handler=state.handler,
+            annotations=config.annotations,
         )  # fmt: skip
 
     async def ListPodSandbox(self, request: Any) -> Any:
@@ -156,7 +156,7 @@ class RuntimeService:
         return [
             pb.PodSandbox(
                 id=each.id, metadata=each.config.metadata, state=_ready(each), created_at=each.state.created,
-                labels=each.config.labels, annotations=each.config.annotations, runtime_handler=each.state.handler,
+                labels=each.config.labels, annotations=each.config.annotations,
             )
             for each in self._sandboxes.all()
             if each.id.startswith(wanted.id)

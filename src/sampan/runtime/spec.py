@@ -177,6 +177,7 @@ def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
         out[target] = _bind(str(source), target, ["rbind", "rprivate", "rw"])
     propagation = 0
     for each in config.mounts:
+        # DEVIATION: images cannot be mounted as volumes
         if each.HasField("image"):
             raise Invalid("image volumes are not supported")
         target = "/" + os.path.normpath(each.container_path).lstrip("/")
