@@ -59,6 +59,10 @@ def finish(
     api_version = f"{group}/{version}" if group else version
     obj = {"kind": kind, "apiVersion": api_version, **obj}
     obj["kind"], obj["apiVersion"] = kind, api_version
+    meta = raw.get("metadata")
+    if meta.__class__ is dict and meta.get("managedFields") == []:
+        # unlike any other empty list it says something: nobody owns anything
+        obj["metadata"]["managedFields"] = [{}]
     if strict:
         report(call, gvk, strict, validation)
     apply_declared_defaults(struct, obj)

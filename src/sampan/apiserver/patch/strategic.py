@@ -22,7 +22,8 @@ Json = dict[str, Any]
 
 
 def apply(struct: Struct, original: Json, patch: Json) -> Json:
-    """A new object; neither argument is changed. Raises 400 for what makes no sense, 422 for lists of lists."""
+    """A new object; neither argument is changed. Raises 400 for malformed directives, 422 for lists of lists, and 500 as
+    upstream does for what else makes no sense."""
     return _merge(original, patch, struct)
 
 
@@ -31,8 +32,8 @@ def _malformed(what: str) -> errors.StatusError:
 
 
 def _broken(message: str) -> errors.StatusError:
-    # DEVIATION: upstream answers 500 with the same words, though it is the patch that is wrong
-    return errors.bad_request(message)
+    """500 without a reason: upstream knows no better for these."""
+    return errors.StatusError(500, "", message)
 
 
 def _wrong_type(expected: str, value: Any) -> errors.StatusError:

@@ -21,6 +21,8 @@ from sampan.apiserver.body import read_as
 from sampan.apiserver.call import Call
 from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
+from sampan.apiserver.patch.managed import update_managed_fields
+from sampan.apiserver.patch.scale import Owners
 from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.views import TableView
@@ -60,16 +62,27 @@ async def serve(call: Call) -> Response:
         check_name(call, sent)
     patch = await patcher(call, kind, patch_type(call), options) if call.info.verb == "patch" else None
 
+    owners = Owners(call.api.registry, call.kind)
+
     def produce(old: Obj | None) -> Produced:
         assert old is not None
-        scale = sent if patch is None else patch(show(old)).obj
-        assert scale is not None
+        before = show(old)
+        entries = owners.of_scale(old["metadata"].get("managedFields"))
+        if entries:
+            before["metadata"]["managedFields"] = entries
+        made = Produced(dict(sent or {})) if patch is None else patch(before)
+        scale = made.obj
+        if made.managed is None:
+            made.managed = update_managed_fields(
+                struct, before, scale, manager=options.manager or call.manager, api_version="autoscaling/v1",
+                subresource="scale", time=call.context().now, reset_fields=("status",),
+            )  # fmt: skip
         new = {**old, "metadata": dict(old["metadata"])}
         new["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
         uid = scale["metadata"].get("uid")
         if uid:
             new["metadata"]["uid"] = uid
-        return Produced(take(new, scale))
+        return Produced(take(new, scale), owners.of_object(old["metadata"].get("managedFields"), made.managed))
 
     result = await change(call, call.key, produce, options, subresource="scale", view=View(GVK, show, take))
     return shown(call, kind, show(await served(call.kind, result.record)))
