@@ -164,7 +164,9 @@ def test_bombs_end_the_child_not_us(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"junk" * 200, gzip.compress(tar(entry("f", b"x" * 5000)))[:60], b"\x28\xb5\x2f\xfdjunk"]
+    "data",
+    [b"", b"junk" * 200, gzip.compress(tar(entry("f", b"x" * 5000)), mtime=0)[:60], b"\x28\xb5\x2f\xfdjunk"],
+    ids=["empty", "junk", "gzip", "zstd"],
 )
 def test_corrupt(room: Room, data: bytes) -> None:
     with pytest.raises(BadLayer):
