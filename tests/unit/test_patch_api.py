@@ -100,14 +100,22 @@ async def test_status_and_spec_are_owned_apart(api: Local) -> None:
     assert code == 404
 
 
+async def test_labels_set_with_the_status_are_owned(api: Local) -> None:
+    await ok(api, "PATCH", f"{DEPLOYMENTS}/d?fieldManager=m", deployment(), APPLY)
+    found = await ok(
+        api, "PATCH", f"{DEPLOYMENTS}/d/status?fieldManager=s", {"metadata": {"annotations": {"a": "b"}}}, MERGE
+    )
+    assert fields(found, "s") == {"f:metadata": {"f:annotations": {".": {}, "f:a": {}}}}
+
+
 async def test_other_versions_of_a_kind(api: Local) -> None:
     base = "namespaces/default/horizontalpodautoscalers/h"
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
-    v1 = {
+    v1: Json = {
         "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
         "spec": {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50},
     }  # fmt: skip
-    v2 = {**v1, "apiVersion": "autoscaling/v2", "spec": {"scaleTargetRef": target, "maxReplicas": 4}}
+    v2: Json = {**v1, "apiVersion": "autoscaling/v2", "spec": {"scaleTargetRef": target, "maxReplicas": 4}}
     await ok(api, "PATCH", f"/apis/autoscaling/v1/{base}?fieldManager=one", v1, APPLY)
     code, said = await api("PATCH", f"/apis/autoscaling/v2/{base}?fieldManager=two", v2, APPLY)
     assert code == 409
@@ -123,7 +131,8 @@ async def test_other_versions_of_a_kind(api: Local) -> None:
 
 async def test_managed_fields_are_cleared_and_rewritten(api: Local) -> None:
     await ok(api, "POST", f"{MAPS}?fieldManager=c", config_map({"a": "1"}))
-    for cleared in ([{}], []):
+    clearings: list[list[Json]] = [[{}], []]
+    for cleared in clearings:
         await ok(api, "PATCH", f"{MAPS}/m?fieldManager=c", {"metadata": {"managedFields": cleared}}, MERGE)
         found = await ok(api, "PATCH", f"{MAPS}/m?fieldManager=c", {"data": {"b": "2"}}, MERGE)
         assert "managedFields" not in found["metadata"]

@@ -86,6 +86,18 @@ NAME = Column("Name", format="name")
 AGE = Column("Age")
 
 
+#: writes to their status do not own labels and annotations (`GetResetFields` of the strategies)
+STATUS_ALONE = {
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("storage.k8s.io", "volumeattachments"),
+}
+
+
 class Kind:
     """Default behaviour: whatever upstream's generic strategy does for a kind that declares nothing."""
 
@@ -170,7 +182,9 @@ class Kind:
         """Dotted fields that a write to this (sub)resource does not own, for server-side apply."""
         if not self.has_status:
             return ()
-        return ("metadata", "spec") if subresource == "status" else ("status",)
+        if subresource != "status":
+            return ("status",)
+        return ("metadata", "spec") if (self.names.group, self.names.resource) in STATUS_ALONE else ("spec",)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
