@@ -9,6 +9,7 @@ import pytest
 
 from sampan.testing.loop import VirtualLoop
 from tests.controllers_world import World
+from tests.unit.slow import SLOW
 
 
 def pytest_asyncio_loop_factories(
@@ -17,6 +18,12 @@ def pytest_asyncio_loop_factories(
     if "world" in getattr(item, "fixturenames", ()) or item.get_closest_marker("virtual"):
         return {"virtual": VirtualLoop}
     return {"real": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name.partition("[")[0] in SLOW.get(item.path.name, ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def named(obj: Obj, name: str) -> Obj:
     return {**obj, "metadata": {**obj["metadata"], "name": name, "uid": name}}
 
 
-@settings(max_examples=300, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
+@settings(max_examples=120, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
 @given(
     st.lists(nodes, min_size=1, max_size=5), st.lists(st.tuples(st.integers(0, 4), pods), max_size=6), pods, st.data()
 )
