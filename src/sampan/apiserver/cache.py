@@ -41,16 +41,27 @@ def body_of(value: bytes, revision: int) -> bytes:
 
 
 def encode(obj: Obj) -> bytes:
-    """An object as it is stored: kind, apiVersion and metadata first, no resourceVersion."""
-    meta = obj["metadata"]
-    out = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta, **obj}
-    if "resourceVersion" in meta:
-        out["metadata"] = {name: value for name, value in meta.items() if name != "resourceVersion"}
+    """An object as it is stored: kind, apiVersion and metadata first; in metadata no resourceVersion, managedFields last."""
+    return encoded(obj)[0]
+
+
+def encoded(obj: Obj) -> tuple[bytes, int]:
+    """Also where metadata ends."""
+    meta: Obj = {name: value for name, value in obj["metadata"].items() if name not in _PLACED}
+    if "managedFields" in obj["metadata"]:
+        meta["managedFields"] = obj["metadata"]["managedFields"]
+    rest = {name: value for name, value in obj.items() if name not in _LEADING}
     try:
-        # orjson hands out up to twice the memory that it filled; these bytes stay for long
-        return bytes(memoryview(orjson.dumps(out)))
+        head = orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta})
+        # joined, since orjson hands out up to twice the memory that it filled; these bytes stay for long
+        return b"%b,%b" % (head[:-1], orjson.dumps(rest)[1:]) if rest else b"%b" % head, len(head) - 1
     except TypeError:
         raise errors.bad_request("the object is nested too deeply") from None
+
+
+_PLACED = frozenset({"resourceVersion", "managedFields"})
+_LEADING = frozenset({"kind", "apiVersion", "metadata"})
+OWNERS = b',"managedFields":['
 
 
 class Record:
@@ -72,8 +83,11 @@ class Record:
         "namespace",
         "other",
         "revision",
+        "split",
         "value",
     )
+    #: where metadata ends in the value; 0: it is not laid out as `encode` does
+    split: int
     labels: dict[str, str] | None
     fields: dict[str, str] | None
 
@@ -90,10 +104,13 @@ class Record:
 
     def __getattr__(self, name: str) -> Any:
         """Reached only while the slots are empty."""
-        if name not in ("labels", "fields"):
+        if name not in ("labels", "fields", "split"):
             raise AttributeError(name)
         obj = orjson.loads(self.value)
-        if name == "fields" or self.cache.knows_kind:
+        if name == "split":
+            value, end = encoded(obj)
+            self.split = end if value == self.value else 0
+        elif name == "fields" or self.cache.knows_kind:
             self.index(obj)
         else:
             self.labels = obj["metadata"].get("labels") or None
@@ -113,6 +130,22 @@ class Record:
         """The object, decoded anew: the caller's own to change."""
         out: Obj = orjson.loads(self.body)
         return out
+
+    def light(self) -> Obj:
+        """The object without managedFields, which can be more than all the rest, and without resourceVersion."""
+        value, split = self.value, self.split
+        cut = value.find(OWNERS, 0, split)
+        out: Obj = orjson.loads(value if cut < 0 else b"%b}%b" % (value[:cut], value[split:]))
+        if not split:
+            out["metadata"].pop("managedFields", None)
+        return out
+
+    def metadata(self) -> bytes:
+        """As it goes on the wire."""
+        if not self.split or not self.revision:
+            return orjson.dumps(self.obj()["metadata"])
+        start = self.value.index(MARK) + len(MARK)
+        return b'{"resourceVersion":"%d",%b' % (self.revision, self.value[start : self.split])
 
     def field(self, name: str) -> str:
         if name == "metadata.name":
@@ -182,7 +215,7 @@ class ResourceCache:
         self.last = 0
         self.watchers: set[Watcher] = set()
         #: by key: what is about to be written, and the object it is the encoding of
-        self._expected: dict[str, tuple[bytes, Obj]] = {}
+        self._expected: dict[str, tuple[bytes, int, Obj]] = {}
 
     @functools.cached_property
     def kind(self) -> Kind:
@@ -194,9 +227,9 @@ class ResourceCache:
         return "kind" in self.__dict__
 
     @contextlib.contextmanager
-    def expect(self, key: str, value: bytes, obj: Obj) -> Iterator[None]:
-        """While `value`, the encoding of `obj`, is written: its record need not be decoded."""
-        mine = self._expected[key] = (value, obj)
+    def expect(self, key: str, value: bytes, split: int, obj: Obj) -> Iterator[None]:
+        """While `value`, the encoding of `obj` (see `encoded`), is written: its record need not be decoded."""
+        mine = self._expected[key] = (value, split, obj)
         try:
             yield
         finally:
@@ -241,7 +274,8 @@ class ResourceCache:
             record = Record(key, event.kv, self)
             expected = self._expected.get(key)
             if expected is not None and expected[0] is record.value:
-                record.index(expected[1])
+                record.split = expected[1]
+                record.index(expected[2])
             if before is None:
                 bisect.insort(self.keys, key)
             self.records[key] = record

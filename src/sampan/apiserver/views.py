@@ -115,8 +115,7 @@ class PartialView(View):
         self.key = ("partial", version)
 
     def object(self, record: Record) -> bytes:
-        meta = record.obj()["metadata"]
-        return orjson.dumps({"kind": "PartialObjectMetadata", "apiVersion": self.version, "metadata": meta})
+        return partial(self.version, record.metadata())
 
     def list(self, records: list[Record], meta: dict[str, Any]) -> list[bytes]:
         names = f'{{"kind":"{self.list_kind}","apiVersion":"{self.list_version}","metadata":'
@@ -129,6 +128,10 @@ class PartialView(View):
             meta["annotations"] = annotations
         obj = {"kind": "PartialObjectMetadata", "apiVersion": self.version, "metadata": meta}
         return self.wrap("BOOKMARK", orjson.dumps(obj))
+
+
+def partial(version: str, metadata: bytes) -> bytes:
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"%b","metadata":%b}' % (version.encode(), metadata)
 
 
 def column_json(column: Column) -> dict[str, Any]:
@@ -159,8 +162,16 @@ class TableView(View):
         if cached is not None and cached[0] == self.key and 0 <= now - cached[1] < ROW_SECONDS:
             out: bytes = cached[2]
             return out
-        obj = orjson.loads(body_as(self.kind, record)) if self.convert else record.obj()
-        out = self.render(obj, now)
+        if self.convert:
+            out = self.render(orjson.loads(body_as(self.kind, record)), now)
+        elif self.kind.custom:
+            # columns may show any field
+            out = self.render(record.obj(), now)
+        else:
+            obj = b"null"
+            if self.include != "None":
+                obj = partial(self.version, record.metadata()) if self.include == "Metadata" else record.body
+            out = b'{"cells":%b,"object":%b}' % (orjson.dumps(self.kind.row(record.light(), now)), obj)
         record.cells = (self.key, now, out)
         return out
 

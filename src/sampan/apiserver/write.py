@@ -26,7 +26,7 @@ from sampan.apiserver.admission.chain import Attributes, Operation
 from sampan.apiserver.allocators import Reservation
 from sampan.apiserver.authorization.attributes import authorize_create
 from sampan.apiserver.authorization.escalation import refuse_escalation
-from sampan.apiserver.cache import Record, encode
+from sampan.apiserver.cache import Record, encoded
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import DeleteOptions, WriteOptions
 from sampan.apiserver.patch.managed import only_times_differ, update_managed_fields
@@ -198,7 +198,7 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
     resource, names = call.resource, call.kind.names
     taken = errors.already_exists(names.group, names.resource, obj["metadata"]["name"])
     form = await stored_form(call.kind, obj)
-    value = encode(form)
+    value, split = encoded(form)
     if options.dry_run:
         if resource.cache.get(key) is not None:
             raise taken
@@ -209,7 +209,7 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
     ops: list[Op] = [Put(store_key, value, lease)]
     if reserved is not None:
         compare, ops = compare + reserved.compare, [*ops, *reserved.ops]
-    with resource.cache.expect(key, value, form):
+    with resource.cache.expect(key, value, split, form):
         result = await call.api.store.txn(compare, ops)
     if not result.succeeded:
         await call.api.cache.reach(result.revision)
@@ -399,7 +399,7 @@ async def _replace(
     resource = call.resource
     store_key = resource.store_key(record.key)
     form = await stored_form(kind, obj)
-    value = encode(form)
+    value, split = encoded(form)
     if value == record.value or (len(value) == len(record.value) and only_times_differ(form, record.obj())):
         return Written(record)
     meta = obj["metadata"]
@@ -415,7 +415,7 @@ async def _replace(
     ops: list[Op] = [Delete(store_key) if finished else Put(store_key, value, record.lease)]
     if reserved is not None:
         unchanged, ops = unchanged + reserved.compare, ops + reserved.ops
-    with resource.cache.expect(record.key, value, form):
+    with resource.cache.expect(record.key, value, split, form):
         result = await call.api.store.txn(unchanged, ops)
     if not result.succeeded:
         await call.api.cache.reach(result.revision)
