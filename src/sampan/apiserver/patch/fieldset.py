@@ -186,7 +186,10 @@ def element_key(node: ListOf, item: Any) -> str:
         return "v:" + _dumps(item)
     try:
         values = [item[name] for name in node.keys]
-        if all(value.__class__ is not str or len(value) < MEMORABLE for value in values):
+        for value in values:
+            if value.__class__ is str and len(value) >= MEMORABLE:
+                break
+        else:
             return _keyed(node.keys, *values)
     except (KeyError, TypeError):
         # a key is absent, or no scalar
@@ -264,11 +267,17 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
     if isinstance(node, ListOf):
         if not isinstance(value, list):
             return {}
+        element, inner = node.element, node.merge == "map"
+        whole = isinstance(element, Struct) and not element.atomic
         for item in value:
             key = element_key(node, item)
-            # what is there twice is owned as one
-            inner = everything(item, node.element, None) if node.merge == "map" and key not in out else {}
-            out[key] = inner
+            if not inner or not item or key in out:
+                # what is there twice is owned as one
+                out[key] = {}
+            elif whole and item.__class__ is dict:
+                out[key] = _everything_in(item, element)  # type: ignore[arg-type]  # `whole` says that it is a Struct
+            else:
+                out[key] = everything(item, element, None)
         return out
     if isinstance(value, dict):
         if isinstance(node, Struct):
@@ -282,7 +291,9 @@ def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
 def _everything_in(value: dict[str, Any], node: Struct) -> FieldSet:
     """Structs with the same keys have the same set, but for what is below the keys that can have something below: it is
     made once and shared, as sets are never changed."""
-    shapes = node.memo.setdefault("shapes", {})
+    shapes = node.memo.get("shapes")
+    if shapes is None:
+        shapes = node.memo["shapes"] = {}
     shape = tuple(value)
     found = shapes.get(shape)
     if found is None:
