@@ -1,6 +1,6 @@
 """The page of known differences from upstream, made from the `DEVIATION:` comments: `make docs` writes it.
 
-    python -m tests.deviations_page > docs/deviations.md
+python -m tests.deviations_page > docs/deviations.md
 """
 
 from __future__ import annotations
