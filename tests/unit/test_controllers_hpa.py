@@ -292,7 +292,9 @@ async def test_no_target(world: World) -> None:
     kind = {"apiVersion": "apps/v1", "kind": "Nothing", "name": "web"}
     await autoscaler(world, "other", scaleTargetRef=kind)
     await world.until(lambda: condition(world, "AbleToScale", "other"), "a condition", 60)
-    assert (condition(world, "AbleToScale", "other") or ("", "", ""))[2].endswith('no matches for kind "Nothing" in group "apps"')
+    assert (condition(world, "AbleToScale", "other") or ("", "", ""))[2].endswith(
+        'no matches for kind "Nothing" in group "apps"'
+    )
 
 
 async def test_no_metrics(world: World) -> None:

@@ -416,7 +416,12 @@ async def test_dials_through_the_seam(peer: Scripted) -> None:
     assert b"Host: web.default.svc\r\n" in peer.heads[0]
 
 
-REPLIES = [CHUNKED, reply(gzip.compress(b"abcde", mtime=0), "Content-Encoding: gzip"), b"HTTP/1.1 204 No Content\r\n\r\n", OK]
+REPLIES = [
+    CHUNKED,
+    reply(gzip.compress(b"abcde", mtime=0), "Content-Encoding: gzip"),
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    OK,
+]
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])

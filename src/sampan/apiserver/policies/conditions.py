@@ -24,9 +24,7 @@ def compile_conditions(raw: Sequence[Obj], *, params: bool = False) -> tuple[Exp
     return tuple(compiled(within, item.get("expression", "").strip(), cel.types.Bool) for item in raw)
 
 
-async def hold(
-    conditions: Sequence[Expression], values: Mapping[str, Any], ignores_failure: bool, run: Runner
-) -> bool:
+async def hold(conditions: Sequence[Expression], values: Mapping[str, Any], ignores_failure: bool, run: Runner) -> bool:
     """Raises ConditionsFailed where failures are not ignored; ignored they count as false."""
     budget = cel.Budget(cel.MATCH_CONDITIONS_BUDGET)
     problems: list[str] = []

@@ -82,9 +82,7 @@ async def _message(validation: Validation, values: Mapping[str, Any], budget: ce
     return validation.message or f"failed expression: {validation.expression.source.strip()}"
 
 
-async def _annotate(
-    policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool, run: Runner
-) -> None:
+async def _annotate(policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool, run: Runner) -> None:
     if not policy.annotations:
         return
     budget = cel.Budget(BUDGET)
