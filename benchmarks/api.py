@@ -88,9 +88,11 @@ class Bench:
         command = [sys.executable, "-m", "sampan.cli", *arguments]
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
 
-    async def connect(self) -> Client:
+    async def connect(self, *, known: bool = True) -> Client:
+        """As the administrator, or as nobody."""
         context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
-        context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
+        if known:
+            context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
         return Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context, limit=1 << 26))
 
     async def rate(self, make: Make, total: int, connections: int = 16, ok: tuple[int, ...] = (200, 201)) -> float:
