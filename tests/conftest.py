@@ -90,7 +90,7 @@ class Up:
         return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
 
 
-def _brought_up(home: Path, *flags: str) -> Iterator[Up]:
+def brought_up(home: Path, *flags: str) -> Iterator[Up]:
     blank = Up(home / "config", home, "")
     done = blank.sampan("up", "-o", "json", *flags)
     assert done.returncode == 0, done.stderr
@@ -102,10 +102,10 @@ def _brought_up(home: Path, *flags: str) -> Iterator[Up]:
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One cluster without nodes for all client tests; each works in namespaces of its own."""
-    yield from _brought_up(tmp_path_factory.mktemp("home"))
+    yield from brought_up(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
 def hollow_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One with three simulated nodes, on which pods run."""
-    yield from _brought_up(tmp_path_factory.mktemp("hollow"), "--hollow", "3")
+    yield from brought_up(tmp_path_factory.mktemp("hollow"), "--hollow", "3")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import Up
+from tests.conftest import Up, brought_up
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 PROFILES = [
@@ -46,6 +47,12 @@ def pod(up: Up, name: str, cpu: str) -> None:
             "nodeSelector": {"for": "packing"}}  # fmt: skip
     kubectl(up, "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": spec}))  # fmt: skip
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """One of its own: what other tests leave would be scheduled too."""
+    yield from brought_up(tmp_path)
 
 
 def test_a_second_scheduler_and_what_explains_it(up: Up, tmp_path: Path) -> None:
