@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tests.conftest import Local
 
 #: seconds: how late an answer may be, and how often we ask
-WITHIN, EVERY = 1.0, 0.005
+WITHIN, EVERY = 0.25, 0.005
 PROBES = ("/readyz", "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt")
 
 
