@@ -20,7 +20,7 @@ from sampan.cluster import certificates
 from sampan.cluster.certificates import Pki
 from tests.conftest import Local
 from tests.people import account, bind, make_role, person, role, rule, send
-from tests.responsive import responsive
+from tests.responsive import WITHIN, responsive
 from tests.unit import test_admission_nodes as nodes
 from tests.unit import test_admission_pods as pods
 from tests.unit import test_authentication_tokens as tokens
@@ -455,7 +455,7 @@ async def test_expressions_that_take_long_to_compile(api: Local) -> None:
 async def test_exploding_schemas(api: Local, spec: dict[str, Any]) -> None:
     version = crds.version()
     version["schema"]["openAPIV3Schema"]["properties"]["spec"] = spec
-    async with responsive(api, 0.5):
+    async with responsive(api, 2 * WITHIN):
         code, status = await api("POST", crds.CRDS, crds.definition(version))
         assert code in (201, 422), status
         if code == 201:
