@@ -19,9 +19,9 @@ from sampan.apiserver.authorization.attributes import of_request
 from sampan.apiserver.authorization.rbac import GROUP
 from sampan.apiserver.cache import encode
 from sampan.apiserver.config import SERVICE_ACCOUNT_ISSUER, ApiServerConfig
-from sampan.apiserver.http.messages import Request
 from sampan.apiserver.routing import parse
 from sampan.apiserver.server import ApiServer
+from sampan.http.server.messages import Request
 from sampan.store.contract import Op, Put
 
 ROLES, ROUNDS, EACH = 200, few(9), few(5000)

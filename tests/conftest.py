@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from sampan.apiserver.config import ApiServerConfig
-from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.server import ApiServer
 from sampan.cluster import certificates
+from sampan.http.server.messages import Request, Response
 
 
 @dataclass

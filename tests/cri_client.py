@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime.cri import SERVICES
+from sampan.cri import SERVICES
 
 aio: Any = importlib.import_module("grpc.aio")
 

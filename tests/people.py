@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import Request, Response
+from sampan.http.server.messages import Request, Response
 from tests.conftest import Local
 
 GROUP = "rbac.authorization.k8s.io"

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sampan.apiserver.http.messages import Request, Response
-from sampan.apiserver.http.server import Server
 from sampan.cluster.certificates import Pki
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response
 
 Review = dict[str, Any]
 Answer = dict[str, Any] | Response

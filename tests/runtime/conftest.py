@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from sampan.cri import pb
 from sampan.runtime import cgroups
-from sampan.runtime.cri import pb
 from tests.cri_client import Cri
 from tests.images import busybox
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from tests.runtime.conftest import Home, Pods
 
 aio: Any = importlib.import_module("grpc.aio")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from sampan.cri import pb
 from sampan.runtime import names
-from sampan.runtime.cri import pb
 from sampan.runtime.hosts import Hosts
 from sampan.runtime.images import Images
 from sampan.runtime.layers import Limits

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from tests.runtime.conftest import Pods, connected
 
 aio: Any = importlib.import_module("grpc.aio")

@@ -10,8 +10,8 @@ import pytest
 from sampan.apiserver.admission.chain import Attributes, Chain, Plugin
 from sampan.apiserver.admission.order import chain
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import Request, Response
 from sampan.cluster.certificates import ensure
+from sampan.http.server.messages import Request, Response
 from tests.conftest import Local
 from tests.unit.test_admission_pods import PODS, pod
 

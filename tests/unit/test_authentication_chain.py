@@ -24,10 +24,10 @@ from sampan.apiserver.authentication.token_file import TokenFile
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision
 from sampan.apiserver.config import ApiServerConfig
-from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.server import ApiServer
 from sampan.cli.apiserver import parser
 from sampan.cli.credentials import settings
+from sampan.http.server.messages import Request, Response
 from tests.conftest import Local
 
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

@@ -19,9 +19,9 @@ from sampan.apiserver.authentication.bearer import BadToken, BearerTokens, Refus
 from sampan.apiserver.authentication.oidc import Oidc
 from sampan.apiserver.authentication.user import User
 from sampan.apiserver.config import OidcConfig
-from sampan.apiserver.http.messages import Request, Response
-from sampan.apiserver.http.server import Server
 from sampan.cluster.certificates import Pki
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response
 
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import Request, Response, Writer
 from sampan.client import (
     Client,
     Discovery,
@@ -26,6 +25,7 @@ from sampan.client import (
 )
 from sampan.client.watch import Watch, parse
 from sampan.http import ProtocolError, TimedOut
+from sampan.http.server.messages import Request, Response, Writer
 from sampan.testing.inprocess import InProcessTransport
 from tests.conftest import Local
 from tests.virtual import ADMIN, admin, virtually

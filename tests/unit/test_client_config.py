@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from sampan.apiserver.config import ApiServerConfig
-from sampan.apiserver.http.messages import Request, Response
-from sampan.apiserver.http.server import Server
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, Config, ConfigError, HttpsTransport, StatusError, from_kubeconfig, in_cluster, load
 from sampan.client.config import ExecPlugin
 from sampan.cluster.certificates import Pki
 from sampan.http import TlsFailed
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response
 
 
 def encoded(text: str) -> str:

@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from sampan.api.selectors import parse_label_selector
-from sampan.apiserver.http.messages import Request, Response
 from sampan.client import (
     NODE,
     OWNER,
@@ -27,6 +26,7 @@ from sampan.client import (
     key_of,
     split_key,
 )
+from sampan.http.server.messages import Request, Response
 from sampan.testing.inprocess import InProcessTransport
 from tests.virtual import ADMIN, admin, server, virtually
 

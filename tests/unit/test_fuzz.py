@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.api.kind import Names
-from sampan.apiserver.http.messages import Response
+from sampan.http.server.messages import Response
 from tests.conftest import Local
 from tests.fuzzing import Fuzz, Sent
 from tests.unit import test_crd as crds

@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sampan.apiserver.http.messages import Request, Response, Writer
-from sampan.apiserver.http.protocol import Limits
-from sampan.apiserver.http.server import Server
-from sampan.apiserver.http.websocket import WebSocket, accept
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response, Writer
+from sampan.http.server.protocol import Limits
+from sampan.http.server.websocket import WebSocket, accept
 from tests.conftest import Local
 
 BIG = b"x" * 200_000

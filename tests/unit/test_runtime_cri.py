@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.runtime.cri import SERVICES, pb
+from sampan.cri import SERVICES, pb
 
 
 def test_scalars_messages_and_enums_have_upstreams_numbers() -> None:

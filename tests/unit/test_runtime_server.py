@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from sampan.runtime.errors import NotFound, Precondition
 from sampan.runtime.server import CriServer
 from tests.cri_client import Cri

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from sampan.cri import pb
 from sampan.runtime import cgroups, security, spec, users
 from sampan.runtime.containers import signal_number
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import Invalid, NotFound, Precondition, Unavailable
 from sampan.runtime.events import BOUND, Events
 from sampan.runtime.manifests import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from sampan.runtime.errors import Invalid
 from sampan.runtime.hosts import Hosts
 from sampan.runtime.images import Images

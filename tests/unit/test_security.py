@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import Request, Response, Writer
 from sampan.cluster import certificates
 from sampan.cluster.certificates import Pki
+from sampan.http.server.messages import Request, Response, Writer
 from tests.conftest import Local
 from tests.people import account, bind, make_role, person, role, rule, send
 from tests.responsive import WITHIN, responsive

@@ -15,10 +15,10 @@ import yaml
 
 from sampan.api.kind import Obj
 from sampan.apiserver.config import ApiServerConfig
-from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.server import ApiServer
 from sampan.cluster import certificates
 from sampan.cluster.certificates import Pki
+from sampan.http.server.messages import Request, Response
 from sampan.store.backup import backup, restore
 from sampan.store.contract import NO_LEASE, KeyValue, Put, Revision
 from tests.conftest import Local

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.http.messages import Request, Response, Writer
-from sampan.apiserver.http.protocol import Limits
-from sampan.apiserver.http.server import Server
 from sampan.cluster.certificates import Pki
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response, Writer
+from sampan.http.server.protocol import Limits
 from tests.responsive import WITHIN
 
 BIG = b"x" * 200_000

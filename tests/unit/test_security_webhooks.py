@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.http.messages import Response, Writer
 from sampan.cluster import certificates
 from sampan.cluster.certificates import Pki
+from sampan.http.server.messages import Response, Writer
 from tests.conftest import Local
 from tests.webhook_server import JSON, Answer, Webhook, configuration, patch, serving
 

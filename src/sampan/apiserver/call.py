@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 from sampan.api.kind import Context, Kind
 from sampan.api.times import format_time
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import Request
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.options import Query
 from sampan.apiserver.resource import Resource
 from sampan.apiserver.routing import RequestInfo
 from sampan.apiserver.workers import LARGE
+from sampan.http.server.messages import Request
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api

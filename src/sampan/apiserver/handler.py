@@ -22,7 +22,6 @@ from sampan.apiserver.authentication.impersonation import acting_user
 from sampan.apiserver.authentication.user import MASTERS, User
 from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.negotiation import Accept, negotiate
 from sampan.apiserver.options import parse_query
 from sampan.apiserver.resource import Resource
@@ -36,6 +35,7 @@ from sampan.apiserver.verbs.list import list_
 from sampan.apiserver.verbs.patch import patch
 from sampan.apiserver.verbs.update import update
 from sampan.apiserver.verbs.watch import watch
+from sampan.http.server.messages import Request, Response
 from sampan.store.contract import StoreError
 
 log = logging.getLogger("sampan.apiserver")

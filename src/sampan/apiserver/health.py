@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.replies import text_reply
+from sampan.http.server.messages import Response
 
 #: a check says what is wrong, or nothing
 Check = Callable[[], str]

@@ -21,10 +21,10 @@ from sampan.api.times import format_time
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import list_options
 from sampan.apiserver.verbs.list import matcher
 from sampan.apiserver.views import PartialView, TableView, chunked, view_for
+from sampan.http.server.messages import Response
 
 Usage = dict[str, str]
 HOLLOW = "sampan.io/hollow"

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from sampan.api.errors import StatusError
-from sampan.apiserver.http.messages import Request, Response
 from sampan.apiserver.negotiation import JSON, YAML
+from sampan.http.server.messages import Request, Response
 
 WARNING_CHARS, LONG_WARNING_CHARS = 4096, 256
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-cache, private"))

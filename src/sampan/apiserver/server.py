@@ -30,10 +30,10 @@ from sampan.apiserver.authorization.chain import Authorization
 from sampan.apiserver.bootstrap import Bootstrap
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.handler import Handler
-from sampan.apiserver.http.messages import Request, Response
-from sampan.apiserver.http.server import Server
 from sampan.apiserver.policies.status import PolicyStatus
 from sampan.apiserver.routing import RequestInfo
+from sampan.http.server.listener import Server
+from sampan.http.server.messages import Request, Response
 from sampan.store.contract import Store
 from sampan.store.open import create as create_store
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sampan.cri import pb
 from sampan.runtime import kernel, manifests, records, spec, users
 from sampan.runtime.conmon import Conmon, Output
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
 from sampan.runtime.records import ContainerState, Record
 from sampan.runtime.sandboxes import Sandbox, Sandboxes

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sampan.cri import pb
 from sampan.runtime import names
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import Invalid
 from sampan.runtime.manifests import settings
 from sampan.runtime.pull import Puller

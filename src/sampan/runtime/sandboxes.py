@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sampan.cri import pb
 from sampan.runtime import cgroups, kernel, records
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
 from sampan.runtime.network import Attachment, Network
 from sampan.runtime.records import Record, SandboxState

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from sampan.runtime.errors import Invalid, Precondition
 from sampan.runtime.manifests import architecture
 

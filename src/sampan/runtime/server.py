@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime.cri import SERVICES, Method
+from sampan.cri import SERVICES, Method
 from sampan.runtime.errors import CriError, Precondition
 
 log = logging.getLogger("runtime")

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from typing import Any
 
+from sampan.cri import pb
 from sampan.runtime import containers as states
 from sampan.runtime.containers import Container, Containers
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import Invalid, NotFound
 from sampan.runtime.events import Events
 from sampan.runtime.network import Network

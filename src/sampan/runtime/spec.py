@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sampan.cri import pb
 from sampan.runtime import security
-from sampan.runtime.cri import pb
 from sampan.runtime.errors import Invalid, Precondition
 from sampan.runtime.manifests import Settings
 from sampan.runtime.users import User

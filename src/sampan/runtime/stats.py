@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sampan.cri import pb
 from sampan.runtime import cgroups
 from sampan.runtime.containers import Container
-from sampan.runtime.cri import pb
 
 DISK_SECONDS = 10.0
 

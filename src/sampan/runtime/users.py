@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime.cri import pb
+from sampan.cri import pb
 from sampan.runtime.errors import Invalid, NotFound
 from sampan.runtime.unpack import BadLayer, Tree
 

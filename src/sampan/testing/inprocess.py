@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.http.messages import App, Request, Response
 from sampan.client.transport import Headers
 from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
+from sampan.http.server.messages import App, Request, Response
 
 log = logging.getLogger("sampan.testing")
 HIGH_WATER = 256 * 1024

@@ -19,7 +19,7 @@ from sampan.api import errors
 from sampan.api.frozen import frozen
 from sampan.apiserver.authentication.user import User, authenticated
 from sampan.apiserver.cache import Record, ResourceCache
-from sampan.apiserver.http.messages import Request
+from sampan.http.server.messages import Request
 
 log = logging.getLogger("sampan.apiserver")
 BELIEVED_SECONDS = 10.0

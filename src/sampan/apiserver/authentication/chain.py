@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sampan.api import errors
 from sampan.apiserver.authentication.user import ANONYMOUS, User
-from sampan.apiserver.http.messages import Request
+from sampan.http.server.messages import Request
 
 Answer = User | None
 

@@ -19,7 +19,7 @@ from sampan.apiserver.authentication import service_account
 from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
 from sampan.apiserver.authorization.attributes import Attributes, refusal
 from sampan.apiserver.authorization.chain import Authorizer
-from sampan.apiserver.http.messages import Request
+from sampan.http.server.messages import Request
 
 PREFIX = "impersonate-"
 EXTRA = PREFIX + "extra-"

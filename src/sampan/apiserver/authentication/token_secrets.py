@@ -21,7 +21,7 @@ from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.issuer import Issuer
 from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
-from sampan.apiserver.http.messages import Request, Response
+from sampan.http.server.messages import Request, Response
 
 log = logging.getLogger("sampan.apiserver")
 TYPE = "kubernetes.io/service-account-token"

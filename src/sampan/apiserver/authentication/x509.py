@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sampan.api import errors
 from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, CREDENTIAL_ID, User
-from sampan.apiserver.http.messages import Request
+from sampan.http.server.messages import Request
 
 #: Kubernetes' own attribute of a subject
 UID = "1.3.6.1.4.1.57683.2"

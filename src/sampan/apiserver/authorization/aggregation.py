@@ -22,7 +22,7 @@ from sampan.api.selectors import label_selector_from
 from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, User
 from sampan.apiserver.authorization.rules import Rule
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
-from sampan.apiserver.http.messages import Request, Response
+from sampan.http.server.messages import Request, Response
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sampan.api.kind import Kind
 from sampan.apiserver.authentication.user import MASTERS, User
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Request
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.routing import RequestInfo
+from sampan.http.server.messages import Request
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api

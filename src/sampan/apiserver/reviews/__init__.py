@@ -16,10 +16,10 @@ from sampan.api.kind import Obj
 from sampan.apiserver import replies
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.reviews import authentication, authorization
 from sampan.apiserver.views import TableView
+from sampan.http.server.messages import Response
 
 #: the status of a review; what is asked may wait
 Answer = Callable[[Call, Obj], Obj | Awaitable[Obj]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.subresources import (
     approval,
     binding,
@@ -17,6 +16,7 @@ from sampan.apiserver.subresources import (
     scale,
     token,
 )
+from sampan.http.server.messages import Response
 
 Handler = Callable[[Call], Awaitable[Response]]
 

@@ -9,13 +9,13 @@ from sampan.api.field import ErrorList
 from sampan.api.kind import Kind, Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs import get
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.write import Produced, change
+from sampan.http.server.messages import Response
 
 DECISIONS = ("Approved", "Denied", "Failed")
 

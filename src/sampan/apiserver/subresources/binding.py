@@ -14,10 +14,10 @@ from sampan.api.times import format_time
 from sampan.apiserver import replies
 from sampan.apiserver.body import read_as
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.write import Produced, admit, change
+from sampan.http.server.messages import Response
 
 
 async def serve(call: Call) -> Response:

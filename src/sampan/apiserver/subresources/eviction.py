@@ -16,10 +16,10 @@ from sampan.api.times import format_time
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record, encode
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import delete_options, write_options
 from sampan.apiserver.verbs.delete import remove
 from sampan.apiserver.write import admit
+from sampan.http.server.messages import Response
 from sampan.store.contract import Compare, Put
 
 CANNOT = "Cannot evict pod as it would violate the pod's disruption budget."

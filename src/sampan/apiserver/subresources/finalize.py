@@ -8,11 +8,11 @@ from __future__ import annotations
 from sampan.api.kind import Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.write import Produced, change
+from sampan.http.server.messages import Response
 
 
 async def serve(call: Call) -> Response:

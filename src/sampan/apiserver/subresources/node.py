@@ -12,7 +12,7 @@ from sampan.api.kind import Obj
 from sampan.apiserver import replies
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
+from sampan.http.server.messages import Response
 
 #: label of simulated nodes
 HOLLOW = "sampan.io/hollow"

@@ -6,8 +6,8 @@ Source: kubernetes/pkg/registry/core/pod/strategy.go (podResizeStrategy)
 from __future__ import annotations
 
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.subresources.ephemeral import part_of_pod
+from sampan.http.server.messages import Response
 
 
 async def serve(call: Call) -> Response:

@@ -19,7 +19,6 @@ from sampan.api.table import age
 from sampan.apiserver import replies
 from sampan.apiserver.body import read_as
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.patch.managed import update_managed_fields
 from sampan.apiserver.patch.scale import Owners
@@ -27,6 +26,7 @@ from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.views import TableView
 from sampan.apiserver.write import Produced, View, change, served
+from sampan.http.server.messages import Response
 
 GVK = ("autoscaling", "v1", "Scale")
 NAMES = Names("autoscaling", "v1", "scales", "scale", "Scale", True, ("get", "patch", "update"))

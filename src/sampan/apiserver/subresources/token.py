@@ -15,8 +15,8 @@ from sampan.apiserver import replies
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.body import read_as
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
+from sampan.http.server.messages import Response
 
 GVK = ("authentication.k8s.io", "v1", "TokenRequest")
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 3600, 600, 1 << 32

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sampan.apiserver import replies
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.views import view_for
 from sampan.apiserver.write import Produced, Written
 from sampan.apiserver.write import create as store_new
+from sampan.http.server.messages import Response
 
 
 async def create(call: Call) -> Response:

@@ -17,10 +17,10 @@ from sampan.api.times import format_time, parse_time
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record, deleted, encode
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import DeleteOptions, delete_options
 from sampan.apiserver.views import view_for
 from sampan.apiserver.write import attributes, stored
+from sampan.http.server.messages import Response
 from sampan.store.contract import Compare, Delete, Put
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"

@@ -9,11 +9,11 @@ from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import delete_options, list_options
 from sampan.apiserver.verbs.delete import read_options, remove
 from sampan.apiserver.verbs.list import select
 from sampan.apiserver.views import view_for
+from sampan.http.server.messages import Response
 
 
 async def deletecollection(call: Call) -> Response:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.views import view_for
+from sampan.http.server.messages import Response
 
 
 def get(call: Call) -> Response | Awaitable[Response]:

@@ -16,9 +16,9 @@ from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import ListOptions, continue_token, list_options, read_continue
 from sampan.apiserver.views import view_for
+from sampan.http.server.messages import Response
 from sampan.store.contract import Compacted, FutureRevision, prefix_end
 
 EXPIRED_TOKEN = (

@@ -21,7 +21,6 @@ from sampan.api.schema.bodies import TOO_DEEP, check_depth, duplicate_fields, pa
 from sampan.api.times import format_time
 from sampan.apiserver.body import finish, wrong_kind
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import WriteOptions, write_options
 from sampan.apiserver.patch import apply as server_side
 from sampan.apiserver.patch import json_patch, merge_patch, strategic
@@ -30,6 +29,7 @@ from sampan.apiserver.patch.versions import converter
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.verbs.update import check_name
 from sampan.apiserver.write import Produced, change
+from sampan.http.server.messages import Response
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

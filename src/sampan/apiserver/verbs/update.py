@@ -6,10 +6,10 @@ from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response
 from sampan.apiserver.options import write_options
 from sampan.apiserver.verbs.create import written
 from sampan.apiserver.write import Produced, change
+from sampan.http.server.messages import Response
 
 
 async def update(call: Call) -> Response:

@@ -19,11 +19,11 @@ from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 from sampan.apiserver.call import Call
-from sampan.apiserver.http.messages import Response, Writer
 from sampan.apiserver.negotiation import JSON, YAML
 from sampan.apiserver.options import ListOptions, list_options
 from sampan.apiserver.verbs.list import matcher, select
 from sampan.apiserver.views import View, view_for
+from sampan.http.server.messages import Response, Writer
 
 MAX_PENDING = 4 << 20
 MAX_BACKLOG = 10_000
@@ -55,8 +55,8 @@ async def _later(call: Call, options: ListOptions, waits: Awaitable[None]) -> Re
 def start(call: Call, options: ListOptions) -> Response:
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
     if call.request.headers.get("upgrade", "").lower() == "websocket":
-        from sampan.apiserver.http.websocket import accept
-        from sampan.apiserver.http.websocket_stream import streamed
+        from sampan.http.server.websocket import accept
+        from sampan.http.server.websocket_stream import streamed
 
         return accept(call.request, (), streamed(Session(call, options, view).run))
     media = "application/json" if not call.accept.view else "application/json;stream=watch"

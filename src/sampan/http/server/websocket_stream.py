@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sampan.apiserver.http.messages import StreamBody
-from sampan.apiserver.http.websocket import Serve, WebSocket
+from sampan.http.server.messages import StreamBody
+from sampan.http.server.websocket import Serve, WebSocket
 
 
 class MessageWriter:

@@ -23,8 +23,8 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from sampan.api import errors
-from sampan.apiserver.http.messages import RawConnection, Request, Response
+from sampan.http.server.messages import RawConnection, Request, Response
+from sampan.http.server.protocol import plain_status
 
 log = logging.getLogger("sampan.http")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -41,14 +41,15 @@ def is_upgrade(request: Request) -> bool:
 
 
 def accept(request: Request, protocols: Sequence[str], serve: Serve) -> Response:
-    """101, and `serve` on the socket. Raises 400 for a handshake that is none."""
+    """101, and `serve` on the socket; 400 for a handshake that is none."""
     key = request.headers.get("sec-websocket-key", "")
     try:
         valid = len(base64.b64decode(key, validate=True)) == 16
     except binascii.Error:
         valid = False
     if request.method != "GET" or not valid or request.headers.get("sec-websocket-version") != "13":
-        raise errors.bad_request("the WebSocket handshake needs GET, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key")
+        message = "the WebSocket handshake needs GET, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"
+        return plain_status(400, "BadRequest", message)
     proof = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
     headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", proof)]
     chosen = choose(request, protocols)

@@ -12,8 +12,8 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from sampan.apiserver.http.messages import App
-from sampan.apiserver.http.protocol import Connection, Limits, http_date
+from sampan.http.server.messages import App
+from sampan.http.server.protocol import Connection, Limits, http_date
 
 SWEEP_SECONDS = 5.0
 BACKLOG = 1024

@@ -34,7 +34,7 @@ class Method:
 def _facts() -> Iterator[list[str]]:
     """The file's entries as words; an indented line continues the one before."""
     words: list[str] = []
-    for line in resources.files("sampan.runtime").joinpath("cri_facts.txt").read_text().splitlines():
+    for line in resources.files("sampan.cri").joinpath("cri_facts.txt").read_text().splitlines():
         if line.startswith("#"):
             continue
         if not line.startswith(" "):

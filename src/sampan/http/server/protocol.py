@@ -17,17 +17,17 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import httptools
 import orjson
 
-from sampan.api.frozen import frozen
-from sampan.apiserver.http.messages import App, Request, Response, Upgraded
+from sampan.http.server.messages import App, Request, Response, Upgraded
 
 if TYPE_CHECKING:
-    from sampan.apiserver.http.server import Server
+    from sampan.http.server.listener import Server
 
 log = logging.getLogger("sampan.http")
 GZIP_OVER = 128 * 1024
@@ -38,7 +38,7 @@ _PER_CHUNK = 32
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes in bytes, times in seconds."""
 

@@ -1,0 +1,1 @@
+"""Pod networking, the service proxy and the cluster's DNS."""
