@@ -22,6 +22,7 @@ from sampan.apiserver.admission.chain import Chain
 from sampan.apiserver.allocators import PORTS_PREFIX, Allocators
 from sampan.apiserver.authorization.chain import Authorization
 from sampan.apiserver.cache import Cache, Entry, EventType, ResourceCache, Watcher
+from sampan.apiserver.config import KubeletClientConfig
 from sampan.apiserver.leases import EventLeases
 from sampan.apiserver.metrics import Metrics
 from sampan.apiserver.resource import Resource, storage_prefix
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sampan.apiserver.authentication.identity import Identity
     from sampan.apiserver.customresources.serving import CustomResources
     from sampan.apiserver.dialer import Dialer
+    from sampan.apiserver.kubelets import Kubelets
     from sampan.apiserver.webhooks.client import WebhookClients
 
 log = logging.getLogger("sampan.apiserver")
@@ -71,6 +73,8 @@ class Api:
         self.admission = admission
         #: issues and reviews tokens; set by whoever put the server together
         self.identity: Identity | None = None
+        #: how kubelets are reached; set by the same
+        self.kubelet_client = KubeletClientConfig()
         self.allocators = Allocators(service_cidr, node_ports, self.rng)
         self.sessions: set[Any] = set()
         #: a store in this process: its commits reach the cache before their writers go on
@@ -176,6 +180,12 @@ class Api:
 
         return WebhookClients(self.dialer)
 
+    @functools.cached_property
+    def kubelets(self) -> Kubelets:
+        from sampan.apiserver.kubelets import Kubelets
+
+        return Kubelets(self, self.kubelet_client)
+
     # -- following the store -------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -204,6 +214,8 @@ class Api:
             self._unsubscribe()
         if "webhooks" in self.__dict__:
             await self.webhooks.close()
+        if "kubelets" in self.__dict__:
+            await self.kubelets.aclose()
 
     async def _load(self) -> int:
         found = await self.store.range(ROOT, prefix_end(ROOT))

@@ -27,6 +27,19 @@ class OidcConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class KubeletClientConfig:
+    """How kubelets are reached. Without `ca_file` their certificates are believed as they are.
+
+    DEVIATION: upstream prefers host names; here nobody may be able to resolve them, and kubeadm, too, asks for this order.
+    """
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    ca_file: Path | None = None
+    address_types: tuple[str, ...] = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
+
+
+@dataclass(frozen=True, slots=True)
 class ApiServerConfig:
     """`store`: `memory`, `sqlite` (in `data_dir`) or `etcd=URL,...`. Without `cert_file` it serves plain HTTP, and
     everyone is anonymous: for tests only. `port` 0: any free one."""
@@ -49,6 +62,7 @@ class ApiServerConfig:
     disable_admission_plugins: tuple[str, ...] = ()
     admission_control_config_file: Path | None = None
     authorization_modes: tuple[str, ...] = ("Node", "RBAC")
+    kubelets: KubeletClientConfig = KubeletClientConfig()
     # -- who asks
     anonymous_auth: bool = True
     token_auth_file: Path | None = None

@@ -89,6 +89,7 @@ class ApiServer:
             authorization=lambda api: Authorization(api, config.authorization_modes),
         )
         self.api.identity = identity.build(self.api, config)
+        self.api.kubelet_client = config.kubelets
         self.handler = Handler(self.api, self.static, self.api.identity.authentication)
         self.aggregation = Aggregation(self.api, self.handler)
         self.server: Server | None = None

@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from sampan.apiserver.config import ApiServerConfig
+from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.cli import credentials
 from sampan.store.open import EtcdTls
 
@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         said = f"admission plugins that are {switch}d, besides what is so by default, separated by commas"
         out.add_argument(f"--{switch}-admission-plugins", type=_names, default=(), help=said)
     out.add_argument("--admission-control-config-file", type=Path, help="settings of admission plugins")
+    out.add_argument("--kubelet-client-certificate", type=Path, help="client certificate to show to kubelets")
+    out.add_argument("--kubelet-client-key", type=Path, help="its key")
+    out.add_argument("--kubelet-certificate-authority", type=Path, help="CA of kubelets' certificates (default: any)")
+    types = ",".join(KubeletClientConfig().address_types)
+    said = f"addresses of a node to reach its kubelet by, the best first (default: {types})"
+    out.add_argument("--kubelet-preferred-address-types", type=_names, default=_names(types), help=said)
     out.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     return out
@@ -77,6 +83,12 @@ def main(arguments: list[str]) -> int:
         advertise_address=options.advertise_address or options.bind_address.split(",")[0],
         event_ttl=options.event_ttl,
         authorization_modes=options.authorization_mode,
+        kubelets=KubeletClientConfig(
+            options.kubelet_client_certificate,
+            options.kubelet_client_key,
+            options.kubelet_certificate_authority,
+            options.kubelet_preferred_address_types,
+        ),
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
         admission_control_config_file=options.admission_control_config_file,

@@ -26,6 +26,7 @@ CLIENTS = (
     ("admin", "kubernetes-admin", ("system:masters",)),
     ("controller-manager", "system:kube-controller-manager", ()),
     ("scheduler", "system:kube-scheduler", ()),
+    ("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
 )
 Key = ec.EllipticCurvePrivateKey
 

@@ -119,6 +119,8 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         "--tls-cert-file", str(pki / "apiserver.crt"), "--tls-private-key-file", str(pki / "apiserver.key"),
         "--client-ca-file", str(pki / "ca.crt"), "--service-account-key-file", str(pki / "sa.pub"),
         "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",
+        "--kubelet-client-certificate", str(pki / "apiserver-kubelet-client.crt"),
+        "--kubelet-client-key", str(pki / "apiserver-kubelet-client.key"),
         "--storage", settings.store, "--data-dir", str(cluster.directory), "--ready-fd", str(writer),
     ]  # fmt: skip
     with open(cluster.log(), "ab") as log:
