@@ -41,7 +41,7 @@ async def prepare(bench: Bench, namespace: str, *things: tuple[str, dict[str, An
     ):
         code, reply = await client.send(request("POST", where, made))
         assert code == 201, reply
-    client.writer.close()
+    client.transport.close()
 
 
 async def measure() -> list[Figure]:

@@ -26,18 +26,59 @@ from sampan.cluster import certificates
 Make = Callable[[int], bytes]
 
 
-class Client:
-    """One keep-alive connection that reads replies by Content-Length."""
+class Client(asyncio.Protocol):
+    """One keep-alive connection. Replies by Content-Length go to `done(code, body)`; of a stream, to `chunk(data)`.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    As little as can be is done here: what the generator takes, the server does not get.
+    """
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.done: Callable[[int, bytes], None] = lambda code, body: None
+        self.chunk: Callable[[bytes], None] | None = None
+        self._data: list[bytes] = []
+        self._have, self._need, self._code, self._head = 0, 0, 0, 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.done(0, b"the connection was lost")
+
+    def data_received(self, data: bytes) -> None:
+        if self.chunk is not None:
+            self.chunk(data)
+            return
+        self._data.append(data)
+        self._have += len(data)
+        if not self._need and not self._begin():
+            return
+        if self._have >= self._need:
+            whole = self._data[0] if len(self._data) == 1 else b"".join(self._data)
+            self._data, self._have, self._need = [], 0, 0
+            self.done(self._code, whole[self._head :])
+
+    def _begin(self) -> bool:
+        """Has the head come?"""
+        whole = b"".join(self._data)
+        end = whole.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        self._code, self._head = int(whole[9:12]), end + 4
+        at = whole.find(b"Content-Length: ", 0, end)
+        self._need = self._head + (int(whole[at + 16 : whole.find(b"\r", at)]) if at >= 0 else 0)
+        return True
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        self.writer.write(request)
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-        body = await self.reader.readexactly(length)
-        return int(head[9:12]), body
+        answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self.done = lambda code, body: answer.set_result((code, body)) if not answer.done() else None
+        self.transport.write(request)
+        return await answer
+
+    async def watch(self, request: bytes, chunk: Callable[[bytes], None]) -> None:
+        """From the head on, everything goes to `chunk`."""
+        await self.send(request)
+        self.chunk = chunk
 
 
 def request(method: str, path: str, body: Any = None, media: str = "application/json", accept: str = "*/*") -> bytes:
@@ -93,24 +134,42 @@ class Bench:
         context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
         if known:
             context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
-        return Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context, limit=1 << 26))
+        loop = asyncio.get_running_loop()
+        return (await loop.create_connection(Client, "127.0.0.1", self.port, ssl=context))[1]
 
     async def rate(self, make: Make, total: int, connections: int = 16, ok: tuple[int, ...] = (200, 201)) -> float:
         """Requests a second."""
         clients = [await self.connect() for _ in range(connections)]
         numbers = iter(range(total))
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left = total
 
-        async def work(client: Client) -> None:
-            for number in numbers:
-                code, body = await client.send(make(number))
-                if code not in ok:
-                    raise RuntimeError(f"{code}: {body[:300]!r}")
+        def next_one(client: Client) -> None:
+            number = next(numbers, None)
+            if number is not None:
+                client.transport.write(make(number))
+
+        def answered(client: Client) -> Callable[[int, bytes], None]:
+            def done(code: int, body: bytes) -> None:
+                nonlocal left
+                left -= 1
+                if code not in ok and not finished.done():
+                    finished.set_exception(RuntimeError(f"{code}: {body[:300]!r}"))
+                elif left:
+                    next_one(client)
+                elif not finished.done():
+                    finished.set_result(None)
+
+            return done
 
         start = time.perf_counter()
-        await asyncio.gather(*(work(client) for client in clients))
+        for client in clients:
+            client.done = answered(client)
+            next_one(client)
+        await finished
         took = time.perf_counter() - start
         for client in clients:
-            client.writer.close()
+            client.transport.close()
         return total / took
 
     async def median_ms(self, what: bytes, runs: int = 9) -> float:
@@ -121,7 +180,7 @@ class Bench:
             code, _ = await client.send(what)
             figures.append((time.perf_counter() - start) * 1000)
             assert code == 200
-        client.writer.close()
+        client.transport.close()
         return statistics.median(figures)
 
     def pid(self) -> int:
@@ -239,33 +298,40 @@ async def figures(bench: Bench) -> list[Figure]:
 
 
 async def fan_out(bench: Bench, watchers: int = 1000, events: int = EVENTS) -> float:
-    """Deliveries of 5 KB events a second, over TLS, from one writer to all watchers; raises when one is lost."""
+    """Deliveries of 5 KB events a second, over TLS, from one writer to all watchers; raises TimeoutError when one is lost."""
     clients = [await bench.connect() for _ in range(watchers)]
     path = "/api/v1/namespaces/kube-public/configmaps"
     _, listed = await clients[0].send(request("GET", path))
     since = json.loads(listed)["metadata"]["resourceVersion"]
-    for client in clients:
-        client.writer.write(request("GET", f"{path}?watch=1&resourceVersion={since}"))
-        await client.reader.readuntil(b"\r\n\r\n")
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = watchers
 
-    async def receive(client: Client) -> None:
+    def counted() -> Callable[[bytes], None]:
         seen = 0
-        while seen < events:
-            data = await client.reader.read(1 << 20)
-            if not data:
-                raise RuntimeError(f"a watch ended after {seen} events")
+
+        def chunk(data: bytes) -> None:
+            nonlocal seen, left
             seen += data.count(b'{"type":"ADDED"')
+            if seen == events:
+                left -= 1
+                if not left:
+                    finished.set_result(None)
+
+        return chunk
+
+    for client in clients:
+        await client.watch(request("GET", f"{path}?watch=1&resourceVersion={since}"), counted())
 
     writer = await bench.connect()
     start = time.perf_counter()
-    receiving = [asyncio.ensure_future(receive(client)) for client in clients]
     for number in range(events):
         body = {"metadata": {"name": f"w{number}"}, "data": {"k": "x" * 5000}}
         await writer.send(request("POST", path, body))
-    await asyncio.gather(*receiving)
+    async with asyncio.timeout(120):
+        await finished
     took = time.perf_counter() - start
     for client in clients:
-        client.writer.close()
+        client.transport.close()
     return watchers * events / took
 
 

@@ -55,7 +55,7 @@ async def ready(bench: Bench, data: Path) -> tuple[float, ...]:
     took = time.perf_counter() - start
     assert code == 200
     found = took * 1000, bench.cpu() * 1000, bench.memory()
-    client.writer.close()
+    client.transport.close()
     bench.stop()
     return found
 
