@@ -1,4 +1,8 @@
-"""What happens to containers, told to whoever listens. One who does not keep up is let go, and begins anew with a list."""
+"""What happens to containers, told to whoever listens.
+
+Who listens hears all that comes after the call, with nothing between it and a list asked for then. gRPC's flow control holds back
+what a listener does not take; one who falls too far behind is let go, knows it by the error, and begins anew with a list.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,13 @@ class Events:
                 queue.get_nowait()
                 queue.put_nowait(None)  # behind what it has not read yet: there it ends
 
-    async def listen(self) -> AsyncIterator[Any]:
-        """Raises Unavailable when it has fallen behind."""
+    def listen(self) -> AsyncIterator[Any]:
+        """From now on. The iterator raises Unavailable when it has fallen behind."""
         queue: asyncio.Queue[Any] = asyncio.Queue(BOUND)
         self._listeners.add(queue)
+        return self._heard(queue)
+
+    async def _heard(self, queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
         try:
             while (event := await queue.get()) is not None:
                 yield event

@@ -1,6 +1,6 @@
 """The seam between a sandbox and the network: whoever attaches it gets its namespace and says its addresses.
 
-What is here knows loopback alone, which every new namespace has; real networks come in through the same three calls.
+What is here knows loopback alone, which every new namespace has; real networks come in through the same calls.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ class Network(Protocol):
     def problem(self) -> str:
         """Why no pod can be attached; empty if they can."""
 
+    async def configure(self, pod_cidr: str) -> None:
+        """The node's pod ranges, separated by commas: the kubelet says them at its start and when they change. Raises CriError."""
+
     async def attach(self, what: Attachment) -> tuple[str, ...]:
         """Addresses, the first one first. Raises CriError."""
 
@@ -35,6 +38,9 @@ class Loopback:
 
     def problem(self) -> str:
         return "Network plugin returns error: cni plugin not initialized"
+
+    async def configure(self, pod_cidr: str) -> None:
+        return
 
     async def attach(self, what: Attachment) -> tuple[str, ...]:
         return ()

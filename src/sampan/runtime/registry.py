@@ -17,7 +17,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -40,12 +40,14 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
+    """Secrets are in no `repr`, and so in no log and no traceback."""
+
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     #: a refresh token for the token server
-    identity: str = ""
+    identity: str = field(default="", repr=False)
     #: a bearer token for the registry itself
-    token: str = ""
+    token: str = field(default="", repr=False)
 
     @property
     def basic(self) -> str:

@@ -104,7 +104,9 @@ def _answered(grpc: Any, name: str, call: Any) -> Callable[[Any, Any], Any]:
 def _streamed(grpc: Any, name: str, call: Any) -> Callable[[Any, Any], Any]:
     async def behaviour(request: Any, context: Any) -> AsyncIterator[Any]:
         async with _told(grpc, name, context):
-            async for reply in call(request):
+            replies = call(request)
+            await context.send_initial_metadata(())  # says that it has begun, before there is anything to tell
+            async for reply in replies:
                 yield reply
 
     return behaviour

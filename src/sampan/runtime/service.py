@@ -78,8 +78,9 @@ class RuntimeService:
     async def RuntimeConfig(self, _: Any) -> Any:
         return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=pb.CGROUPFS))
 
-    async def UpdateRuntimeConfig(self, _: Any) -> Any:
-        # the pod range is the network's own business
+    async def UpdateRuntimeConfig(self, request: Any) -> Any:
+        if request.runtime_config.network_config.pod_cidr:
+            await self._network.configure(request.runtime_config.network_config.pod_cidr)
         return pb.UpdateRuntimeConfigResponse()
 
     # -- sandboxes -----------------------------------------------------------------------------------------------------
@@ -166,9 +167,8 @@ class RuntimeService:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def GetContainerEvents(self, _: Any) -> AsyncIterator[Any]:
-        async for event in self._events.listen():
-            yield event
+    def GetContainerEvents(self, _: Any) -> AsyncIterator[Any]:
+        return self._events.listen()
 
     def _tell(self, kind: int, sandbox: str, container: str = "") -> None:
         """Of a container, or of the sandbox as if it were one."""
