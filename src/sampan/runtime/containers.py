@@ -19,6 +19,7 @@ from typing import Any
 
 from sampan.cri import pb
 from sampan.runtime import kernel, manifests, records, spec, users
+from sampan.runtime.builtin import Builtin
 from sampan.runtime.conmon import Conmon, Output
 from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
 from sampan.runtime.records import ContainerState, Record
@@ -33,12 +34,20 @@ KILL_SECONDS = 30.0
 
 class Containers:
     def __init__(
-        self, root: Path, store: Store, sandboxes: Sandboxes, conmon: Conmon, *, clock: Callable[[], float]
+        self,
+        root: Path,
+        store: Store,
+        sandboxes: Sandboxes,
+        conmon: Conmon,
+        *,
+        builtin: Builtin,
+        clock: Callable[[], float],
     ) -> None:
         self._root = root / "containers"
         self._store = store
         self._sandboxes = sandboxes
         self._conmon = conmon
+        self._builtin = builtin
         self._clock = clock
         self._all: dict[str, Container] = {}
         self._names: dict[tuple[str, str, int], str] = {}
@@ -160,7 +169,7 @@ class Containers:
             namespaces["pid"] = ""
         place = spec.Place(
             rootfs, container.state.cgroup, namespaces, self._sandboxes.shared(sandbox),
-            sandbox.config.hostname or os.uname().nodename,
+            sandbox.config.hostname or os.uname().nodename, self._builtin.mounts(container.state.image_id),
         )  # fmt: skip
         made = spec.build(config, settings, user, place)
         (container.directory / "config.json").write_text(json.dumps(made))

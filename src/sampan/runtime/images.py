@@ -54,6 +54,9 @@ class Images:
         return pb.ImageStatusResponse(image=self._shown(found), info=info)
 
     async def PullImage(self, request: Any) -> Any:
+        found = self._store.find(request.image.image)
+        if found is not None and found.id in self._store.permanent:
+            return pb.PullImageResponse(image_ref=found.id)  # it is in no registry
         image = await self._puller.pull(request.image.image, credentials(request.image.image, request.auth))
         return pb.PullImageResponse(image_ref=image.id)
 

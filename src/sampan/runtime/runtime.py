@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.runtime.builtin import Builtin
 from sampan.runtime.conmon import Conmon
 from sampan.runtime.containers import Containers
 from sampan.runtime.hosts import Hosts
@@ -44,7 +45,8 @@ class Runtime:
         self._registry = Registry(Hosts(options.registries))
         conmon = Conmon(run, options.oci_runtime, options.conmon)
         self._sandboxes = Sandboxes(root, run, network, clock=clock)
-        self._containers = Containers(root, self._store, self._sandboxes, conmon, clock=clock)
+        self._builtin = Builtin()
+        self._containers = Containers(root, self._store, self._sandboxes, conmon, builtin=self._builtin, clock=clock)
         stats = Stats(self._store.root, clock=clock)
         puller = Puller(self._store, self._registry, options.limits)
         images = Images(self._store, puller, used=self._containers.used_layers, clock=clock)
@@ -60,6 +62,7 @@ class Runtime:
         """Raises CriError, OSError."""
         self._server.lock()  # before anything is touched that another one may be using
         self._store.open()
+        self._builtin.install(self._store)
         self._sandboxes.open()
         await self._containers.open()
         await self._server.start()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Place:
     #: files and directories of the sandbox, by where they go, unless the container mounts something there
     shared: dict[str, Path]
     hostname: str
+    #: what the image consists of besides its layers: sources by where they go, read-only
+    image: dict[str, str] = field(default_factory=dict)
 
 
 def build(config: Any, image: Settings, user: User, place: Place) -> dict[str, Any]:
@@ -173,6 +175,8 @@ def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
     }
     if privileged and shared_net:
         del out["/sys/fs/cgroup"]
+    for target, source in place.image.items():
+        out[target] = _bind(source, target, ["bind", "rprivate", "ro", "nosuid", "nodev"])
     for target, source in place.shared.items():
         out[target] = _bind(str(source), target, ["rbind", "rprivate", "rw"])
     propagation = 0

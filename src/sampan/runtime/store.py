@@ -54,6 +54,8 @@ class Store:
         self._images: dict[str, Image] = {}
         self._info: dict[str, LayerInfo] = {}
         self._held: Counter[str] = Counter()
+        #: images that nobody may remove
+        self.permanent: set[str] = set()
 
     def open(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ class Store:
         return image
 
     def remove(self, image: Image) -> None:
-        if self._images.pop(image.id, None) is not None:
+        if image.id not in self.permanent and self._images.pop(image.id, None) is not None:
             self._save()
 
     def _save(self) -> None:
