@@ -218,3 +218,23 @@ async def test_unknown_media_types_are_415_and_406(api: Local) -> None:
     assert (await api("POST", CONFIG_MAPS, b"{}", "text/html"))[0] == 415
     assert (await api("PATCH", f"{CONFIG_MAPS}/a", b"{}", "application/json"))[0] == 415
     assert (await api("GET", CONFIG_MAPS, accept="text/html"))[0] == 406
+
+
+async def test_a_node_may_be_created_with_its_status(api: Local) -> None:
+    """As kubelets register."""
+    status = {"capacity": {"cpu": "2"}, "nodeInfo": {"kubeletVersion": "v1.37.0"}}
+    code, made = await api("POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "status": status})
+    assert code == 201 and made["status"]["allocatable"] == {"cpu": "2"}
+    assert made["status"]["nodeInfo"]["kubeletVersion"] == "v1.37.0"
+
+
+async def test_who_reads_deprecated_kinds_is_warned(api: Local) -> None:
+    reply = await api.raw("GET", "/api/v1/endpoints")
+    assert (
+        "Warning",
+        '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"',
+    ) in reply.headers
+
+
+async def test_a_collection_is_deleted_in_one_namespace_only(api: Local) -> None:
+    assert (await api("DELETE", "/api/v1/configmaps"))[0] == 405

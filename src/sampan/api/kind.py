@@ -111,6 +111,8 @@ class Kind:
     has_generation: ClassVar[bool] = True
     #: the main resource ignores `status`, and `/status` everything but it (metadata partly)
     has_status: bool = False
+    #: ... except that what is created may bring one
+    status_on_create: ClassVar[bool] = False
     columns: tuple[Column, ...] = DEFAULT_COLUMNS
     #: `spec.replicas`-like paths for `/scale`, as (spec replicas, status replicas, selector), dotted; empty: no scale
     scale_paths: tuple[str, str, str] | None = None

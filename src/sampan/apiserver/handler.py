@@ -190,7 +190,7 @@ class Handler:
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if kind.names.namespaced and not info.namespace and info.name:
             raise errors.no_such_path()
-        if kind.names.namespaced and not info.namespace and info.verb not in ("list", "watch", "deletecollection"):
+        if kind.names.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if kind.names.kind in reviews.ANSWERS:
             return reviews.answer(call)

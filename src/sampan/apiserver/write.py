@@ -152,7 +152,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     # without a name it is refused below, with everything else that is wrong
     meta.setdefault("name", "")
     _fill_system_fields(call, obj)
-    if kind.has_status:
+    if kind.has_status and not kind.status_on_create:
         obj.pop("status", None)
     context = call.context()
     kind.prepare_for_create(obj, context)

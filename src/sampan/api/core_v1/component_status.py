@@ -10,6 +10,7 @@ from sampan.api.kind import NAME, Cell, Column, Kind, Obj
 
 class ComponentStatus(Kind):
     has_generation = False
+    deprecation = "v1 ComponentStatus is deprecated in v1.19+"
     columns = (NAME, Column("Status"), Column("Message"), Column("Error"))
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

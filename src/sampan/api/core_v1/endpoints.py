@@ -14,6 +14,7 @@ from sampan.api.validation.endpoints import endpoints_warnings, subsets
 class Endpoints(Kind):
     has_generation = False
     create_on_update = True
+    deprecation = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
     columns = (NAME, Column("Endpoints"), AGE)
 
     def default(self, obj: Obj) -> None:
@@ -28,8 +29,7 @@ class Endpoints(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-        return [deprecated, *endpoints_warnings(obj.get("subsets") or ())]
+        return endpoints_warnings(obj.get("subsets") or ())
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

@@ -19,6 +19,7 @@ ROLE, OLD_ROLE = "node-role.kubernetes.io/", "kubernetes.io/role"
 
 class Node(Kind):
     has_status = True
+    status_on_create = True
     has_generation = False
     columns = (
         NAME,
