@@ -31,6 +31,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: messages received and not yet taken, before the peer is read from no more
 MAX_WAITING = 64
 MAX_MESSAGE = 4 << 20
+#: how long a peer that was told goodbye may take to read all that came before it
+FINISH_SECONDS = 900.0
 Serve = Callable[["WebSocket"], Awaitable[None]]
 
 
@@ -78,6 +80,7 @@ class WebSocket:
         self._arrived = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._paused = False
+        self._finishing = False
         self.closed = False
         self._task = asyncio.ensure_future(self._run(serve))
 
@@ -118,6 +121,24 @@ class WebSocket:
         """Say goodbye and close."""
         if not self.closed:
             self._emit(CloseConnection(code, reason))
+            self._connection.close()
+            self._end()
+
+    async def finish(self, code: int = 1000, seconds: float = FINISH_SECONDS) -> None:
+        """Say goodbye, and let the peer close: a connection that is closed while the peer sends takes with it what the peer
+        has not read yet. What still comes is dropped."""
+        if self.closed:
+            return
+        self._emit(CloseConnection(code))
+        self._finishing = True
+        self._messages.clear()
+        self._connection.resume()
+        over = asyncio.Event()
+        self.on_close(over.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await over.wait()
+        except TimeoutError:
             self._connection.close()
             self._end()
 
@@ -162,6 +183,8 @@ class WebSocket:
             self._partial_size += len(event.data)
             if self._partial_size > MAX_MESSAGE:
                 self.close(1009, f"a message may have {MAX_MESSAGE} bytes")
+            elif self._finishing:
+                self._partial, self._partial_size = [], 0
             elif event.message_finished:
                 parts, self._partial, self._partial_size = self._partial, [], 0
                 whole = parts[0] if len(parts) == 1 else type(parts[0])().join(parts)  # type: ignore[arg-type]
@@ -171,7 +194,8 @@ class WebSocket:
                     self._paused = True
                     self._connection.pause()
         elif isinstance(event, Ping):
-            self._emit(event.response())
+            if not self._finishing:
+                self._emit(event.response())
         elif isinstance(event, CloseConnection):
             if self._frames.state is ConnectionState.REMOTE_CLOSING:
                 self._emit(event.response())
