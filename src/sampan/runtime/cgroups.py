@@ -1,14 +1,20 @@
 """Control groups of version 1, version 2, and both at once: where they are mounted, what they count, how they go.
 
-Source: https://docs.kernel.org/admin-guide/cgroup-v2.html, kubelet's cadvisor (which number is which)
+OCI runtimes make the groups, by themselves or through systemd; here is where those are to be, and what they tell.
+
+Source: https://docs.kernel.org/admin-guide/cgroup-v2.html, kubelet's cadvisor (which number is which), systemd.slice(5)
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+
+from sampan.runtime.errors import Invalid
 
 #: "no limit" of version 1, rounded to pages
 _UNLIMITED = 1 << 62
@@ -46,6 +52,54 @@ def mounts() -> dict[str, Path]:
 
 def unified() -> bool:
     return "memory" not in mounts()
+
+
+def hybrid() -> bool:
+    """Version 1, with controllers left over for a version 2 beside it."""
+    return not unified() and "" in mounts() and bool(_read(mounts()[""] / "cgroup.controllers").strip())
+
+
+def by_systemd() -> bool:
+    """Is systemd the one who should make groups? On version 2 it is, where it runs: nobody else may write there."""
+    return unified() and Path("/run/systemd/system").is_dir()
+
+
+def place(parent: str, key: str, systemd: bool) -> tuple[str, str]:
+    """For a container in this parent: what OCI calls `cgroupsPath`, and the group's path. Raises Invalid."""
+    if not systemd:
+        if parent.endswith(".slice"):
+            raise Invalid(f'cgroup parent "{parent}" is a slice, but the cgroup driver is cgroupfs')
+        path = f"{parent.rstrip('/')}/{key}"
+        return path, path
+    name = parent.rstrip("/").rpartition("/")[2]  # of a.slice/a-b.slice the last one says all
+    if not name.endswith(".slice"):
+        raise Invalid(f'cgroup parent "{parent}" is not a slice, but the cgroup driver is systemd')
+    return f"{name}:sampan:{key}", f"{of_slice(name)}/sampan-{key}.scope"
+
+
+def of_slice(name: str) -> str:
+    """The group of a slice: `a-b.slice` is in `a.slice`."""
+    parts = name.removesuffix(".slice").split("-")
+    if not all(parts):
+        return "" if name == "-.slice" else f"/{name}"
+    return "".join(f"/{'-'.join(parts[: number + 1])}.slice" for number in range(len(parts)))
+
+
+def leave_root(top: Path) -> None:
+    """In a container of version 2 the processes are in what looks like the root, and as long as they are, no group in it can have
+    limits: they move aside, into `init`. The machine's own root, which alone has no type, is left as it is.
+    """
+    if not (top / "cgroup.type").exists() or not Path("/proc/self/cgroup").read_text().rstrip().endswith("0::/"):
+        return
+    leaf = top / "init"
+    leaf.mkdir(exist_ok=True)
+    while pids := _read(top / "cgroup.procs").split():  # they may be having children meanwhile
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid)
+    for controller in _read(top / "cgroup.controllers").split():
+        with contextlib.suppress(OSError):  # one that cannot be handed on is no reason to have none
+            (top / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _read(path: Path) -> str:
@@ -87,10 +141,24 @@ def usage(group: str) -> Usage:
     return Usage(cpu, memory, working, rss, *faults, limit if limit < _UNLIMITED else 0, pids)
 
 
+def oom_kills(group: str) -> int:
+    """How many of its processes were killed for memory."""
+    if unified():
+        return _table(mounts()[""] / group.lstrip("/") / "memory.events").get("oom_kill", 0)
+    return _table(mounts()["memory"] / group.lstrip("/") / "memory.oom_control").get("oom_kill", 0)
+
+
 def processes(group: str) -> set[int]:
     """Of the group itself, in any hierarchy."""
     texts = (_read(point / group.lstrip("/") / "cgroup.procs") for point in set(mounts().values()))
     return {int(word) for text in texts for word in text.split()}
+
+
+def kill(group: str) -> None:
+    """All of its processes."""
+    for pid in processes(group):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def remove(group: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from sampan.runtime import cgroups
 from sampan.runtime.errors import CriError, Timeout
+from sampan.runtime.oci import OciRuntime
 
 #: what ExecSync keeps of each stream; the rest is read and forgotten
 MAX_OUTPUT = 16 << 20
@@ -42,22 +43,26 @@ class Output:
 class Conmon:
     """`run`: a directory that need not survive the machine."""
 
-    def __init__(self, run: Path, runtime: str = "runc", conmon: str = "conmon") -> None:
-        self._runtime = shutil.which(runtime) or runtime  # conmon takes paths alone
+    def __init__(self, run: Path, runtime: OciRuntime, conmon: str = "conmon") -> None:
+        self.runtime = runtime
         self._conmon = conmon
-        self.root = run / "oci"
+        self.root = run / "oci" / runtime.name
         self.exits = run / "exits"
 
     def open(self) -> None:
         for each in (self.root, self.exits):
             each.mkdir(parents=True, exist_ok=True)
 
+    def command(self, *arguments: str) -> list[str]:
+        """A call of the OCI runtime."""
+        return [self.runtime.program, *self.runtime.arguments, "--root", str(self.root), *arguments]
+
     async def create(self, key: str, bundle: Path, *, log: str, tty: bool, stdin: bool, stdin_once: bool) -> int:
         """The pid of the container's first process, which waits for `start`. Raises CriError."""
         errors = bundle / "oci.log"
         command = [
-            self._conmon, "--api-version", "1", "-c", key, "-u", key, "-n", key, "-r", self._runtime,
-            "--runtime-arg=--root", f"--runtime-arg={self.root}", f"--runtime-arg=--log={errors}",
+            self._conmon, "--api-version", "1", "-c", key, "-u", key, "-n", key, "-r", self.runtime.program,
+            *(f"--runtime-arg={each}" for each in self.runtime.arguments), "--runtime-arg=--root", f"--runtime-arg={self.root}", f"--runtime-arg=--log={errors}",
             "--runtime-arg=--log-format=json", "-b", str(bundle), "-p", str(bundle / "pid"), "-P", str(bundle / "conmon.pid"),
             "--persist-dir", str(bundle), "--exit-dir", str(self.exits), "-l", f"k8s-file:{log}" if log else "none",
             "--log-level", "warning", "--full-attach", "--no-sync-log",
@@ -95,6 +100,18 @@ class Conmon:
 
     async def start(self, key: str) -> None:
         await self._must("start", key)
+
+    async def run(self, key: str, bundle: Path) -> int:
+        """The pid of a process that needs no monitor: it has no stdio, and nobody asks for its code. Raises CriError."""
+        errors, nothing = bundle / "oci.log", asyncio.subprocess.DEVNULL
+        child = await asyncio.create_subprocess_exec(
+            *self.command(f"--log={errors}", "--log-format=json"),
+            "run", "--detach", "--pid-file", str(bundle / "pid"), "--bundle", str(bundle), key,
+            stdin=nothing, stdout=nothing, stderr=nothing,
+        )  # fmt: skip
+        if await child.wait():
+            raise CriError(f"OCI runtime run failed: {_last_error(errors)}")
+        return int((bundle / "pid").read_text())
 
     async def kill(self, key: str, number: int) -> None:
         """One that is no longer there is no error."""
@@ -163,7 +180,7 @@ class Conmon:
         spec.write_text(json.dumps(process))
         try:
             child = await asyncio.create_subprocess_exec(
-                self._runtime, "--root", str(self.root), f"--log={bundle / f'{number}.log'}", "--log-format=json",
+                *self.command(f"--log={bundle / f'{number}.log'}", "--log-format=json"),
                 "exec", "--process", str(spec), "--pid-file", str(pid_file), key,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
@@ -202,7 +219,7 @@ class Conmon:
 
     async def _call(self, *arguments: str, given: bytes | None = None) -> tuple[int, str]:
         child = await asyncio.create_subprocess_exec(
-            self._runtime, "--root", str(self.root), *arguments,
+            *self.command(*arguments),
             stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

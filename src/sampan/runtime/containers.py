@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.cri import pb
-from sampan.runtime import kernel, manifests, records, spec, users
+from sampan.runtime import cgroups, kernel, manifests, records, spec, users
 from sampan.runtime.builtin import Builtin
 from sampan.runtime.conmon import Conmon, Output
 from sampan.runtime.errors import CriError, Exists, Invalid, NotFound, Precondition
@@ -27,7 +27,7 @@ from sampan.runtime.sandboxes import Sandbox, Sandboxes
 from sampan.runtime.store import Store
 
 Container = Record[ContainerState]
-START_FAILED, UNKNOWN = 128, 255
+START_FAILED, UNKNOWN, OOM = 128, 255, 128 + signal.SIGKILL
 #: how long the kernel may take to carry out SIGKILL
 KILL_SECONDS = 30.0
 
@@ -38,7 +38,6 @@ class Containers:
         root: Path,
         store: Store,
         sandboxes: Sandboxes,
-        conmon: Conmon,
         *,
         builtin: Builtin,
         clock: Callable[[], float],
@@ -46,7 +45,6 @@ class Containers:
         self._root = root / "containers"
         self._store = store
         self._sandboxes = sandboxes
-        self._conmon = conmon
         self._builtin = builtin
         self._clock = clock
         self._all: dict[str, Container] = {}
@@ -60,8 +58,9 @@ class Containers:
         self.on_exit: Callable[[Container], None] = lambda _: None
 
     async def open(self) -> None:
-        self._conmon.open()
-        self._watcher = kernel.Watcher(self._conmon.exits, self._exited)
+        for monitor in self._sandboxes.monitors.values():
+            monitor.open()
+        self._watcher = kernel.Watcher(self._sandboxes.monitors[""].exits, self._exited)
         found, broken = records.load(self._root, pb.ContainerConfig, ContainerState)
         for directory in broken:
             kernel.unmount(directory / "rootfs")
@@ -73,7 +72,7 @@ class Containers:
             self._all[each.id] = each
             self._names[_name(each)] = each.id
         cut_short = [each for each in self._all.values() if each.state.starting]
-        await asyncio.gather(*(self._conmon.scrub(each.id, each.state.cgroup) for each in cut_short))
+        await asyncio.gather(*(self.monitor(each).scrub(each.id, each.state.cgroup) for each in cut_short))
         for each in cut_short:
             each.change(starting=False)
         for each in self._all.values():
@@ -110,6 +109,10 @@ class Containers:
             raise NotFound(f'an error occurred when try to find container "{key}": not found')
         return matching[0]
 
+    def monitor(self, container: Container) -> Conmon:
+        monitors = self._sandboxes.monitors
+        return monitors.get(container.state.oci, monitors[""])
+
     # -- making --------------------------------------------------------------------------------------------------------
 
     async def create(self, sandbox: Sandbox, config: Any) -> Container:
@@ -131,9 +134,10 @@ class Containers:
             if config.log_path and sandbox.config.log_directory
             else ""
         )
-        cgroup = f"{sandbox.state.cgroup.rstrip('/')}/{key}"
+        oci = self._sandboxes.monitor(sandbox).runtime
+        path, cgroup = cgroups.place(sandbox.state.cgroup, key, oci.systemd)
         state = ContainerState(
-            sandbox.id, int(self._clock() * 1e9), image.id, image.layers, cgroup, log=log,
+            sandbox.id, int(self._clock() * 1e9), image.id, image.layers, cgroup, oci=oci.name, log=log,
             stop_signal=_stop_signal(config, settings.stop_signal), boot=records.boot_id(),
         )  # fmt: skip
         container = None
@@ -142,7 +146,7 @@ class Containers:
             # from here on the layers are kept by `used_layers`
             self._all[key] = container
             await kernel.mount_overlay(container.directory, [self._store.fs(layer) for layer in image.layers])
-            await self._bundle(container, sandbox, settings, namespaces)
+            await self._bundle(container, sandbox, settings, namespaces, path)
         except BaseException as error:
             self._all.pop(key, None)
             if container is not None:
@@ -154,8 +158,9 @@ class Containers:
         return container
 
     async def _bundle(
-        self, container: Container, sandbox: Sandbox, settings: manifests.Settings, namespaces: dict[str, str]
-    ) -> None:
+        self, container: Container, sandbox: Sandbox, settings: manifests.Settings, namespaces: dict[str, str],
+        cgroup: str,
+    ) -> None:  # fmt: skip
         config, rootfs = container.config, container.directory / "rootfs"
         context = config.linux.security_context
         user = users.find(rootfs, context, settings.user)
@@ -165,10 +170,12 @@ class Containers:
             if target.state.sandbox != sandbox.id or not _runs(target):
                 raise Precondition(f'invalid target container: container "{options.target_id}" is not running')
             namespaces["pid"] = f"/proc/{target.state.pid}/ns/pid"
-        elif options.pid != pb.NODE:
+        elif options.pid == pb.NODE:
+            namespaces.pop("pid", None)
+        elif options.pid == pb.CONTAINER or "pid" not in namespaces:
             namespaces["pid"] = ""
         place = spec.Place(
-            rootfs, container.state.cgroup, namespaces, self._sandboxes.shared(sandbox),
+            rootfs, cgroup, namespaces, self._sandboxes.shared(sandbox),
             sandbox.config.hostname or os.uname().nodename, self._builtin.mounts(container.state.image_id),
         )  # fmt: skip
         made = spec.build(config, settings, user, place)
@@ -182,21 +189,21 @@ class Containers:
             if state.started or state.finished:
                 raise Precondition(f'container "{container.id}" is in {status_name(state)} state')
             self._sandboxes.namespaces(self._sandboxes.get(state.sandbox))
-            config = container.config
+            config, monitor = container.config, self.monitor(container)
             if state.log:
                 Path(state.log).parent.mkdir(parents=True, exist_ok=True)
             # first the note, then the deed: should we die in between, it is found and undone
             container.change(starting=True)
             try:
-                pid = await self._conmon.create(
+                pid = await monitor.create(
                     container.id, container.directory, log=state.log, tty=config.tty, stdin=config.stdin,
                     stdin_once=config.stdin_once,
                 )  # fmt: skip
                 started, pid_start = int(self._clock() * 1e9), records.pid_start(pid)
-                await self._conmon.start(container.id)
+                await monitor.start(container.id)
                 container.change(starting=False, started=started, pid=pid, pid_start=pid_start)
             except CriError as error:
-                await self._conmon.delete(container.id, container.state.cgroup)
+                await monitor.delete(container.id, container.state.cgroup)
                 now = int(self._clock() * 1e9)
                 words = f"failed to create task: {error}"
                 container.change(
@@ -221,23 +228,26 @@ class Containers:
             return
         if not state.started:
             return
-        found = self._conmon.exit(container.id)
+        monitor = self.monitor(container)
+        found = monitor.exit(container.id)
         if found is None:
             # the process may be gone already and its code not yet written: conmon is who knows
-            watched = self._conmon.monitor(container.id, container.directory) or (_runs(container) and state.pid)
+            watched = monitor.monitor(container.id, container.directory) or (_runs(container) and state.pid)
             if watched:
                 self._watch(container, watched)
                 return
-            found = self._conmon.exit(container.id)  # it may have been written between the two looks
+            found = monitor.exit(container.id)  # it may have been written between the two looks
         self._unwatch(container.id)
         if found is None:
             # neither a process nor a word of its end: the machine was started anew, or conmon was killed
             code, when, reason = UNKNOWN, self._clock(), "Unknown"
         else:
             code, when = found
-            oom = code != 0 and (container.directory / "oom").exists()
+            # a child that was killed for memory is its parent's business; the first process dies of SIGKILL
+            oom = code == OOM and ((container.directory / "oom").exists() or cgroups.oom_kills(state.cgroup) > 0)
             reason = "OOMKilled" if oom else "Completed" if code == 0 else "Error"
         container.change(finished=max(int(when * 1e9), state.started), exit_code=code, reason=reason, pid=0)
+        cgroups.kill(state.cgroup)  # in a process namespace that others share its children would live on
         self._event(container.id).set()
         self.on_exit(container)
 
@@ -270,11 +280,12 @@ class Containers:
         """Idempotent. Raises CriError if it does not end."""
         if not _is_running(container):
             return
+        monitor = self.monitor(container)
         if seconds > 0:
-            await self._conmon.kill(container.id, signal_number(container.state.stop_signal))
+            await monitor.kill(container.id, signal_number(container.state.stop_signal))
             if await self._ends_within(container, seconds):
                 return
-        await self._conmon.kill(container.id, signal.SIGKILL)
+        await monitor.kill(container.id, signal.SIGKILL)
         if not await self._ends_within(container, KILL_SECONDS):
             raise CriError(f'failed to kill container "{container.id}": it does not end')
 
@@ -293,7 +304,7 @@ class Containers:
             if container.id not in self._all:
                 return
             if container.state.started:
-                await self._conmon.delete(container.id, container.state.cgroup)
+                await self.monitor(container).delete(container.id, container.state.cgroup)
             kernel.unmount(container.directory / "rootfs")
             gone = self._store.ingest / f"gone-{container.id}"
             container.directory.rename(gone)
@@ -313,12 +324,12 @@ class Containers:
             raise Invalid("command can't be empty")
         process = json.loads((container.directory / "config.json").read_text())["process"]
         process.update(args=command, terminal=False)
-        return await self._conmon.exec(container.id, container.directory, process, seconds)
+        return await self.monitor(container).exec(container.id, container.directory, process, seconds)
 
     def reopen_log(self, container: Container) -> None:
         _must_run(container)
         try:
-            self._conmon.reopen_log(container.directory)
+            self.monitor(container).reopen_log(container.directory)
         except OSError as error:
             raise CriError(f'failed to reopen the log of container "{container.id}": {error.strerror}') from None
 
@@ -330,7 +341,7 @@ class Containers:
             merged.MergeFrom(wanted)
             found = spec.resources(merged)
             if container.state.started:
-                await self._conmon.update(container.id, found)
+                await self.monitor(container).update(container.id, found)
             file = container.directory / "config.json"
             made = json.loads(file.read_text())
             made["linux"]["resources"].update(found)

@@ -27,11 +27,22 @@ class SandboxState:
 
     created: int
     ready: bool = True
+    #: not told to anybody yet: who finds it so after a restart takes it away
+    making: bool = False
     ips: tuple[str, ...] = ()
     host_network: bool = False
+    #: given to the network, and not taken back since
+    attached: bool = False
     #: the cgroup parent, ours to remove if the caller named none
     cgroup: str = ""
     own_cgroup: bool = False
+    #: as asked for, and which OCI runtime that is
+    handler: str = ""
+    oci: str = ""
+    #: the process that holds the process namespace of the pod, where it has one; its group, and its start time
+    init: int = 0
+    init_start: int = 0
+    init_cgroup: str = ""
     #: the start of the machine it ran on: after another there is nothing left of it
     boot: str = ""
 
@@ -43,6 +54,7 @@ class ContainerState:
     image_id: str
     layers: tuple[str, ...]
     cgroup: str
+    oci: str = ""
     log: str = ""
     stop_signal: str = "SIGTERM"
     uid: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.runtime import cgroups, oci
 from sampan.runtime.builtin import Builtin
 from sampan.runtime.conmon import Conmon
 from sampan.runtime.containers import Containers
@@ -32,6 +33,8 @@ class Options:
     registries: Path | None = None
     oci_runtime: str = "runc"
     conmon: str = "conmon"
+    #: None: where systemd runs on control groups of version 2
+    systemd_cgroups: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -40,13 +43,15 @@ class Runtime:
 
     def __init__(self, options: Options, *, clock: Callable[[], float], network: Network | None = None) -> None:
         root, run = options.root.absolute(), options.run.absolute()
-        network = network or Loopback()
+        self._network = network = network or Loopback()
         self._store = Store(root / "images")
         self._registry = Registry(Hosts(options.registries))
-        conmon = Conmon(run, options.oci_runtime, options.conmon)
-        self._sandboxes = Sandboxes(root, run, network, clock=clock)
+        systemd = options.systemd_cgroups if options.systemd_cgroups is not None else cgroups.by_systemd()
+        found = oci.handlers(options.oci_runtime, root / "bin", systemd=systemd)
+        monitors = {handler: Conmon(run, runtime, options.conmon) for handler, runtime in found.items()}
+        self._sandboxes = Sandboxes(root, run, network, monitors, clock=clock)
         self._builtin = Builtin()
-        self._containers = Containers(root, self._store, self._sandboxes, conmon, builtin=self._builtin, clock=clock)
+        self._containers = Containers(root, self._store, self._sandboxes, builtin=self._builtin, clock=clock)
         stats = Stats(self._store.root, clock=clock)
         puller = Puller(self._store, self._registry, options.limits)
         images = Images(self._store, puller, used=self._containers.used_layers, clock=clock)
@@ -60,10 +65,13 @@ class Runtime:
 
     async def start(self) -> None:
         """Raises CriError, OSError."""
+        if cgroups.unified():
+            cgroups.leave_root(cgroups.mounts()[""])
         self._server.lock()  # before anything is touched that another one may be using
         self._store.open()
         self._builtin.install(self._store)
-        self._sandboxes.open()
+        await self._sandboxes.open()
+        await self._network.start({each.id for each in self._sandboxes.all() if each.state.ready})
         await self._containers.open()
         await self._server.start()
 

@@ -25,7 +25,9 @@ _MASKED = (
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 #: null, zero, full, random, urandom, tty, ptmx; and pseudo-terminals
 _DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))
-_SAFE = ["nosuid", "noexec", "nodev"]
+#: the score of what must not be killed for memory
+NEVER = -998
+SAFE = ["nosuid", "noexec", "nodev"]
 _PROPAGATION = {0: "rprivate", 1: "rslave", 2: "rshared"}
 
 
@@ -161,22 +163,22 @@ def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
     system = [] if privileged else ["ro"]
     shared_net = "network" not in place.namespaces
     out: dict[str, dict[str, Any]] = {
-        "/proc": _kernel("proc", "/proc", *_SAFE),
-        "/dev": _kernel("tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        "/dev/pts": _kernel(
+        "/proc": kernel_mount("proc", "/proc", *SAFE),
+        "/dev": kernel_mount("tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        "/dev/pts": kernel_mount(
             "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
-        "/dev/mqueue": _kernel("mqueue", "/dev/mqueue", *_SAFE),
+        "/dev/mqueue": kernel_mount("mqueue", "/dev/mqueue", *SAFE),
         # sysfs shows the network of who mounts it: with the host's it must be the host's own
-        "/sys": _bind("/sys", "/sys", ["rbind", "rprivate", *_SAFE, *system])
+        "/sys": _bind("/sys", "/sys", ["rbind", "rprivate", *SAFE, *system])
         if shared_net
-        else _kernel("sysfs", "/sys", *_SAFE, *system),
-        "/sys/fs/cgroup": _kernel("cgroup", "/sys/fs/cgroup", *_SAFE, "relatime", *system),
+        else kernel_mount("sysfs", "/sys", *SAFE, *system),
+        "/sys/fs/cgroup": kernel_mount("cgroup", "/sys/fs/cgroup", *SAFE, "relatime", *system),
     }
     if privileged and shared_net:
         del out["/sys/fs/cgroup"]
-    for target, source in place.image.items():
-        out[target] = _bind(source, target, ["bind", "rprivate", "ro", "nosuid", "nodev"])
+    for target, path in place.image.items():
+        out[target] = _bind(path, target, ["bind", "rprivate", "ro", "nosuid", "nodev"])
     for target, source in place.shared.items():
         out[target] = _bind(str(source), target, ["rbind", "rprivate", "rw"])
     propagation = 0
@@ -204,7 +206,7 @@ def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
     return ordered, _PROPAGATION[propagation] if propagation else ""
 
 
-def _kernel(kind: str, target: str, *options: str) -> dict[str, Any]:
+def kernel_mount(kind: str, target: str, *options: str) -> dict[str, Any]:
     return {"destination": target, "type": kind, "source": kind, "options": list(options)}
 
 
