@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -23,6 +24,10 @@ def main() -> None:
         from sampan.cli.runtime import main as runtime
 
         sys.exit(runtime(sys.argv[2:]))
+    if sys.argv[1:2] == ["cni"] or (len(sys.argv) == 1 and "CNI_COMMAND" in os.environ):
+        from sampan.cli.cni import main as cni
+
+        sys.exit(cni(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

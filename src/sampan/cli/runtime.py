@@ -13,7 +13,10 @@ import time
 import warnings
 from pathlib import Path
 
+from sampan.cli.credentials import boolean
 from sampan.runtime.errors import CriError
+from sampan.runtime.network import Loopback, Network
+from sampan.runtime.pod_network import NetworkOptions, PodNetwork
 from sampan.runtime.runtime import Options, Runtime
 
 
@@ -31,6 +34,15 @@ def parser() -> argparse.ArgumentParser:
         "--oci-runtime", default="runc", help="runc, or what takes the same commands (default: %(default)s)"
     )
     out.add_argument("--conmon", default="conmon", help="the container monitor (default: %(default)s)")
+    out.add_argument("--network", choices=("cni", "loopback"), default="cni",
+                     help="cni: pods get an address and a way out; loopback: neither (default: %(default)s)")  # fmt: skip
+    out.add_argument("--pod-cidr", default="", metavar="CIDR",
+                     help="range of this node's pods (default: what the kubelet says)")  # fmt: skip
+    out.add_argument("--cluster-cidr", default="", metavar="CIDR",
+                     help="range of all pods, which see each other's addresses (default: this node's pods)")  # fmt: skip
+    out.add_argument("--masquerade", type=boolean, default=True, metavar="BOOL",
+                     help="what pods send elsewhere has the node's address (default: true)")  # fmt: skip
+    out.add_argument("--pod-mtu", type=int, default=0, metavar="BYTES", help="(default: the kernel's choice)")
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     return out
 
@@ -50,25 +62,31 @@ def main(arguments: list[str]) -> int:
             print(f"apt-get install {package}, or name another one", file=sys.stderr)
             return 1
     options = Options(given.listen, given.root, given.state, given.registry_config_dir, given.oci_runtime, given.conmon)
+    network: Network = Loopback()
+    if given.network == "cni":
+        kept = given.root.absolute() / "network"
+        network = PodNetwork(
+            NetworkOptions(kept, given.pod_cidr, given.cluster_cidr, given.masquerade, given.pod_mtu)
+        )
     if sys.version_info < (3, 12):  # else a thread for each child
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
         with asyncio.Runner() as runner:
-            runner.run(_until_told(options))
+            runner.run(_until_told(options, network))
     except (CriError, OSError) as error:
         print(f"sampan runtime: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _until_told(options: Options) -> None:
+async def _until_told(options: Options, network: Network) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    runtime = Runtime(options, clock=time.time)
+    runtime = Runtime(options, clock=time.time, network=network)
     await runtime.start()
     logging.getLogger("runtime").info("serving on %s", options.socket)
     await told.wait()

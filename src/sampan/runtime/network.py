@@ -5,9 +5,12 @@ What is here knows loopback alone, which every new namespace has; real networks 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+NOT_INITIALIZED = "cni plugin not initialized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,9 @@ class Network(Protocol):
     def problem(self) -> str:
         """Why no pod can be attached; empty if they can."""
 
+    async def start(self, known: Collection[str]) -> None:
+        """Before any other call: what is left of other sandboxes than these is cleaned up. Raises CriError."""
+
     async def configure(self, pod_cidr: str) -> None:
         """The node's pod ranges, separated by commas: the kubelet says them at its start and when they change. Raises CriError."""
 
@@ -37,7 +43,10 @@ class Loopback:
     """No network. Sandboxes run, but a node that has only this is not ready for pods that need more."""
 
     def problem(self) -> str:
-        return "Network plugin returns error: cni plugin not initialized"
+        return f"Network plugin returns error: {NOT_INITIALIZED}"
+
+    async def start(self, known: Collection[str]) -> None:
+        return
 
     async def configure(self, pod_cidr: str) -> None:
         return

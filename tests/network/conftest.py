@@ -1,0 +1,22 @@
+"""A laboratory for each test, and a look at the machine's own network before and after."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.network.lab import Lab, missing, traces
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    if why := missing():
+        pytest.skip(why)
+    before = traces()
+    made = Lab()
+    try:
+        yield made
+    finally:
+        made.close()
+    assert traces() == before
