@@ -1,0 +1,116 @@
+"""The few system calls for mounts, which Python lacks, and what is mounted.
+
+A directory of ours is mounted nowhere but here: containers have copies of their own, in namespaces of their own, so that what is
+unmounted here is gone from the machine when they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_SHARED = 1, 2, 4, 8, 32, 4096, 16384, 1 << 20
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of mountinfo. `root`: which part of the file system is to be seen at `point`."""
+
+    point: str
+    root: str
+    device: str
+    kind: str
+    optional: tuple[str, ...]
+
+
+def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """Raises OSError."""
+    encoded = [os.fsencode(each) or None for each in (source, str(target), kind, data)]
+    if _libc.mount(*encoded[:3], ctypes.c_ulong(flags), encoded[3]) < 0:
+        _fail(f"mount {target}")
+
+
+def _fail(what: str) -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def bind(source: Path | str, target: Path, *, read_only: bool = False) -> None:
+    mount(str(source), target, flags=MS_BIND | MS_REC)
+    if read_only:
+        mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def tmpfs(target: Path, size: int = 0) -> None:
+    """`size`: bytes; 0: as the system likes it. Its root keeps the directory's mode."""
+    mode = f"mode={target.stat().st_mode & 0o7777:o}"
+    options = [mode, *([f"size={size}"] if size else [])]
+    try:
+        mount("tmpfs", target, "tmpfs", data=",".join([*options, "noswap"]))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        mount("tmpfs", target, "tmpfs", data=",".join(options))  # kernels before 6.4 know no noswap
+
+
+def unmount(target: Path | str) -> None:
+    """Also when it is in use, or not mounted at all."""
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) == 0:
+        return
+    if ctypes.get_errno() == errno.EBUSY and _libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+        return
+    if ctypes.get_errno() not in (errno.ENOENT, errno.EINVAL):  # no such file, not a mount point
+        _fail(f"unmount {target}")
+
+
+def mounted() -> list[Mount]:
+    """All there are here, in the order they were mounted."""
+    out = []
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        words = left.split(" ")
+        out.append(Mount(_plain(words[4]), _plain(words[3]), words[2], right.split(" ")[0], tuple(words[6:])))
+    return out
+
+
+def _plain(text: str) -> str:
+    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, letter)
+    return text
+
+
+def below(directory: Path) -> list[Path]:
+    """What is mounted in a directory (not on it), the newest first: the order to unmount it in."""
+    prefix = str(directory).rstrip("/") + "/"
+    return [Path(each.point) for each in reversed(mounted()) if each.point.startswith(prefix)]
+
+
+def is_mounted(target: Path) -> bool:
+    return any(each.point == str(target) for each in mounted())
+
+
+def share(directory: Path) -> bool:
+    """What is mounted in `directory` is from now on passed on to the copies that containers have. True: it is mounted on itself
+    for that (now, or by a kubelet before), and is to be unmounted in the end.
+
+    Most machines share all their mounts; where `/` is private, the directory becomes a mount of its own.
+    """
+    path = str(directory)
+    around = max((each for each in mounted() if _holds(each.point, path)), key=lambda each: len(each.point))
+    on_itself = around.point == path and around.root != "/" and path.endswith(around.root)
+    if any(each.startswith("shared:") for each in around.optional):
+        return on_itself
+    if around.point != path:
+        mount(path, directory, flags=MS_BIND | MS_REC)
+        on_itself = True
+    mount("", directory, flags=MS_REC | MS_SHARED)
+    return on_itself
+
+
+def _holds(point: str, path: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")

@@ -1,0 +1,172 @@
+"""All volumes of all pods of this node.
+
+    mounted = await volumes.mount(pod)          # again and again: what is there stays, what has changed is brought up to date
+    volumes.container_mounts(pod, container, mounted, Extra(...))
+    await volumes.unmount(uid)                  # once its containers have ended
+    await volumes.remove(uid)                   # once the pod is gone
+
+Whether something is there is read from disk, so that a kubelet that starts anew finds what another one made.
+
+Source: kubernetes pkg/kubelet/volumemanager, pkg/volume/util/operationexecutor/operation_generator.go (GenerateMountVolumeFunc)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from sampan.client import Client
+from sampan.kubelet.sources import Sources
+from sampan.kubelet.volumes import (
+    atomic,
+    clean,
+    config_map,
+    containers,
+    downward_api,
+    empty_dir,
+    host_path,
+    mounts,
+    persistent,
+    projected,
+    secret,
+)
+from sampan.kubelet.volumes.errors import FAILED_MOUNT, SetUpFailed, VolumeError
+from sampan.kubelet.volumes.places import place, uids
+from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
+
+log = logging.getLogger("sampan.kubelet")
+KINDS: dict[str, Callable[[Obj, Setting], Awaitable[Mounted]]] = {
+    "emptyDir": empty_dir.set_up,
+    "hostPath": host_path.set_up,
+    "configMap": config_map.set_up,
+    "secret": secret.set_up,
+    "downwardAPI": downward_api.set_up,
+    "projected": projected.set_up,
+    "persistentVolumeClaim": persistent.set_up,
+    "ephemeral": persistent.set_up_ephemeral,
+}
+#: those that follow what they show; by kind, the name of their directory
+LIVE = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
+Warn = Callable[[Obj, str, str], object]
+
+
+class Volumes:
+    """`allocatable`: of the node, now. `warn(pod, reason, message)`: an event about a volume that is in use and cannot be
+    brought up to date."""
+
+    def __init__(
+        self,
+        root: Path,
+        sources: Sources,
+        client: Client,
+        *,
+        node: str,
+        clock: Callable[[], float],
+        allocatable: Callable[[], Mapping[str, str]] = dict,
+        warn: Warn | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.sources = sources
+        self.client = client
+        self.node = node
+        self._clock = clock
+        self._allocatable = allocatable
+        self._warn = warn or (lambda pod, reason, message: log.warning("%s: %s", reason, message))
+        self._mounted: dict[str, dict[str, Mounted]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._shared = False
+
+    def start(self) -> None:
+        """Lets mounts in volumes reach containers that ask for it. Raises OSError."""
+        self.root.mkdir(0o750, parents=True, exist_ok=True)
+        self._shared = mounts.share(self.root.resolve())
+
+    def stop(self) -> None:
+        """Undoes `start`, once no pod needs it any more."""
+        if self._shared and not uids(self.root):
+            mounts.unmount(self.root.resolve())
+            self._shared = False
+
+    # -- of a pod ------------------------------------------------------------------------------------------------------
+
+    async def mount(self, pod: Obj) -> dict[str, Mounted]:
+        """By the names in the pod. Raises VolumeError, having made all that can be made."""
+        uid = pod["metadata"]["uid"]
+        self.sources.register(pod)
+        async with self._lock(uid):
+            done = self._mounted.setdefault(uid, {})
+            at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._clock)
+            for directory in (at.place.volumes, at.place.directory / "plugins"):
+                directory.mkdir(0o750, parents=True, exist_ok=True)
+            errors: list[str] = []
+            for volume in pod["spec"].get("volumes") or ():
+                kind = next((key for key in volume if key != "name"), "emptyDir")
+                if volume["name"] not in done or kind in LIVE:
+                    await self._one(volume, kind, at, done, errors)
+            if errors:
+                raise VolumeError(errors)
+            return dict(done)
+
+    async def _one(self, volume: Obj, kind: str, at: Setting, done: dict[str, Mounted], errors: list[str]) -> None:
+        name = volume["name"]
+        try:
+            if kind not in KINDS:
+                raise SetUpFailed(persistent.unsupported(volume, name))
+            done[name] = await KINDS[kind](volume if kind in volume else {**volume, kind: {}}, at)
+        except VolumeError as error:
+            errors += error.messages
+        except (SetUpFailed, OSError, ValueError) as error:
+            message = f'MountVolume.SetUp failed for volume "{name}" : {error}'
+            directory = at.place.volume(LIVE[kind], name) if kind in LIVE else None
+            if directory is None or not atomic.is_written(directory):
+                errors.append(message)
+                return
+            # it goes on with what it has, and a kubelet that starts anew finds it
+            done[name] = Mounted(directory, read_only=True)
+            self._warn(at.pod, FAILED_MOUNT, message)
+
+    async def refresh(self, pod: Obj) -> None:
+        """Brings what follows the API up to date, tokens too. Raises VolumeError."""
+        await self.mount(pod)
+
+    def container_mounts(
+        self, pod: Obj, container: Obj, mounted: Mapping[str, Mounted], extra: containers.Extra
+    ) -> list[Any]:
+        """`pb.Mount`s for one start of a container. Raises ConfigError."""
+        where = place(self.root, pod["metadata"]["uid"])
+        return containers.mounts_of(pod, container, mounted, where, extra)
+
+    async def unmount(self, uid: str) -> None:
+        """Its volumes, not what its containers left (termination messages). Raises OSError: something is in use."""
+        async with self._lock(uid):
+            self._mounted.pop(uid, None)
+            self.sources.unregister(uid)
+            await clean.volumes(place(self.root, uid))
+
+    async def remove(self, uid: str) -> None:
+        """All there is of it. Raises OSError."""
+        async with self._lock(uid):
+            self._mounted.pop(uid, None)
+            self.sources.unregister(uid)
+            await clean.everything(place(self.root, uid))
+        self._locks.pop(uid, None)
+
+    async def orphans(self, known: Collection[str]) -> list[str]:
+        """Removes what is left of pods that are not known (any more); their uids. What is in use stays, and is tried again the next
+        time."""
+        out = []
+        for uid in uids(self.root):
+            if uid not in known:
+                try:
+                    await self.remove(uid)
+                except OSError as error:
+                    log.error("there were errors cleaning up orphaned pod %s: %s", uid, error)
+                else:
+                    out.append(uid)
+        return out
+
+    def _lock(self, uid: str) -> asyncio.Lock:
+        return self._locks.setdefault(uid, asyncio.Lock())
