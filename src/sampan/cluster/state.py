@@ -1,24 +1,28 @@
 """Where a cluster lives on disk, and whether its processes do.
 
 $SAMPAN_HOME/clusters/NAME/   (default ~/.local/share/sampan)
-    cluster.json    how it was brought up: port, store
+    cluster.json    how it was brought up: port, store, nodes, address ranges
     pki/            certificates and keys
     state.db        the store
     PROCESS.log     the output of a process: apiserver, components
     PROCESS.pid     its id and start time, so that a reused id is not mistaken for ours
+    nodes/NAME/     a node's: images and containers, the kubelet's directory, its processes' logs and ids
+/run/sampan/ID/     what a reboot may take: nodes' sockets and network namespaces
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sampan.cluster import spec
 from sampan.cluster.errors import ClusterError
 
 _NAME = re.compile("[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", re.ASCII)
@@ -33,11 +37,14 @@ def home() -> Path:
 
 @dataclass(slots=True)
 class Settings:
-    """`hollow`: how many simulated nodes."""
+    """`hollow`: how many simulated nodes. `listen`: where the API server does besides the nodes' bridge."""
 
     port: int
     store: str
     hollow: int = 0
+    nodes: list[spec.Node] = field(default_factory=list)
+    ranges: spec.Ranges = field(default_factory=spec.Ranges)
+    listen: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,26 @@ class Cluster:
 
     name: str
     directory: Path
+
+    @property
+    def id(self) -> str:
+        """Short, and no other cluster's on this machine: for names of bridges, tables and control groups."""
+        return hashlib.sha256(os.fsencode(self.directory.resolve())).hexdigest()[:8]
+
+    @property
+    def run(self) -> Path:
+        return Path("/run/sampan") / self.id
+
+    def node(self, name: str) -> Path:
+        return self.directory / "nodes" / name
+
+    def socket(self, node: str) -> Path:
+        """Where the node's runtime is spoken to. Short: a socket's path has 107 bytes at most."""
+        return self.run / node / "cri.sock"
+
+    def namespace(self, node: str) -> Path:
+        """The node's network namespace."""
+        return self.run / node / "net"
 
     @property
     def pki(self) -> Path:
@@ -64,8 +91,11 @@ class Cluster:
     def settings(self) -> Settings | None:
         try:
             raw = json.loads((self.directory / "cluster.json").read_text())
-            return Settings(int(raw["port"]), str(raw["store"]), int(raw.get("hollow", 0)))
-        except (OSError, ValueError, KeyError):
+            nodes = [spec.loaded(node) for node in raw.get("nodes", ())]
+            ranges = spec.Ranges(**raw.get("ranges", {}))
+            listen = str(raw.get("listen", "127.0.0.1"))
+            return Settings(int(raw["port"]), str(raw["store"]), int(raw.get("hollow", 0)), nodes, ranges, listen)
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, settings: Settings) -> None:

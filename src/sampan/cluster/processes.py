@@ -1,0 +1,72 @@
+"""A cluster's processes: begun so that they outlive whoever began them, found again by pid and start time, stopped by pid.
+
+Each runs in a session of its own with its output in a file. Where a node's namespace is given, it is entered before
+anything of ours runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sampan.cluster.state import Cluster
+
+STOP_SECONDS = 15.0
+
+
+def begin(
+    cluster: Cluster, name: str, command: Sequence[str], *, namespace: Path | None = None, fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """`command`: what follows `sampan`. Notes the process's id under `name`. Raises OSError."""
+    whole = [sys.executable, "-m", "sampan.cli", *command]
+    if namespace is not None:
+        whole = ["nsenter", f"--net={namespace}", "--", *whole]
+    log = cluster.log(name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, start_new_session=True
+        )
+    cluster.note_pid(process.pid, name)
+    return process
+
+
+def stop(pids: Iterable[int], seconds: float = STOP_SECONDS) -> None:
+    """Ask all of them to end at once, and end those that have not after a while."""
+    handles: dict[int, int] = {}
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                handles[os.pidfd_open(pid)] = pid
+        _signal(handles, signal.SIGTERM)
+        left = _wait(dict(handles), seconds)
+        _signal(left, signal.SIGKILL)
+        _wait(left, seconds)
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _signal(handles: dict[int, int], number: int) -> None:
+    for handle in handles:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)
+
+
+def _wait(left: dict[int, int], seconds: float) -> dict[int, int]:
+    """Those that have not ended by then. A process of ours that ended is reaped."""
+    until = time.monotonic() + seconds
+    while left and (remaining := until - time.monotonic()) > 0:
+        ended, _, _ = select.select(list(left), [], [], remaining)
+        for handle in ended:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(left[handle], os.WNOHANG)
+            del left[handle]
+    return left

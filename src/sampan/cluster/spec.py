@@ -1,0 +1,99 @@
+"""How a cluster is meant to be: its nodes and its address ranges. Kept in `cluster.json`; a kind configuration becomes one.
+
+Nodes are named as kind names them: `NAME-control-plane`, `NAME-worker`, `NAME-worker2`, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+CONTROL_PLANE, WORKER = "control-plane", "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the host that leads to a port of the node. `host` 0: a free one is chosen."""
+
+    host: int
+    node: int
+    listen: str = "0.0.0.0"
+    protocol: str = "TCP"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory of the host that pods of the node find at `node` as a hostPath."""
+
+    host: str
+    node: str
+    read_only: bool = False
+    propagation: str = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`kubelet`: flags beyond those that every node gets. `stopped`: `up` leaves it alone until it is started."""
+
+    name: str
+    role: str = WORKER
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Sequence[Port] = ()
+    mounts: Sequence[Mount] = ()
+    kubelet: Mapping[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """CIDRs. `bridge` is what joins the nodes; empty: chosen when first needed, where the host has no route yet."""
+
+    pods: str = "10.244.0.0/16"
+    services: str = "10.96.0.0/16"
+    bridge: str = ""
+
+    @property
+    def dns(self) -> str:
+        """Address of the cluster's DNS."""
+        return _nth(self.services, 10)
+
+    @property
+    def api(self) -> str:
+        """Address of the Service `kubernetes`."""
+        return _nth(self.services, 1)
+
+
+def _nth(cidr: str, number: int) -> str:
+    import ipaddress
+
+    return str(ipaddress.ip_network(cidr)[number])
+
+
+def names(cluster: str, workers: int) -> Iterator[str]:
+    """Of a control plane and so many workers."""
+    yield f"{cluster}-{CONTROL_PLANE}"
+    for number in range(1, workers + 1):
+        yield f"{cluster}-{WORKER}{number if number > 1 else ''}"
+
+
+def nodes(cluster: str, count: int) -> list[Node]:
+    """The first is where the control plane shows itself; alone it takes every pod, as all of them do here."""
+    if not count:
+        return []
+    first, *rest = names(cluster, count - 1)
+    return [Node(first, CONTROL_PLANE), *(Node(name) for name in rest)]
+
+
+def dumped(node: Node) -> dict[str, Any]:
+    """As JSON holds it."""
+    return asdict(node)
+
+
+def loaded(raw: Mapping[str, Any]) -> Node:
+    """Raises KeyError, TypeError for what `dumped` did not write."""
+    return Node(
+        name=raw["name"], role=raw["role"], labels=dict(raw["labels"]), kubelet=dict(raw["kubelet"]),
+        ports=[Port(**port) for port in raw["ports"]], mounts=[Mount(**mount) for mount in raw["mounts"]],
+        stopped=raw.get("stopped", False),
+    )  # fmt: skip
