@@ -170,8 +170,14 @@ class HttpClient:
         lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"]
         encoding = True
         for name, value in headers:
+            if name.lower() == "host":  # another than the URL's
+                lines[0] = f"{method} {target} HTTP/1.1\r\nHost: {value}\r\n"
+                continue
+            if name.lower() == "accept-encoding":
+                encoding = False
+                if not value:  # none is sent
+                    continue
             lines.append(f"{name}: {value}\r\n")
-            encoding = encoding and name.lower() != "accept-encoding"
         if encoding:
             lines.append("Accept-Encoding: gzip\r\n")
         if body or method in ("POST", "PUT", "PATCH"):
