@@ -2,9 +2,11 @@
 
     mounted = await volumes.mount(pod)          # again and again: what is there stays, what has changed is brought up to date
     volumes.container_mounts(pod, container, mounted, Extra(...))
+    volumes.update(pod)                         # the pod was changed: its labels may be in a file
     await volumes.unmount(uid)                  # once its containers have ended
     await volumes.remove(uid)                   # once the pod is gone
 
+`keep` brings what is mounted up to date by itself: at once when a ConfigMap or Secret has changed, and every minute for tokens.
 Whether something is there is read from disk, so that a kubelet that starts anew finds what another one made.
 
 Source: kubernetes pkg/kubelet/volumemanager, pkg/volume/util/operationexecutor/operation_generator.go (GenerateMountVolumeFunc)
@@ -51,6 +53,7 @@ KINDS: dict[str, Callable[[Obj, Setting], Awaitable[Mounted]]] = {
 #: those that follow what they show; by kind, the name of their directory
 LIVE = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
 Warn = Callable[[Obj, str, str], object]
+KEEP_SECONDS = 60.0
 
 
 class Volumes:
@@ -76,8 +79,12 @@ class Volumes:
         self._allocatable = allocatable
         self._warn = warn or (lambda pod, reason, message: log.warning("%s: %s", reason, message))
         self._mounted: dict[str, dict[str, Mounted]] = {}
+        self._pods: dict[str, Obj] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._stale: set[str] = set()
+        self._waker = asyncio.Event()
         self._shared = False
+        sources.listen(self._changed)
 
     def start(self) -> None:
         """Lets mounts in volumes reach containers that ask for it. Raises OSError."""
@@ -97,18 +104,24 @@ class Volumes:
         uid = pod["metadata"]["uid"]
         self.sources.register(pod)
         async with self._lock(uid):
-            done = self._mounted.setdefault(uid, {})
-            at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._clock)
-            for directory in (at.place.volumes, at.place.directory / "plugins"):
-                directory.mkdir(0o750, parents=True, exist_ok=True)
-            errors: list[str] = []
-            for volume in pod["spec"].get("volumes") or ():
-                kind = next((key for key in volume if key != "name"), "emptyDir")
-                if volume["name"] not in done or kind in LIVE:
-                    await self._one(volume, kind, at, done, errors)
-            if errors:
-                raise VolumeError(errors)
-            return dict(done)
+            done = await self._all(pod)
+            self._pods[uid] = pod
+        return done
+
+    async def _all(self, pod: Obj) -> dict[str, Mounted]:
+        uid = pod["metadata"]["uid"]
+        done = self._mounted.setdefault(uid, {})
+        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._clock)
+        for directory in (at.place.volumes, at.place.directory / "plugins"):
+            directory.mkdir(0o750, parents=True, exist_ok=True)
+        errors: list[str] = []
+        for volume in pod["spec"].get("volumes") or ():
+            kind = next((key for key in volume if key != "name"), "emptyDir")
+            if volume["name"] not in done or kind in LIVE:
+                await self._one(volume, kind, at, done, errors)
+        if errors:
+            raise VolumeError(errors)
+        return dict(done)
 
     async def _one(self, volume: Obj, kind: str, at: Setting, done: dict[str, Mounted], errors: list[str]) -> None:
         name = volume["name"]
@@ -132,6 +145,43 @@ class Volumes:
         """Brings what follows the API up to date, tokens too. Raises VolumeError."""
         await self.mount(pod)
 
+    def update(self, pod: Obj) -> None:
+        """If it is mounted, `keep` brings it up to date."""
+        uid = pod["metadata"]["uid"]
+        if uid in self._pods and self._pods[uid] is not pod:
+            self._pods[uid] = pod
+            self._changed(uid)
+
+    def _changed(self, uid: str) -> None:
+        if uid in self._pods:
+            self._stale.add(uid)
+            self._waker.set()
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_SECONDS):
+                    await self._waker.wait()
+            except TimeoutError:
+                self._stale.update(self._pods)
+            self._waker.clear()
+            while self._stale:
+                await self._keep_one(self._stale.pop())
+
+    async def _keep_one(self, uid: str) -> None:
+        async with self._lock(uid):
+            pod = self._pods.get(uid)
+            if pod is None:
+                return  # unmounted meanwhile
+            try:
+                await self._all(pod)
+            except VolumeError as error:
+                for message in error.messages:
+                    self._warn(pod, error.reason, message)
+            except Exception:
+                log.exception("volumes of pod %s", uid)
+
     def container_mounts(
         self, pod: Obj, container: Obj, mounted: Mapping[str, Mounted], extra: containers.Extra
     ) -> list[Any]:
@@ -142,15 +192,13 @@ class Volumes:
     async def unmount(self, uid: str) -> None:
         """Its volumes, not what its containers left (termination messages). Raises OSError: something is in use."""
         async with self._lock(uid):
-            self._mounted.pop(uid, None)
-            self.sources.unregister(uid)
+            self._forget(uid)
             await clean.volumes(place(self.root, uid))
 
     async def remove(self, uid: str) -> None:
         """All there is of it. Raises OSError."""
         async with self._lock(uid):
-            self._mounted.pop(uid, None)
-            self.sources.unregister(uid)
+            self._forget(uid)
             await clean.everything(place(self.root, uid))
         self._locks.pop(uid, None)
 
@@ -167,6 +215,11 @@ class Volumes:
                 else:
                     out.append(uid)
         return out
+
+    def _forget(self, uid: str) -> None:
+        self._mounted.pop(uid, None)
+        self._pods.pop(uid, None)
+        self.sources.unregister(uid)
 
     def _lock(self, uid: str) -> asyncio.Lock:
         return self._locks.setdefault(uid, asyncio.Lock())
