@@ -61,12 +61,12 @@ class Worker:
                     if tick < loop.time():
                         # what was missed while an attempt took long is not made up for
                         tick = began + ((loop.time() - began) // self.period + 1) * self.period
-                self.again.clear()
         finally:
             self.probes.drop(self)
 
     async def _once(self) -> bool:
         """Is there to be a next time?"""
+        self.again.clear()
         try:
             return await self._look()
         except Exception:
