@@ -7,13 +7,16 @@ command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 command -v runc >/dev/null 2>&1 || missing="$missing runc"
 command -v conmon >/dev/null 2>&1 || missing="$missing conmon"
 command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+command -v crun >/dev/null 2>&1 || missing="$missing crun"
+command -v containerd >/dev/null 2>&1 || missing="$missing containerd"
+test -x /usr/lib/cni/bridge || missing="$missing containernetworking-plugins"
 command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 command -v nft >/dev/null 2>&1 || missing="$missing nftables"
 command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
 command -v iptables >/dev/null 2>&1 || missing="$missing iptables"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
     echo "The tests need:$missing. Install with: sudo apt-get install$missing" >&2
     exit 1

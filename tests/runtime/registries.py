@@ -9,10 +9,8 @@ import http.server
 import json
 import shutil
 import socket
-import subprocess
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.images import Built, sha
+from tests.runtime.processes import Logged
 
 #: user "app" with the password "secret"; the registry takes bcrypt alone
 HTPASSWD = "app:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
@@ -84,7 +83,7 @@ def registry(home: Path, *, auth: str = "none") -> Iterator[Server]:
     server = Server(free_port(), BASIC if auth == "basic" else "")
     config: dict[str, Any] = {
         "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(home / "data")}},
         "http": {"addr": server.domain},
     }
@@ -97,29 +96,15 @@ def registry(home: Path, *, auth: str = "none") -> Iterator[Server]:
             "realm": server.tokens.url, "service": "test", "issuer": "tests", "rootcertbundle": str(home / "token.crt"),
         }}  # fmt: skip
     (home / "config.yml").write_text(json.dumps(config))
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen([program(), "serve", home / "config.yml"], stdout=log, stderr=log)
+    process = Logged([program(), "serve", home / "config.yml"], home / "log")
     try:
-        _wait(server, process, home / "log")
+        process.wait_for("listening on")
         yield server
     finally:
         process.terminate()
         process.wait(10)
         if server.tokens is not None:
             server.tokens.close()
-
-
-def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 15
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://{server.domain}/v2/", timeout=5)
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise AssertionError(log.read_text())
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Real containers over CRI."""
+"""Containers over CRI, from their making to their end: ours and containerd, asked the same."""
 
 # ruff: noqa: ASYNC240 - small files on the local disk
 
@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import subprocess
 import sys
 import time
@@ -16,26 +15,37 @@ from typing import Any
 import pytest
 
 from sampan.cri import pb
-from tests.runtime.conftest import Home, Pods
+from tests.runtime.pods import Pods, secured
 
 aio: Any = importlib.import_module("grpc.aio")
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 FOREVER = ("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
 
 
+async def refused(call: Any) -> tuple[str, str]:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call
+    return caught.value.code().name, str(caught.value.details())
+
+
 async def test_one_life(pods: Pods) -> None:
-    sandbox = await pods.run(labels={"app": "x"}, annotations={"a": "b"})
+    sandbox = await pods.run(labels={"app": pods.tag}, annotations={"a": "b"})
     status = (await pods.cri.PodSandboxStatus(pod_sandbox_id=sandbox)).status
     assert (status.state, status.metadata.name, dict(status.annotations)) == (pb.SANDBOX_READY, "pod", {"a": "b"})
-    container = await pods.create(sandbox, *FOREVER, labels={"tier": "web"})
+    mine = pb.PodSandboxFilter(label_selector={"app": pods.tag})
+    assert [each.id for each in (await pods.cri.ListPodSandbox(filter=mine)).items] == [sandbox]
+    container = await pods.create(sandbox, *FOREVER, labels={"tier": pods.tag})
     assert (await pods.status(container)).state == pb.CONTAINER_CREATED
     await pods.cri.StartContainer(container_id=container)
     running = await pods.status(container)
     assert running.state == pb.CONTAINER_RUNNING and running.started_at >= running.created_at > 0
-    assert running.image.image == pods.image and running.image_id.startswith("sha256:")
-    listed = await pods.cri.ListContainers(filter=pb.ContainerFilter(label_selector={"tier": "web"}))
+    assert running.image.image == pods.image and running.image_ref.startswith("sha256:")
+    if pods.home.kind == "sampan":  # that containerd is older than the field
+        assert running.image_id == running.image_ref
+    listed = await pods.cri.ListContainers(filter=pb.ContainerFilter(label_selector={"tier": pods.tag}))
     assert [each.id for each in listed.containers] == [container]
     assert not (await pods.cri.ListContainers(filter=pb.ContainerFilter(label_selector={"tier": "db"}))).containers
+    assert (await pods.cri.ListContainers(filter=pb.ContainerFilter(id=container[:12]))).containers[0].id == container
     await pods.cri.StopContainer(container_id=container, timeout=10)
     ended = await pods.status(container)
     assert (ended.state, ended.exit_code, ended.reason) == (pb.CONTAINER_EXITED, 7, "Error")
@@ -45,9 +55,10 @@ async def test_one_life(pods: Pods) -> None:
     assert (await pods.cri.PodSandboxStatus(pod_sandbox_id=sandbox)).status.state == pb.SANDBOX_NOTREADY
     for _ in range(2):
         await pods.cri.RemovePodSandbox(pod_sandbox_id=sandbox)
-    assert not (await pods.cri.ListPodSandbox()).items and not (await pods.cri.ListContainers()).containers
-    with pytest.raises(aio.AioRpcError, match="not found"):
-        await pods.status(container)
+    assert not (await pods.cri.ListPodSandbox(filter=mine)).items
+    for call in (pods.status(container), pods.cri.PodSandboxStatus(pod_sandbox_id=sandbox)):
+        code, words = await refused(call)
+        assert code == "NOT_FOUND" and words.endswith("not found")
 
 
 async def test_exit_codes_logs_and_environment(pods: Pods) -> None:
@@ -60,11 +71,13 @@ async def test_exit_codes_logs_and_environment(pods: Pods) -> None:
     assert (ended.exit_code, ended.reason) == (3, "Error")
     lines = [line.split(" ", 3) for line in Path(ended.log_path).read_text().splitlines()]
     assert sorted(line[1:] for line in lines) == [
-        ["stderr", "F", "err"], ["stdout", "F", "1 m pod /made/here"], ["stdout", "F", "out"], ["stdout", "P", "tail"]
+        ["stderr", "F", "err"], *sorted([["stdout", "F", "1 m pod /made/here"], ["stdout", "F", "out"], ["stdout", "P", "tail"]])
     ]  # fmt: skip
     assert all(time.strptime(line[0][:19], "%Y-%m-%dT%H:%M:%S") for line in lines)
     fine = await pods.ended(await pods.start(sandbox, "true", name="fine"))
     assert (fine.exit_code, fine.reason) == (0, "Completed")
+    long = await pods.output("sh", "-c", "head -c 40000 /dev/zero | tr '\\0' x; echo")
+    assert long == "x" * 40000 + "\n"
 
 
 async def test_exec(pods: Pods) -> None:
@@ -72,21 +85,23 @@ async def test_exec(pods: Pods) -> None:
     done = await pods.cri.ExecSync(container_id=container, cmd=["sh", "-c", "echo out; echo err >&2; exit 5"])
     assert (done.stdout, done.stderr, done.exit_code) == (b"out\n", b"err\n", 5)
     began = time.monotonic()
-    with pytest.raises(aio.AioRpcError, match="timeout 1s exceeded") as caught:
-        await pods.cri.ExecSync(container_id=container, cmd=["sleep", "100"], timeout=1)
-    assert caught.value.code().name == "DEADLINE_EXCEEDED" and time.monotonic() - began < 5
+    code, words = await refused(pods.cri.ExecSync(container_id=container, cmd=["sleep", "100"], timeout=1))
+    assert code == "DEADLINE_EXCEEDED" and "timeout 1s exceeded" in words and time.monotonic() - began < 5
     assert "sleep 100" not in await pods.sh(container, "ps")
-    with pytest.raises(aio.AioRpcError, match="executable file not found"):
-        await pods.cri.ExecSync(container_id=container, cmd=["no-such-thing"])
+    code, words = await refused(pods.cri.ExecSync(container_id=container, cmd=["no-such-thing"]))
+    assert code == "UNKNOWN" and 'exec: "no-such-thing": executable file not found in $PATH' in words
     large = await pods.cri.ExecSync(container_id=container, cmd=["head", "-c", "3000000", "/dev/zero"])
     assert len(large.stdout) == 3_000_000
+    await pods.cri.StopContainer(container_id=container, timeout=0)
+    code, words = await refused(pods.cri.ExecSync(container_id=container, cmd=["true"]))
+    assert "container is in CONTAINER_EXITED state" in words
 
 
 async def test_a_command_that_does_not_exist(pods: Pods) -> None:
     sandbox = await pods.run()
     container = await pods.create(sandbox, "/no/such")
-    with pytest.raises(aio.AioRpcError, match='exec: "/no/such": stat /no/such: no such file or directory'):
-        await pods.cri.StartContainer(container_id=container)
+    code, words = await refused(pods.cri.StartContainer(container_id=container))
+    assert code in ("UNKNOWN", "NOT_FOUND") and 'exec: "/no/such": stat /no/such: no such file or directory' in words
     ended = await pods.status(container)
     assert (ended.state, ended.exit_code, ended.reason) == (pb.CONTAINER_EXITED, 128, "StartError")
     assert "no such file" in ended.message
@@ -94,120 +109,58 @@ async def test_a_command_that_does_not_exist(pods: Pods) -> None:
 
 async def test_bad_requests_leave_nothing(pods: Pods) -> None:
     sandbox = await pods.run()
-    with pytest.raises(aio.AioRpcError, match="failed to reserve sandbox name"):
-        await pods.cri.RunPodSandbox(config=pods.sandbox_config())
-    with pytest.raises(aio.AioRpcError, match='no runtime for "kata" is configured'):
-        await pods.cri.RunPodSandbox(config=pods.sandbox_config("other"), runtime_handler="kata")
-    bad = pb.LinuxPodSandboxConfig(sysctls={"kernel.no_such": "1"})
-    with pytest.raises(aio.AioRpcError, match="failed to create sandbox"):
-        await pods.run("other", linux=bad)
-    for fields, words in (
-        ({"mounts": [pb.Mount(container_path="/x", host_path="/no/such")]}, 'failed to stat "/no/such"'),
-        ({"working_dir": "relative"}, "not an absolute path"),
-        ({"linux": _context(run_as_username="nobody-here")}, "unable to find user nobody-here"),
-        ({"linux": _context(capabilities=pb.Capability(add_capabilities=["FLY"]))}, "unknown capability 'CAP_FLY'"),
-    ):
-        with pytest.raises(aio.AioRpcError, match=words):
-            await pods.create(sandbox, "true", **fields)
+    _, words = await refused(pods.cri.RunPodSandbox(config=pods.sandbox_config()))
+    assert "failed to reserve sandbox name" in words and sandbox in words
+    _, words = await refused(pods.run("other", handler="kata"))
+    assert 'no runtime for "kata" is configured' in words
+    bad = pods.sandbox_config("other")
+    bad.linux.sysctls["kernel.no_such"] = "1"
+    _, words = await refused(pods.cri.RunPodSandbox(config=bad))
+    assert 'sysctl "kernel.no_such" is not in a separate kernel namespace' in words
+    unknown = secured(run_as_username="nobody-here")
+    absent = "no users found" if pods.home.kind == "containerd" else "unable to find user nobody-here"
+    fly = secured(capabilities=pb.Capability(add_capabilities=["FLY"]))
+    for fields, words in (({"linux": unknown}, absent), ({"linux": fly}, "unknown capability")):
+        try:
+            container = await pods.create(sandbox, "true", name=f"bad{words[:2].strip()}", **fields)
+            await pods.cri.StartContainer(container_id=container)  # what runc finds, containerd finds only here
+        except aio.AioRpcError as error:
+            assert words in str(error.details()) or "CAP_FLY" in str(error.details())
+        else:
+            assert (
+                pods.home.kind == "containerd" and words == "unknown capability"
+            )  # there it is warned of, and left out
     pods.image = "missing:1"
-    with pytest.raises(aio.AioRpcError, match='failed to resolve image "missing:1": not found'):
-        await pods.create(sandbox, "true")
-    assert not (await pods.cri.ListContainers()).containers
-    assert not list((pods.home.root / "containers").iterdir())
-
-
-def _context(**fields: Any) -> Any:
-    return pb.LinuxContainerConfig(security_context=pb.LinuxContainerSecurityContext(**fields))
-
-
-async def test_who_runs_and_what_it_may_do(pods: Pods) -> None:
-    await pods.run()
-    ids = ("sh", "-c", "id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2")
-    default = "00000000a80425fb"
-    assert (await pods.output(*ids)).split() == ["0", "0", "0", default]
-    value = pb.Int64Value
-    assert (await pods.output(*ids, linux=_context(run_as_username="app"))).split() == [
-        "1234", "2345", "2345", "3456", "0000000000000000"
-    ]  # fmt: skip
-    strict = _context(
-        run_as_user=value(value=1234), run_as_group=value(value=5), supplemental_groups=[77],
-        supplemental_groups_policy=pb.Strict,
-    )  # fmt: skip
-    assert (await pods.output(*ids, linux=strict)).split() == ["1234", "5", "5", "77", "0000000000000000"]
-    less = _context(capabilities=pb.Capability(drop_capabilities=["ALL"], add_capabilities=["NET_BIND_SERVICE"]))
-    assert (await pods.output(*ids, linux=less)).split()[-1] == "0000000000000400"
-    confined = pb.SecurityProfile(profile_type=pb.RuntimeDefault)
-    unconfined = pb.SecurityProfile(profile_type=pb.Unconfined)
-    look = (
-        "sh",
-        "-c",
-        "grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | cut -f2; touch /f && echo rw; ls /proc/acpi /sys/firmware | wc -l",
-    )
-    assert (await pods.output(*look, linux=_context(seccomp=unconfined))).split()[:3] == ["0", "0", "rw"]
-    tight = _context(seccomp=confined, no_new_privs=True, readonly_rootfs=True)
-    assert (await pods.output(*look, linux=tight)).split()[:2] == ["1", "2"]
-    assert "rw" not in await pods.output(*look, linux=tight)
-    wide = _context(privileged=True)
-    seen = await pods.output(
-        "sh", "-c", "mount -t tmpfs x /tmp && echo mounted; grep Seccomp: /proc/self/status", linux=wide
-    )
-    assert "mounted" in seen and "Seccomp:\t0" in seen
-
-
-async def test_mounts(pods: Pods, tmp_path: Path) -> None:
-    await pods.run(dns_config=pb.DNSConfig(servers=["10.0.0.10"], searches=["a.b", "b"], options=["ndots:5"]))
-    (tmp_path / "f").write_text("of the host")
-    mounts = [
-        pb.Mount(container_path="/deep/rw", host_path=str(tmp_path)),
-        pb.Mount(container_path="/ro", host_path=str(tmp_path), readonly=True),
-        pb.Mount(container_path="/etc/hosts", host_path=str(tmp_path / "f")),
-    ]
-    script = "cat /ro/f /etc/hosts; touch /deep/rw/new; touch /ro/no && echo wrong; cat /etc/resolv.conf; df /dev/shm | tail -1"
-    seen = await pods.output("sh", "-c", script, mounts=mounts)
-    assert seen.startswith("of the hostof the host") and "wrong" not in seen and "65536" in seen
-    assert "search a.b b\nnameserver 10.0.0.10\noptions ndots:5\n" in seen and (tmp_path / "new").exists()
-
-
-async def test_limits(pods: Pods) -> None:
-    sandbox = await pods.run()
-    resources = pb.LinuxContainerResources(
-        memory_limit_in_bytes=32 << 20, cpu_quota=20_000, cpu_period=100_000, cpu_shares=200
-    )
-    linux = pb.LinuxContainerConfig(resources=resources)
-    burn = await pods.start(sandbox, "sh", "-c", "while :; do :; done", name="burn", linux=linux)
-    one = (await pods.cri.ContainerStats(container_id=burn)).stats
-    await asyncio.sleep(1)  # CPU time is measured over real time
-    two = (await pods.cri.ContainerStats(container_id=burn)).stats
-    used = two.cpu.usage_core_nano_seconds.value - one.cpu.usage_core_nano_seconds.value
-    assert 0 < used / (two.cpu.timestamp - one.cpu.timestamp) < 0.35
-    assert two.cpu.usage_nano_cores.value > 0 and 0 < two.memory.working_set_bytes.value < 32 << 20
-    assert two.memory.available_bytes.value == (32 << 20) - two.memory.working_set_bytes.value
-    await pods.cri.UpdateContainerResources(
-        container_id=burn, linux=pb.LinuxContainerResources(memory_limit_in_bytes=48 << 20)
-    )
-    status = await pods.status(burn)
-    assert status.resources.linux.memory_limit_in_bytes == 48 << 20 and status.resources.linux.cpu_quota == 20_000
-    three = (await pods.cri.ListContainerStats()).stats[0]
-    assert three.memory.available_bytes.value > 32 << 20
-    greedy = await pods.start(
-        sandbox, "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1", name="oom", linux=linux
-    )
-    ended = await pods.ended(greedy)
-    assert (ended.exit_code, ended.reason) == (137, "OOMKilled")
+    code, words = await refused(pods.create(sandbox, "true"))
+    assert code == "NOT_FOUND" and 'failed to resolve image "missing:1"' in words
+    if pods.home.kind == "sampan":
+        assert not (await pods.cri.ListContainers(filter=pb.ContainerFilter(pod_sandbox_id=sandbox))).containers
 
 
 async def test_stopping_one_that_does_not_want_to(pods: Pods) -> None:
     container = await pods.start(await pods.run(), "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
     began = time.monotonic()
     await pods.cri.StopContainer(container_id=container, timeout=1)
-    assert 1 <= time.monotonic() - began < 4 and (await pods.status(container)).exit_code == 137
-    sandbox = pods.sandboxes[0]
-    usr = await pods.start(
-        sandbox, "sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.05; done", name="u", stop_signal=pb.SIGUSR1
-    )
-    await pods.cri.StopContainer(container_id=usr, timeout=10)
-    status = await pods.status(usr)
-    assert (status.exit_code, status.stop_signal) == (9, pb.SIGUSR1)
+    ended = await pods.status(container)
+    assert 1 <= time.monotonic() - began < 4 and (ended.exit_code, ended.reason) == (137, "Error")
+
+
+async def test_stop_signals(pods: Pods) -> None:
+    sandbox = await pods.run()
+    script = "trap 'exit 9' USR1; trap 'exit 8' QUIT; touch /ready; while :; do sleep 0.01; done"
+    usual = pods.image
+    pods.image = await pods.home.load_busybox("localhost/quit:1", StopSignal="SIGQUIT")
+    quits = await pods.start(sandbox, "sh", "-c", script, name="image")
+    pods.image = usual
+    wanted = {quits: 8}
+    if pods.home.kind == "sampan":  # that containerd is older than the field
+        wanted[await pods.start(sandbox, "sh", "-c", script, name="spec", stop_signal=pb.SIGUSR1)] = 9
+    for container, code in wanted.items():
+        await pods.sh(container, "while [ ! -e /ready ]; do sleep 0.01; done")
+        await pods.cri.StopContainer(container_id=container, timeout=10)
+        assert (await pods.status(container)).exit_code == code
+    if pods.home.kind == "sampan":
+        assert [(await pods.status(each)).stop_signal for each in wanted] == [pb.SIGQUIT, pb.SIGUSR1]
 
 
 async def test_log_rotation(pods: Pods) -> None:
@@ -215,74 +168,44 @@ async def test_log_rotation(pods: Pods) -> None:
         await pods.run(), "sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.002; done"
     )
     path = Path((await pods.status(container)).log_path)
-    await pods.sh(container, "sleep 0.3")
+    await pods.sh(container, "sleep 0.2")
     path.rename(path.with_suffix(".old"))
     await pods.cri.ReopenContainerLog(container_id=container)
-    await pods.sh(container, "sleep 0.3")
+    await pods.sh(container, "sleep 0.2")
     await pods.cri.StopContainer(container_id=container, timeout=0)
     numbers = [int(word) for word in (pods.log(str(path.with_suffix(".old"))) + pods.log(str(path))).split()]
     assert numbers == list(range(len(numbers))) and len(path.read_text()) > 0
-    with pytest.raises(aio.AioRpcError, match="container is in CONTAINER_EXITED state"):
-        await pods.cri.ReopenContainerLog(container_id=container)
-
-
-async def test_namespaces_of_a_pod(pods: Pods) -> None:
-    sandbox = await pods.run()
-    one = await pods.start(sandbox, *FOREVER, name="one")
-    two = await pods.start(sandbox, *FOREVER, name="two")
-    kinds = ("net", "ipc", "uts", "pid", "mnt")
-    seen = [await pods.sh(each, "ls -l /proc/self/ns") for each in (one, two)]
-    links = [{line.split()[-3]: line.split()[-1] for line in text.splitlines() if "->" in line} for text in seen]
-    assert [links[0][kind] == links[1][kind] for kind in kinds] == [True, True, True, False, False]
-    assert all(links[0][kind] != os.readlink(f"/proc/self/ns/{kind}") for kind in kinds)
-    assert "127.0.0.1" in await pods.sh(one, "ping -c1 127.0.0.1 2>&1")
-    target = pb.NamespaceOption(pid=pb.TARGET, target_id=one)
-    debugger = await pods.start(sandbox, *FOREVER, name="debug", linux=_context(namespace_options=target))
-    assert (await pods.sh(debugger, "ps")).count("while") >= 2
-    host = pb.LinuxPodSandboxConfig()
-    host.security_context.namespace_options.network = pb.NODE
-    host.security_context.namespace_options.ipc = pb.NODE
-    other = await pods.start(await pods.run("hosted", linux=host), *FOREVER)
-    text = await pods.sh(other, "ls -l /proc/self/ns")
-    assert all(os.readlink(f"/proc/self/ns/{kind}") in text for kind in ("net", "ipc", "uts"))
-
-
-async def test_sysctls_and_hostname(pods: Pods) -> None:
-    linux = pb.LinuxPodSandboxConfig(
-        sysctls={"net.ipv4.ip_unprivileged_port_start": "0", "kernel.shm_rmid_forced": "1"}
-    )
-    await pods.run("named", linux=linux)
-    script = (
-        "hostname; cat /etc/hostname /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced"
-    )
-    assert (await pods.output("sh", "-c", script)).split() == ["named", "named", "0", "1"]
+    _, words = await refused(pods.cri.ReopenContainerLog(container_id=container))
+    assert "container is not running" in words or "container is in CONTAINER_EXITED state" in words
 
 
 async def test_an_image_in_use_may_be_removed(pods: Pods) -> None:
+    pods.image = await pods.home.load_busybox("localhost/used:1", Labels={"of": pods.tag})
     container = await pods.start(await pods.run(), *FOREVER)
     await pods.cri.RemoveImage(image=pb.ImageSpec(image=pods.image))
     assert (await pods.sh(container, "cat /www/index.html")) == "hello\n"
-    assert not (await pods.cri.ListImages()).images
+    assert not (await pods.cri.ImageStatus(image=pb.ImageSpec(image=pods.image))).HasField("image")
 
 
 async def test_events(pods: Pods) -> None:
-    seen: list[tuple[int, str, int]] = []
-
-    async def listen() -> None:
-        async for event in pods.cri.GetContainerEvents():
-            seen.append((event.container_event_type, event.container_id, len(event.containers_statuses)))
-
-    listening = asyncio.create_task(listen())
-    await pods.cri.Version()
+    if pods.home.kind == "containerd":
+        code, words = await refused(pods.cri.GetContainerEvents().read())
+        assert (code, words) == ("UNIMPLEMENTED", "method GetContainerEvents not implemented")
+        return
+    events = pods.cri.GetContainerEvents()
+    await events.initial_metadata()  # from here on nothing is missed
     sandbox = await pods.run()
-    container = await pods.start(sandbox, "sh", "-c", "sleep 0.2")
+    container = await pods.start(sandbox, "sh", "-c", "sleep 0.1")
     await pods.ended(container)
     await pods.cri.RemovePodSandbox(pod_sandbox_id=sandbox)
-    created, started, stopped, deleted = range(4)
+    seen = []
     async with asyncio.timeout(10):
-        while len(seen) < 8:  # noqa: ASYNC110 - filled by the task above
-            await asyncio.sleep(0.01)
-    listening.cancel()
+        while len(seen) < 8:
+            event = await events.read()
+            assert len(event.containers_statuses) <= 1
+            seen.append((event.container_event_type, event.container_id, len(event.containers_statuses)))
+    events.cancel()
+    created, started, stopped, deleted = range(4)
     assert seen == [
         (created, sandbox, 0), (started, sandbox, 0), (created, container, 1), (started, container, 1),
         (stopped, container, 1), (stopped, sandbox, 1), (deleted, container, 0), (deleted, sandbox, 0),
@@ -290,6 +213,8 @@ async def test_events(pods: Pods) -> None:
 
 
 async def test_a_call_that_is_called_off_is_carried_to_its_end(pods: Pods) -> None:
+    if pods.home.kind == "containerd":
+        pytest.skip("there it is undone")
     sandbox = await pods.run()
     for number in range(3):
         container = await pods.create(sandbox, *FOREVER, name=f"c{number}")
@@ -301,16 +226,22 @@ async def test_a_call_that_is_called_off_is_carried_to_its_end(pods: Pods) -> No
             assert await pods.sh(container, "echo fine") == "fine\n"
 
 
-async def test_what_is_missing_is_told(home: Home) -> None:
+async def test_terminals_and_stdin(pods: Pods) -> None:
+    sandbox = await pods.run()
+    assert (await pods.output("sh", "-c", "tty; echo $TERM", tty=True)).replace("\r", "") == "/dev/pts/0\nxterm\n"
+    assert await pods.output("sh", "-c", "cat; echo end") == "end\n"  # nobody will ever write
+    waits = await pods.start(sandbox, "sh", "-c", "cat; echo end", name="waits", stdin=True)
+    assert (await pods.status(waits)).state == pb.CONTAINER_RUNNING
+    await pods.cri.StopContainer(container_id=waits, timeout=0)
+
+
+async def test_what_is_missing_is_told() -> None:
     command = [sys.executable, "-m", "sampan.cli", "runtime", "--conmon", "no-such-monitor"]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr.splitlines()[0]) == (1, "sampan runtime: no-such-monitor is not installed")
 
 
-async def test_what_is_not_there_yet_is_said(pods: Pods) -> None:
-    config = pods.sandbox_config("shared")
-    config.linux.security_context.namespace_options.pid = pb.POD
-    with pytest.raises(aio.AioRpcError, match="a process namespace shared by the pod is not supported"):
-        await pods.cri.RunPodSandbox(config=config)
-    with pytest.raises(aio.AioRpcError, match="method Attach not implemented"):
-        await pods.cri.Attach()
+async def test_what_no_runtime_offers(pods: Pods) -> None:
+    container = await pods.start(await pods.run(), *FOREVER)
+    code, words = await refused(pods.cri.CheckpointContainer(container_id=container, location="/tmp/x"))
+    assert (code, words) == ("UNIMPLEMENTED", "method CheckpointContainer not implemented")

@@ -1,0 +1,112 @@
+"""Images into nodes without a registry: from a file, or from the machine's Docker.
+
+CRI has no import, so that each runtime has a way of its own; all are one function of a connection, a file and names.
+
+Source: kind pkg/cmd/kind/load (commands), containerd docs/cri (the namespace of Kubernetes' images)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.state import Cluster
+from sampan.kubelet.cri import Cri, CriFailed
+
+#: returns the names that the images have now
+Loader = Callable[[Cri, Path], Awaitable[list[str]]]
+ANSWER_SECONDS, SEEN_SECONDS = 5.0, 10.0
+_UNPACKED = re.compile(r"^unpacking (\S+) \(sha256:", re.MULTILINE)
+
+
+async def load(socket: str, archive: Path) -> list[str]:
+    """A `docker save` or OCI archive into the runtime that serves there. Raises ClusterError."""
+    async with Cri(socket) as cri:
+        try:
+            kind = (await cri.ready(ANSWER_SECONDS)).runtime_name
+        except CriFailed as error:
+            raise ClusterError(f"no container runtime answers at {socket}: {error}", "is the node running?") from None
+        loader = LOADERS.get(kind)
+        if loader is None:
+            raise ClusterError(
+                f"images cannot be loaded into {kind}", "push the image to a registry that the node can reach"
+            )
+        try:
+            return await loader(cri, Path(os.path.abspath(archive)))
+        except CriFailed as error:
+            raise ClusterError(f"{archive}: {error}", "it must be what `docker save` writes, or an OCI archive") from None
+
+
+async def _ours(cri: Cri, archive: Path) -> list[str]:
+    images = (await cri.Import(path=str(archive))).images
+    return [name for image in images for name in image.repo_tags or (image.id,)]
+
+
+async def _containerd(cri: Cri, archive: Path) -> list[str]:
+    """By its own client: it is installed wherever containerd is."""
+    program = shutil.which("ctr")
+    if program is None:
+        raise ClusterError("ctr is not installed", "it comes with containerd, and must be on PATH")
+    address = cri.socket.removeprefix("unix:").replace("//", "/")
+    said = await _run(program, "--address", address, "--namespace", "k8s.io", "images", "import", str(archive))
+    names = _UNPACKED.findall(said)
+    async with asyncio.timeout(SEEN_SECONDS):
+        for name in names:  # the part that speaks CRI hears of images a moment later
+            while not (await cri.ImageStatus(image={"image": name})).HasField("image"):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.02)
+    return names
+
+
+LOADERS: dict[str, Loader] = {"sampan": _ours, "containerd": _containerd}
+
+
+async def saved(images: Sequence[str], target: Path) -> None:
+    """Docker's, or Podman's, into a file. Raises ClusterError."""
+    program = shutil.which("docker") or shutil.which("podman")
+    if program is None:
+        raise ClusterError("neither docker nor podman is installed", "use: sampan load image-archive FILE")
+    await _run(program, "save", "--output", str(target), *images)
+
+
+async def load_archive(cluster: Cluster, archive: Path) -> dict[str, list[str]]:
+    """Into all nodes at once; the names by node. Raises ClusterError."""
+    nodes = sockets(cluster)
+    if not nodes:
+        raise ClusterError(f"cluster {cluster.name} has no nodes", "bring it up with nodes, then load the image again")
+    done = await asyncio.gather(*(load(str(socket), archive) for socket in nodes.values()), return_exceptions=True)
+    out: dict[str, list[str]] = {}
+    for node, result in zip(nodes, done, strict=True):  # all are over before one is complained of
+        if isinstance(result, BaseException):
+            raise result
+        out[node] = result
+    return out
+
+
+async def load_from_docker(cluster: Cluster, images: Sequence[str]) -> dict[str, list[str]]:
+    """Raises ClusterError."""
+    with tempfile.TemporaryDirectory(prefix="sampan-load-") as directory:
+        archive = Path(directory) / "images.tar"
+        await saved(images, archive)
+        return await load_archive(cluster, archive)
+
+
+def sockets(cluster: Cluster) -> dict[str, Path]:
+    """The runtimes of a cluster's nodes, by node."""
+    return {path.parent.name: path for path in sorted(cluster.directory.glob("nodes/*/cri.sock"))}
+
+
+async def _run(*command: str) -> str:
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await child.communicate()
+    if child.returncode:
+        words = err.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ClusterError(f"{Path(command[0]).name} failed: {words}", "see what it says")
+    return out.decode(errors="replace")
