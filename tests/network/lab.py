@@ -156,7 +156,8 @@ class Lab:
     def close(self) -> None:
         for server in self.servers:
             server.close()
-        for path in self.made:
-            namespaces.unpin(path)
+        for path in [*self.made, *self.run.rglob("*")]:
+            if namespaces.is_pinned(path):
+                namespaces.unpin(path)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.run)

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--pod-cidr", required=True, metavar="CIDR", help="range of this node's pods")
     out.add_argument("--cluster-cidr", default="", metavar="CIDR", help="range of all pods (default: this node's)")
     out.add_argument("--no-masquerade", action="store_true", help="pods keep their addresses towards the world")
-    out.add_argument("--mtu", type=int, default=0, help="of pods' links (default: the kernel's choice)")
+    out.add_argument("--mtu", type=int, default=0, help="of pods' links (default: as the node's way out)")
     out.add_argument("--state-dir", type=Path, default=Path(command.STATE), help="(default: %(default)s)")
     out.add_argument("--conf-dir", type=Path, default=Path("/etc/cni/net.d"), help="(default: %(default)s)")
     out.add_argument("--bin-dir", type=Path, default=Path("/opt/cni/bin"), help="(default: %(default)s)")

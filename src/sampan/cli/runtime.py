@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
                      help="range of all pods, which see each other's addresses (default: this node's pods)")  # fmt: skip
     out.add_argument("--masquerade", type=boolean, default=True, metavar="BOOL",
                      help="what pods send elsewhere has the node's address (default: true)")  # fmt: skip
-    out.add_argument("--pod-mtu", type=int, default=0, metavar="BYTES", help="(default: the kernel's choice)")
+    out.add_argument("--pod-mtu", type=int, default=0, metavar="BYTES", help="(default: as the node's way out)")
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     return out
 

@@ -34,6 +34,7 @@ _HEADER, _LINK, _ADDRESS, _ROUTE = (
     struct.Struct("=8BI"),
 )
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 20, 28  # fmt: skip
+_SETLINK, _AF_BRIDGE, _PROTINFO, _BRPORT_MODE = 19, 7, 12, 4
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _NESTED = 1, 2, 1, 0x8000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
@@ -195,6 +196,12 @@ class Routing(Socket):
         if alias is not None:
             body += attribute(_IFLA_IFALIAS, alias.encode())
         self.ask(_NEWLINK, 0, body, f"set link {index}")
+
+    def hairpin(self, index: int) -> None:
+        """A port of a bridge gives frames back to where they came from. With bridge-nf-call-iptables, what a port of the
+        host leads back to its sender never leaves the bridge."""
+        mode = attribute(_PROTINFO | _NESTED, attribute(_BRPORT_MODE, b"\1"))
+        self.ask(_SETLINK, 0, struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + mode, f"set port {index}")
 
     def delete_link(self, name: str) -> bool:
         """False: there is none."""

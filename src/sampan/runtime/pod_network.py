@@ -28,7 +28,7 @@ _PROTOCOLS = {pb.TCP: "tcp", pb.UDP: "udp", pb.SCTP: "sctp"}
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
     """`pod_cidr` empty: the kubelet tells it. `cluster_cidr` empty: the node's own range; what pods send elsewhere
-    leaves with the node's address if `masquerade`. `mtu` 0: the kernel's choice."""
+    leaves with the node's address if `masquerade`. `mtu` 0: that of the node's way out."""
 
     state: Path
     pod_cidr: str = ""

@@ -17,6 +17,7 @@ from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import LINK, UNIVERSE, Link, Routing
 
 GATEWAY = IPv4Address("169.254.1.1")
+ETHERNET = 1500
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 #: how host ends are known, to be found again without any record
 MARK = "sampan pod "
@@ -74,6 +75,13 @@ def check(namespace: Path, interface: str, address: IPv4Address) -> str:
         if not any(each.to == EVERYWHERE and each.gateway == GATEWAY for each in pod.routes()):
             return "there is no default route"
     return ""
+
+
+def way_out_mtu(host: Routing) -> int:
+    """0: there is none, or it takes more than the kernel gives anyway."""
+    indexes = {each.index for each in host.routes() if each.to == EVERYWHERE}
+    found = min((each.mtu for each in host.links() if each.index in indexes), default=0)
+    return found if found < ETHERNET else 0
 
 
 def node_address(host: Routing) -> IPv4Address | None:

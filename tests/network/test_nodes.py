@@ -1,0 +1,129 @@
+"""Nodes and clusters on one host, which is a namespace too: with an uplink, a world, and Docker's firewall."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from sampan.network.cni.pods import Pods, Settings
+from sampan.network.host_rules import Published
+from sampan.network.namespaces import inside
+from sampan.network.nodes import ClusterNetwork, Node
+from sampan.network.proxy.routes import in_node
+from sampan.network.ranges import choose, in_use
+from tests.network.lab import Lab
+
+HOST, WORLD = "198.51.100.10", "198.51.100.1"
+
+
+@pytest.fixture
+def host(lab: Lab) -> Path:
+    made = lab.namespace("host")
+    lab.wire(made, f"{HOST}/24", lab.namespace("world"), f"{WORLD}/24")
+    return made
+
+
+def state(lab: Lab, host: Path) -> list[str]:
+    """All that a cluster may change."""
+    forwarding = lab.command(
+        host, "sh", "-c", "grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/eth0/forwarding"
+    )
+    rules = lab.command(host, "iptables", "-S").stdout
+    with inside(host):
+        routes = [str(each) for each in in_use()]
+    return [*lab.links(host), forwarding.stdout, rules, *lab.tables(host), *routes]
+
+
+def cluster(lab: Lab, host: Path, name: str) -> ClusterNetwork:
+    with inside(host):
+        ranges = choose(in_use())
+    return ClusterNetwork(name, ranges, run=lab.run / name, host=host)
+
+
+class OnNode:
+    """Pods on one of the nodes."""
+
+    def __init__(self, lab: Lab, network: ClusterNetwork, node: Node, number: int, state: Path) -> None:
+        self.lab, self.node = lab, node
+        self.cidr = list(network.ranges.pods.subnets(new_prefix=24))[number]
+        self.pods = Pods(Settings(state / node.name, self.cidr, network.ranges.pods, masquerade=False))
+
+    def pod(self, name: str) -> tuple[Path, str]:
+        namespace = self.lab.namespace(name)
+        with inside(self.node.namespace):
+            return namespace, str(self.pods.attach(name, namespace).address)
+
+
+async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tmp_path: Path) -> None:
+    lab.command(host, "iptables", "-P", "FORWARD", "DROP")  # as Docker does
+    before = state(lab, host)
+    network = cluster(lab, host, "default")
+    published = (
+        Published(network.ranges.node(0), 30080, 8080),
+        Published(network.ranges.node(0), 30080, 8081, listen="127.0.0.1"),
+    )
+    for _ in range(2):  # the second time changes nothing
+        network.create(published)
+        nodes = [network.add(f"node-{number}", number) for number in range(2)]
+    assert [str(node.address) for node in nodes] == ["10.213.0.2", "10.213.0.3"]
+    one, two = (OnNode(lab, network, node, number, tmp_path) for number, node in enumerate(nodes))
+    ways = {one.cidr: nodes[0].address, two.cidr: nodes[1].address}
+    network.route(ways)
+    for node, other in ((one, two), (two, one)):
+        with inside(node.node.namespace):
+            in_node(network.ranges.pods)({other.cidr: other.node.address})
+    (first, first_ip), (second, second_ip) = one.pod("first"), two.pod("second")
+    await lab.serve(second, 80, "second")
+    await lab.serve(nodes[0].namespace, 30080, "node-0")
+    await lab.serve(lab.run / "world", 80, "world")
+    await lab.serve(host, 6443, "api")
+    # every pod, node and the host by their own addresses
+    assert await lab.ask(first, second_ip, 80) == f"second {first_ip}"
+    assert await lab.ask(nodes[0].namespace, second_ip, 80) == f"second {nodes[0].address}"
+    assert await lab.ask(host, second_ip, 80) == f"second {network.ranges.gateway}"
+    assert await lab.ask(first, str(network.ranges.gateway), 6443) == f"api {first_ip}"
+    # the world sees the host
+    assert await lab.ask(first, WORLD, 80) == f"world {HOST}"
+    assert await lab.ask(nodes[1].namespace, WORLD, 80) == f"world {HOST}"
+    # what is published is all that the world sees
+    assert await lab.ask(lab.run / "world", HOST, 8080) == f"node-0 {WORLD}"
+    assert (await lab.ask(host, "127.0.0.1", 8080)).startswith("node-0")
+    assert (await lab.ask(host, "127.0.0.1", 8081)).startswith("node-0")
+    assert (await lab.ask(first, HOST, 8080)).startswith("node-0")
+    lab.command(lab.run / "world", "ip", "route", "add", str(network.ranges.pods), "via", HOST)
+    with pytest.raises(TimeoutError):
+        await lab.ask(lab.run / "world", second_ip, 80, seconds=0.3)
+    network.route({one.cidr: nodes[0].address})
+    with inside(host):
+        assert two.cidr not in in_use()
+    network.remove("node-1")
+    network.remove("node-1")
+    network.destroy()
+    assert state(lab, host) == before
+    assert not network.run.exists()
+    network.destroy()
+
+
+async def test_clusters_do_not_meet(lab: Lab, host: Path) -> None:
+    before = state(lab, host)
+    one = cluster(lab, host, "a-cluster-with-a-long-name")
+    one.create()
+    node = one.add("node", 0)
+    one.route({one.ranges.services: node.address, one.ranges.pods: node.address, one.ranges.balancers: node.address})
+    two = cluster(lab, host, "a-cluster-with-a-longer-name")
+    two.create()
+    two.add("node", 0)
+    assert not any(a.overlaps(b) for a in one.ranges.all() for b in two.ranges.all())
+    assert one.ranges.services == IPv4Network("10.96.0.0/16")
+    assert one.bridge != two.bridge
+    await lab.serve(two.node("node", 0).namespace, 80, "two")
+    with pytest.raises((ConnectionError, TimeoutError)):
+        await lab.ask(node.namespace, str(two.ranges.node(0)), 80, seconds=0.3)
+    one.destroy()
+    # the other still needs the way out that the first one opened
+    assert one.bridge not in lab.links(host)
+    assert lab.command(host, "sysctl", "-n", "net.ipv4.conf.eth0.forwarding").stdout == "1\n"
+    two.destroy()
+    assert state(lab, host) == before
