@@ -35,7 +35,11 @@ class PodLogOptions:
     def query(self) -> str:
         """As the API server asks a kubelet."""
         out = {name: "true" for name in ("follow", "previous", "timestamps") if getattr(self, name)}
-        for name, value in (("sinceSeconds", self.since_seconds), ("tailLines", self.tail_lines), ("limitBytes", self.limit_bytes)):
+        for name, value in (
+            ("sinceSeconds", self.since_seconds),
+            ("tailLines", self.tail_lines),
+            ("limitBytes", self.limit_bytes),
+        ):
             if value is not None:
                 out[name] = str(value)
         if self.since_time is not None:
@@ -49,7 +53,9 @@ def read(query: Mapping[str, str]) -> PodLogOptions:
     try:
         since_time = parse_time(since) if since not in ("", "null") else None
     except ValueError:
-        raise ValueError(f'parsing time "{since}" as "2006-01-02T15:04:05Z07:00": cannot parse "{since}" as "2006"') from None
+        raise ValueError(
+            f'parsing time "{since}" as "2006-01-02T15:04:05Z07:00": cannot parse "{since}" as "2006"'
+        ) from None
     return PodLogOptions(
         query.get("container", ""),
         _boolean(query, "follow"),

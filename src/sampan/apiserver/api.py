@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sampan.apiserver.dialer import Dialer
     from sampan.apiserver.kubelets import Kubelets
     from sampan.apiserver.webhooks.client import WebhookClients
+    from sampan.http.client import HttpClient
 
 log = logging.getLogger("sampan.apiserver")
 ROOT = b"/registry/"
@@ -186,6 +187,17 @@ class Api:
 
         return Kubelets(self, self.kubelet_client)
 
+    @functools.cached_property
+    def proxied(self) -> HttpClient:
+        """For what people reach through us in pods and behind Services; it believes any certificate and shows none."""
+        import ssl
+
+        from sampan.http.client import HttpClient
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return HttpClient(ssl_context=context, dial=self.dialer)
+
     # -- following the store -------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -216,6 +228,8 @@ class Api:
             await self.webhooks.close()
         if "kubelets" in self.__dict__:
             await self.kubelets.aclose()
+        if "proxied" in self.__dict__:
+            await self.proxied.aclose()
 
     async def _load(self) -> int:
         found = await self.store.range(ROOT, prefix_end(ROOT))

@@ -54,6 +54,8 @@ VERBS: dict[str, Verb] = {
     "deletecollection": deletecollection,
 }
 READ_ONLY = {"get", "list", "watch"}
+#: subresources that may take as long as they take
+LONG_RUNNING = {"log", "exec", "attach", "portforward", "proxy"}
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
 Static = Callable[[Request, RequestInfo, dict[str, str]], Response | None]
 
@@ -114,6 +116,11 @@ class Handler:
     async def _wait(
         self, result: Awaitable[Response], info: RequestInfo, accept: Accept, started: float, groups: Collection[str]
     ) -> Response:
+        if info.subresource in LONG_RUNNING:
+            try:
+                return self._finish(info, started, await result)
+            except Exception as error:
+                return self._finish(info, started, self.failed(error, accept, info.warnings))
         kind = "readOnly" if info.verb in READ_ONLY else "mutating"
         inflight = self.api.metrics.inflight
         if inflight[kind] >= self.limits[kind] and MASTERS not in groups and info.verb != "watch":
@@ -220,7 +227,7 @@ class Handler:
         found = next((sub for sub in names.subresources if sub.name == info.subresource), None)
         if found is None:
             raise errors.no_such_path()
-        if info.verb not in found.verbs:
+        if info.verb not in found.verbs and not (found.name == "proxy" and call.request.method == "OPTIONS"):
             raise errors.StatusError(405, "MethodNotAllowed", NOT_ALLOWED, {})
         if names.namespaced and not info.namespace:
             raise errors.no_such_path()

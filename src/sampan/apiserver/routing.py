@@ -52,9 +52,12 @@ def parse(method: str, raw_path: str) -> RequestInfo | None:
         path = raw_path
     if len(parts) > 1 and parts[-1] == "":
         parts.pop()
-    if not raw_path.startswith("/") or (len(parts) > 1 and "" in parts):
+    if not raw_path.startswith("/") or "." in parts or ".." in parts:
         return None
-    if any(part in (".", "..") or "/" in part for part in parts):
+    # what stands behind a proxy is somebody else's path
+    at = 6 if parts[2:3] == ["namespaces"] else 4
+    ours = parts[:at] if parts[0] == "api" and parts[at : at + 1] == ["proxy"] else parts
+    if (len(parts) > 1 and "" in ours) or any("/" in part for part in ours):
         return None
     info = RequestInfo(path, method.lower())
     if parts[0] == "api" and len(parts) >= 3:

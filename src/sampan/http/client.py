@@ -91,11 +91,18 @@ class HttpClient:
         return await _within(timeout, self._whole(method, url, headers, body, max_body))
 
     async def stream(
-        self, method: str, url: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers = (),
+        body: bytes = b"",
+        timeout: float | None = None,
+        raw: bool = False,
     ) -> ResponseStream:
-        """As soon as the head is there; `timeout` is for that alone. The caller closes it."""
+        """As soon as the head is there; `timeout` is for that alone. `raw`: encoded as it came. The caller closes it."""
         pool, data = self._prepare(method, url, headers, body)
-        return await _within(timeout, self._send(pool, method, data, "stream", 0))
+        return await _within(timeout, self._send(pool, method, data, "raw" if raw else "stream", 0))
 
     async def upgrade(
         self, method: str, url: str, *, headers: Headers = (), timeout: float | None = None, max_body: int = 1 << 20

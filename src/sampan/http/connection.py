@@ -44,9 +44,18 @@ class Upgraded:
 class ResponseStream:
     """A reply whose body is taken as it comes: `async for chunk in stream`. Close it with `aclose`, always."""
 
-    def __init__(self, connection: Connection, code: int, headers: dict[str, str], inflate: Inflater | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        code: int,
+        headers: dict[str, str],
+        inflate: Inflater | None,
+        header_list: list[tuple[str, str]],
+    ) -> None:
+        """`header_list`: all of them as they came, of a raw stream."""
         self.code = code
         self.headers = headers
+        self.header_list = header_list
         self._connection = connection
         self._inflate = inflate
         self._chunks: list[bytes] = []
@@ -150,6 +159,7 @@ class Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._headers: dict[str, str] = {}
+        self._header_list: list[tuple[str, str]] = []
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._size = 0
@@ -160,7 +170,8 @@ class Connection(asyncio.Protocol):
     # -- one exchange --------------------------------------------------------------------------------------------------
 
     async def exchange(self, method: str, data: bytes, mode: str, limit: int) -> Any:
-        """Send and wait: for a Reply ("whole"), a ResponseStream ("stream") or an Upgraded or Reply ("upgrade")."""
+        """Send and wait: for a Reply ("whole"), a ResponseStream ("stream"; "raw": as it is encoded), or an Upgraded or Reply
+        ("upgrade")."""
         if self.transport is None or self.transport.is_closing():
             raise errors.ConnectionLost("http: server closed idle connection")
         self.free = False
@@ -245,6 +256,8 @@ class Connection(asyncio.Protocol):
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers = self._headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if self._mode == "raw":
+            self._header_list.append((name.decode("latin-1"), text))
 
     def on_message_begin(self) -> None:
         self._clear()
@@ -258,14 +271,14 @@ class Connection(asyncio.Protocol):
         length = headers.get("content-length", "")
         framed = bool(length) or "chunked" in headers.get("transfer-encoding", "").lower() or code in (204, 304)
         self._until_eof = not framed
-        if "content-encoding" in headers and self._method != "HEAD":
+        if "content-encoding" in headers and self._method != "HEAD" and self._mode != "raw":
             try:
                 self._inflate = inflater(headers["content-encoding"])
             except errors.ProtocolError as error:
                 self._fail(error)
                 return
-        if self._mode == "stream":
-            self._stream = ResponseStream(self, code, headers, self._inflate)
+        if self._mode in ("stream", "raw"):
+            self._stream = ResponseStream(self, code, headers, self._inflate, self._header_list)
             self._resolve(self._stream)
         elif length.isdigit() and int(length) > self._limit and self._method != "HEAD":
             self._fail(errors.TooLarge(self._limit))

@@ -55,10 +55,12 @@ class Limits:
 class StreamWriter:
     """The sending half of a streamed reply; chunks of one loop turn go out together."""
 
-    __slots__ = ("_callbacks", "_chunks", "_connection", "_ended", "_scheduled")
+    __slots__ = ("_callbacks", "_chunked", "_chunks", "_connection", "_ended", "_scheduled")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, chunked: bool = True) -> None:
+        """Not `chunked`: the head has told how long the body is."""
         self._connection = connection
+        self._chunked = chunked
         self._callbacks: list[Callable[[], None]] = []
         self._chunks: list[bytes] = []
         self._scheduled = False
@@ -80,7 +82,7 @@ class StreamWriter:
         self._chunks = []
         transport = self._connection.transport
         if transport is not None:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def pending(self) -> int:
         transport = self._connection.transport
@@ -111,7 +113,7 @@ class StreamWriter:
         """The terminating chunk."""
         self._flush()
         self._ended = True
-        if self._connection.transport is not None:
+        if self._connection.transport is not None and self._chunked:
             self._connection.transport.write(b"0\r\n\r\n")
 
     def notify(self) -> None:
@@ -139,6 +141,7 @@ class Connection(asyncio.Protocol):
         self.stream: StreamWriter | None = None
         self.task: asyncio.Task[None] | None = None
         self.closing = False
+        self.abandoned = False
         self.upgraded: Upgraded | None = None
         self._paused: list[asyncio.Future[None]] | None = None
         self._paused_at = 0.0
@@ -173,6 +176,8 @@ class Connection(asyncio.Protocol):
         self.server.forget(self)
         if self.stream is not None:
             self.stream.notify()
+        elif self.abandoned and self.task is not None:
+            self.task.cancel()
         if self.upgraded is not None:
             self.upgraded.lost()
         self.resume_writing()
@@ -233,6 +238,12 @@ class Connection(asyncio.Protocol):
             self._refuse(431, "request header fields too large")
         if len(self.waiting) >= self.limits.pipelined and self.transport is not None:
             self.transport.pause_reading()
+
+    def abandon(self) -> None:
+        """Nobody needs the answer that is being made if its asker goes: its task is cancelled then."""
+        self.abandoned = True
+        if self.transport is None and self.task is not None:
+            self.task.cancel()
 
     def eof_received(self) -> bool:
         return False
@@ -300,7 +311,7 @@ class Connection(asyncio.Protocol):
     # -- serving -------------------------------------------------------------------------------------------------------
 
     def _serve(self, request: Request) -> None:
-        self.busy = True
+        self.busy, self.abandoned = True, False
         try:
             result = self.app(request)
         except Exception:
@@ -340,7 +351,9 @@ class Connection(asyncio.Protocol):
             chunks = compress(chunks)
             length = sum(map(len, chunks))
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        if reply.code not in (204, 304):
+        # what a HEAD is about may be longer than its answer
+        told = request.method == "HEAD" and any(name.lower() == "content-length" for name, _ in headers)
+        if reply.code not in (204, 304) and not told:
             headers.append(("Content-Length", str(length)))
         if close:
             headers.append(("Connection", "close"))
@@ -392,12 +405,13 @@ class Connection(asyncio.Protocol):
 
     def _start_stream(self, request: Request, reply: Response) -> None:
         assert self.transport is not None and reply.stream is not None
-        headers = [*reply.headers, ("Transfer-Encoding", "chunked")]
+        chunked = not any(name.lower() == "content-length" for name, _ in reply.headers)
+        headers = [*reply.headers, ("Transfer-Encoding", "chunked")] if chunked else reply.headers
         self.transport.write(self._head(reply.code, headers))
         if request.method == "HEAD":
             self._next(True)
             return
-        self.stream = StreamWriter(self)
+        self.stream = StreamWriter(self, chunked)
         self.task = self.loop.create_task(self._run_stream(reply.stream(self.stream), "close" in request.scratch))
 
     async def _run_stream(self, body: Awaitable[None], close: bool) -> None:
