@@ -5,8 +5,8 @@
     TEXT='two
     lines'
 
-A value stands in single quotes and is taken as it is, line breaks too; it cannot hold a single quote. Blank lines and lines that
-begin with `#` mean nothing.
+A value stands in single quotes and is taken as it is, line breaks too; it cannot hold a single quote. Blank lines and what follows a
+`#` outside of values mean nothing. All of it is valid for a shell, too.
 
 Source: kubernetes pkg/kubelet/util/env/env_util.go; KEP-3721
 """
@@ -14,14 +14,16 @@ Source: kubernetes pkg/kubelet/util/env/env_util.go; KEP-3721
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 1 << 20
+_WRONG = "invalid environment variable format"
 
 
 def value_of(volume: Path, path: str, name: str) -> str:
     """Empty: it is not there. Raises ValueError where the file is none of these, OSError."""
-    return parse(_read(volume, path)).get(name, "")
+    return value(_read(volume, path), name)
 
 
 def _read(volume: Path, path: str) -> str:
@@ -38,29 +40,45 @@ def _read(volume: Path, path: str) -> str:
     return data.decode()
 
 
-def parse(text: str) -> dict[str, str]:
-    """Raises ValueError."""
-    out: dict[str, str] = {}
-    at, line = 0, 1
-    while at < len(text):
-        end = text.find("\n", at)
-        end = len(text) if end < 0 else end
-        stripped = text[at:end].strip()
-        if not stripped or stripped.startswith("#"):
-            at, line = end + 1, line + 1
+def value(text: str, name: str) -> str:
+    """Of the first assignment to `name`; what comes after it is not looked at. Raises ValueError."""
+    lines = iter(enumerate(text.splitlines(), 1))
+    for number, line in lines:
+        line = line.lstrip(" \t")
+        if not line or line.startswith("#"):
             continue
-        name, equals, rest = text[at:end].partition("=")
-        if not equals or not name.strip() or not rest.lstrip().startswith("'"):
-            raise ValueError(f"invalid environment variable format at line {line}")
-        begin = text.index("'", at + len(name)) + 1
-        close = text.find("'", begin)
-        if close < 0:
-            raise ValueError(f"unterminated value at line {line}")
-        out.setdefault(name.strip(), text[begin:close])
-        line += text.count("\n", begin, close) + 1
-        end = text.find("\n", close)
-        end = len(text) if end < 0 else end
-        if text[close + 1 : end].strip() and not text[close + 1 : end].lstrip().startswith("#"):
-            raise ValueError(f"invalid environment variable format at line {line}")
-        at = end + 1
-    return out
+        found, rest = _assignment(line, number)
+        if rest[:1] not in ("'", " ", "\t"):
+            raise ValueError(f"{_WRONG} at line {number}: value must be enclosed in single quotes")
+        content = (
+            _quoted(rest[1:], number, lines) if rest.startswith("'") else ""
+        )  # as shells do: `A= 'x'` makes A empty
+        if found == name:
+            return content
+    return ""
+
+
+def _assignment(line: str, number: int) -> tuple[str, str]:
+    name, equals, rest = line.partition("=")
+    if not equals:
+        raise ValueError(f"{_WRONG} at line {number}: missing '='")
+    if not name.strip(" \t"):
+        raise ValueError(f"{_WRONG} at line {number}: empty variable name")
+    if name != name.rstrip(" \t"):
+        raise ValueError(f"{_WRONG} at line {number}: whitespace before '=' is not allowed")
+    return name, rest
+
+
+def _quoted(rest: str, began: int, lines: Iterator[tuple[int, str]]) -> str:
+    """Up to the closing quote, which may be some lines further."""
+    out, number = "", began
+    while "'" not in rest:
+        out += rest + "\n"
+        number, rest = next(lines, (0, ""))
+        if not number:
+            raise ValueError(f"{_WRONG} starting at line {began}: unclosed single quote")
+    content, _, after = rest.partition("'")
+    after = after.lstrip(" \t")
+    if after and not after.startswith("#"):
+        raise ValueError(f"{_WRONG} at line {number}: unexpected content after closing quote")
+    return out + content

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 from pathlib import Path
 
 from sampan.kubelet.volumes import mounts
@@ -18,6 +19,7 @@ from sampan.kubelet.volumes.places import Place
 
 #: files removed between two turns of the loop
 BATCH = 256
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def volumes(place: Place) -> None:
@@ -41,52 +43,58 @@ def _unmount_below(directory: Path) -> None:
 
 
 async def remove_tree(top: Path) -> None:
-    """With all below, without leaving its file system. Raises OSError."""
+    """With all below, without leaving its file system. Raises OSError.
+
+    Users make trees of any depth, with paths longer than the kernel takes: so every directory is moved to the top before its turn
+    comes, and nothing is ever more than one step away.
+    """
     try:
-        device = os.lstat(top).st_dev
+        found = os.open(top, _DIRECTORY)
     except FileNotFoundError:
         return
-    # what is mounted on `top` itself is as foreign as what is mounted below
-    if device != os.lstat(top.parent).st_dev:
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(top))
-    await _Removal(device).run(str(top))
+    try:
+        if os.fstat(found).st_dev != os.lstat(top.parent).st_dev:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(top))
+        await _Removal(found).run()
+    finally:
+        os.close(found)
+    os.rmdir(top)
 
 
 class _Removal:
-    def __init__(self, device: int) -> None:
-        self._device = device
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._device = os.fstat(top).st_dev
+        self._mark = secrets.token_hex(8)
         self._count = 0
 
-    async def run(self, top: str) -> None:
-        # depth first with a stack of our own: trees of users may be deeper than Python's
-        stack = [(top, False)]
-        while stack:
-            path, emptied = stack.pop()
+    async def run(self) -> None:
+        waiting = await self._emptied(self._top)
+        while waiting:
+            name = waiting.pop()
+            directory = os.open(name, _DIRECTORY, dir_fd=self._top)
+            try:
+                if os.fstat(directory).st_dev != self._device:
+                    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+                waiting += await self._emptied(directory)
+            finally:
+                os.close(directory)
+            os.rmdir(name, dir_fd=self._top)
+
+    async def _emptied(self, directory: int) -> list[str]:
+        """Its files are removed; its directories are at the top now, under these names."""
+        with os.scandir(directory) as entries:
+            found = [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
+        out = []
+        for name, is_directory in found:
             self._count += 1
             if self._count % BATCH == 0:
                 await asyncio.sleep(0)
-            try:
-                if emptied:
-                    os.rmdir(path)
-                    continue
-                with os.scandir(path) as entries:
-                    found = list(entries)
-            except FileNotFoundError:
-                continue
-            stack.append((path, True))
-            for each in found:
-                if not each.is_dir(follow_symlinks=False):
-                    await self._unlink(each.path)
-                elif each.stat(follow_symlinks=False).st_dev != self._device:
-                    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), each.path)
-                else:
-                    stack.append((each.path, False))
-
-    async def _unlink(self, path: str) -> None:
-        self._count += 1
-        if self._count % BATCH == 0:
-            await asyncio.sleep(0)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+            if not is_directory:
+                os.unlink(name, dir_fd=directory)
+            elif directory == self._top:
+                out.append(name)
+            else:
+                out.append(f"{self._mark}.{self._count}")
+                os.rename(name, out[-1], src_dir_fd=directory, dst_dir_fd=self._top)
+        return out
