@@ -94,7 +94,7 @@ class Conmon:
         except (ValueError, TypeError, AttributeError):
             found, pid = {}, -1
         if pid <= 0:
-            words = _last_error(errors) or str(found.get("message", "")) or (bundle / "conmon.log").read_text()[-400:]
+            words = last_error(errors) or str(found.get("message", "")) or (bundle / "conmon.log").read_text()[-400:]
             raise CriError(f"OCI runtime create failed: {words.strip()}")
         return pid
 
@@ -110,7 +110,7 @@ class Conmon:
             stdin=nothing, stdout=nothing, stderr=nothing,
         )  # fmt: skip
         if await child.wait():
-            raise CriError(f"OCI runtime run failed: {_last_error(errors)}")
+            raise CriError(f"OCI runtime run failed: {last_error(errors)}")
         return int((bundle / "pid").read_text())
 
     async def kill(self, key: str, number: int) -> None:
@@ -205,7 +205,7 @@ class Conmon:
                     each.cancel()
             out, err = map(b"".join, kept)
             if not pid_file.exists():
-                words = _last_error(bundle / f"{number}.log") or err.decode(errors="replace").strip()
+                words = last_error(bundle / f"{number}.log") or err.decode(errors="replace").strip()
                 raise CriError(f"failed to exec in container: OCI runtime exec failed: {words}")
             return Output(out, err, code)
         finally:
@@ -268,7 +268,7 @@ def _kill_exec(pid_file: Path, child: asyncio.subprocess.Process) -> None:
             child.kill()
 
 
-def _last_error(log: Path) -> str:
+def last_error(log: Path) -> str:
     """runc's own words."""
     try:
         lines: Sequence[str] = log.read_text().splitlines()

@@ -7,6 +7,7 @@ CriError            UNKNOWN: what Go's servers answer for any plain error
   Precondition      not in the state it must be in
   Unavailable       a registry that does not answer, a file system that is full
   Unauthorized      a registry that refuses
+  Exhausted         more at once than we serve
   Timeout           a command that took longer than it was given
 """
 
@@ -39,6 +40,10 @@ class Unavailable(CriError):
 
 class Unauthorized(CriError):
     code = "PERMISSION_DENIED"
+
+
+class Exhausted(CriError):
+    code = "RESOURCE_EXHAUSTED"
 
 
 class Timeout(CriError):
