@@ -93,7 +93,12 @@ class Bench:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.env = {"SAMPAN_HOME": str(home), "KUBECONFIG": str(home / "config"), "PATH": "/usr/bin:/bin"}
+        self.env = {
+            "SAMPAN_HOME": str(home),
+            "KUBECONFIG": str(home / "config"),
+            "SAMPAN_NODES": "0",
+            "PATH": "/usr/bin:/bin",
+        }
         self.pki = home / "clusters" / "default" / "pki"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None

@@ -83,7 +83,8 @@ class Up:
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "SAMPAN_HOME": str(self.home)}
+        here = {"KUBECONFIG": str(self.kubeconfig), "SAMPAN_HOME": str(self.home), "SAMPAN_NODES": "0"}
+        return {**os.environ, **here}
 
     def sampan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "sampan.cli", *arguments]

@@ -30,6 +30,7 @@ def shell(script: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         **os.environ,
         "HOME": str(tmp_path),
         "SAMPAN_HOME": str(tmp_path / "sampan"),
+        "SAMPAN_NODES": "0",
         "KUBECONFIG": str(tmp_path / "config"),
         "PATH": f"{tools}:{os.environ['PATH']}",
     }

@@ -6,45 +6,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from functools import wraps
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
+from sampan.cli.clusters import create, delete, doctor, export, get, node
 from sampan.cli.explain import group as explain
-from sampan.cluster import kubeconfig, lifecycle, state
+from sampan.cli.load import group as load
+from sampan.cli.told import NAME, OUTPUT, Steps, told
+from sampan.cluster import lifecycle, state
 from sampan.cluster.errors import ClusterError
-from sampan.store.contract import StoreError
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def told(command: Callable[P, R]) -> Callable[P, R]:
-    """Errors as two lines and an exit code, never as a traceback."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except ClusterError as error:
-            click.echo(click.style("Error: ", fg="red") + error.what, err=True)
-            click.echo(f"  {error.hint}", err=True)
-        except StoreError as error:
-            click.echo(click.style("Error: ", fg="red") + str(error), err=True)
-            click.echo("  check the file and its directory, then try again", err=True)
-        sys.exit(1)
-
-    return run
-
-
-NAME = click.option("--name", default="default", show_default=True, help="Name of the cluster.")
-OUTPUT = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="For people or programs."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,39 +26,60 @@ def cli() -> None:
     """Kubernetes in Python: one command, a real cluster.
 
     \b
-    sampan up                 a control plane, and a context for kubectl
+    sampan up                 a cluster of one node, and a context for kubectl
+    sampan up --nodes 3       of three; --hollow 100: with simulated nodes
     sampan kubectl -- get ns  kubectl against it
     sampan explain pod web-0  why it waits, or why it is where it is
     sampan down               stop it; its state is kept
     """
 
 
-cli.add_command(explain)
+for group in (explain, load, create, delete, get, node, export, doctor):
+    cli.add_command(group)
 
 
 @cli.command()
 @NAME
 @click.option(
-    "--nodes", type=int, default=0, show_default=True, help="Nodes to run (none yet: the control plane alone)."
+    "--nodes", type=click.IntRange(0, 50), envvar="SAMPAN_NODES", help="Nodes to run (default: as before, or one)."
 )
 @click.option("--hollow", type=click.IntRange(0, 10_000), help="Simulated nodes to run (default: as before, or none).")
 @click.option("--store", help="memory, sqlite (default) or etcd=URL,...")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API server (default: 6443, or a free one).")
 @OUTPUT
 @told
-def up(name: str, nodes: int, hollow: int | None, store: str | None, port: int | None, output: str) -> None:
+def up(name: str, nodes: int | None, hollow: int | None, store: str | None, port: int | None, output: str) -> None:
     """Bring a cluster up, or carry on with one that was down."""
-    if nodes:
-        raise ClusterError("there are no nodes to run yet", "leave --nodes out: the control plane runs without")
-    show = (lambda text: None) if output == "json" else (lambda text: click.echo(f" • {text}"))
-    done = lifecycle.up(state.find(name), store=store, port=port, progress=show, hollow=hollow)
+    from sampan.cluster.wanted import of_flags
+
+    cluster = state.find(name)
+    steps = Steps(output == "json")
+    wanted, said = of_flags(cluster, nodes=nodes, hollow=hollow, store=store, port=port)
+    if said and output != "json":
+        click.echo(said)
+    done = lifecycle.up(cluster, wanted, steps)
+    steps.done()
     if output == "json":
         click.echo(json.dumps({"name": name, "server": done.server, "context": done.context, "already": done.already}))
         return
-    said = "is already running" if done.already else "is up"
-    click.echo(click.style(f"Cluster {name} {said}", fg="green") + f" at {done.server}")
+    now = "is already running" if done.already else "is up"
+    click.echo(click.style(f"Cluster {name} {now}", fg="green") + f" at {done.server}")
     click.echo(f"\nkubectl uses it now (context {done.context}). Try:\n")
-    click.echo("  kubectl get namespaces\n  kubectl create configmap hello --from-literal=who=world\n  sampan down")
+    for line in _ideas(cluster):
+        click.echo(f"  {line}")
+
+
+def _ideas(cluster: state.Cluster) -> list[str]:
+    """What to type next."""
+    settings = cluster.settings()
+    if settings is not None and (settings.nodes or settings.hollow):
+        return [
+            "kubectl get nodes",
+            "kubectl create deployment web --image=nginx --replicas=2",
+            "kubectl get pods -o wide",
+            "sampan down",
+        ]
+    return ["kubectl get namespaces", "kubectl create configmap hello --from-literal=who=world", "sampan down"]
 
 
 @cli.command()
@@ -147,7 +141,8 @@ def kubectl(name: str, arguments: tuple[str, ...]) -> None:
     cluster = state.find(name)
     if not cluster.exists():
         raise ClusterError(f"there is no cluster {name}", f"`sampan up --name {name}` makes it")
-    os.execv(found, [found, "--context", kubeconfig.context_name(name), *arguments])
+    settings = cluster.settings()
+    os.execv(found, [found, "--context", settings.context if settings else f"sampan-{name}", *arguments])
 
 
 @cli.command()

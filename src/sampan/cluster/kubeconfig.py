@@ -43,9 +43,8 @@ def _home() -> Path:
     return Path.home()
 
 
-def add(path: Path, cluster: str, server: str, pki: Pki) -> None:
+def add(path: Path, name: str, server: str, pki: Pki) -> None:
     """Write the context and make it the current one. Raises ClusterError; then the file is as it was."""
-    name = context_name(cluster)
 
     def data(file: str) -> str:
         return base64.b64encode(pki.path(file).read_bytes()).decode()
@@ -58,11 +57,10 @@ def add(path: Path, cluster: str, server: str, pki: Pki) -> None:
         config["current-context"] = name
 
 
-def remove(path: Path, cluster: str) -> None:
+def remove(path: Path, name: str) -> None:
     """Take the context out again. Raises ClusterError."""
     if not path.exists():
         return
-    name = context_name(cluster)
     with _edited(path) as config:
         for section in ("clusters", "users", "contexts"):
             config[section] = [item for item in config.get(section) or [] if item.get("name") != name]
@@ -70,27 +68,37 @@ def remove(path: Path, cluster: str) -> None:
             config["current-context"] = ""
 
 
-def standalone(pki: Pki, cluster: str, server: str) -> str:
-    """A kubeconfig of this cluster alone, as text."""
-    name = context_name(cluster)
+def standalone(pki: Pki, name: str, server: str) -> str:
+    """A kubeconfig of this cluster alone, for its administrator, as text."""
+    return whole(pki, name, server, pki.path("admin.crt").read_bytes(), pki.path("admin.key").read_bytes())
 
-    def data(file: str) -> str:
-        return base64.b64encode(pki.path(file).read_bytes()).decode()
 
+def whole(pki: Pki, name: str, server: str, certificate: bytes, key: bytes) -> str:
+    """A kubeconfig of one cluster and one user, as text."""
+
+    def data(content: bytes) -> str:
+        return base64.b64encode(content).decode()
+
+    cluster = {"certificate-authority-data": data(pki.path("ca.crt").read_bytes()), "server": server}
+    user = {"client-certificate-data": data(certificate), "client-key-data": data(key)}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"certificate-authority-data": data("ca.crt"), "server": server}}],
-        "users": [
-            {
-                "name": name,
-                "user": {"client-certificate-data": data("admin.crt"), "client-key-data": data("admin.key")},
-            }
-        ],
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def write(path: Path, text: str) -> None:
+    """For its owner alone, whole or not at all. Raises OSError."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.unlink(missing_ok=True)
+    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    os.replace(scratch, path)
 
 
 def _put(config: Config, section: str, name: str, entry: dict[str, Any]) -> None:

@@ -1,29 +1,42 @@
-"""Up and down: a control plane as a process of its own that outlives the terminal.
+"""Up and down: a control plane and its nodes as processes of their own that outlive the terminal.
 
 `up` makes certificates, starts `sampan apiserver`, hears from it through a pipe that it serves, starts controllers and
-scheduler as a second process, and writes the kubeconfig. Whatever was there before, after a reboot or a `kill -9`, is carried on with.
+scheduler as a second process and two for each node, and writes the kubeconfig. Whatever was there before, after a
+reboot or a `kill -9`, is carried on with.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
-import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from sampan.cluster import certificates, kubeconfig
+from sampan.cluster import certificates, kubeconfig, processes, spec
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster, Settings
 
-START_SECONDS, STOP_SECONDS = 30.0, 15.0
-SERVICE_ADDRESS = "10.96.0.1"
-COMPONENTS = "components"
+START_SECONDS = 30.0
+API, COMPONENTS = "apiserver", "components"
 Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What was asked for; None is as before, or as by default. `context`: the name in the kubeconfig."""
+
+    store: str | None = None
+    port: int | None = None
+    hollow: int | None = None
+    nodes: Sequence[spec.Node] | None = None
+    ranges: spec.Ranges | None = None
+    listen: str | None = None
+    context: str | None = None
+    wait: float = field(default=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +49,24 @@ class Up:
     already: bool
 
 
-def up(cluster: Cluster, *, store: str | None, port: int | None, progress: Progress, hollow: int | None = None) -> Up:
-    """`hollow`: simulated nodes (None: as before). Raises ClusterError."""
+def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
+    """Raises ClusterError."""
     with cluster.locked():
         known = cluster.settings()
-        if cluster.pid() is not None and known is not None:
-            if hollow is not None and hollow != known.hollow:
-                raise ClusterError(
-                    f"cluster {cluster.name} is running with {known.hollow} simulated nodes",
-                    f"stop it first: sampan down --name {cluster.name}",
-                )
-            if cluster.pid(COMPONENTS) is None:
-                progress("Starting controllers and scheduler")
-                _start_components(cluster, known)
-            kubeconfig.add(kubeconfig.default_path(), cluster.name, url(known.port), certificates.Pki(cluster.pki))
-            return Up(cluster, url(known.port), kubeconfig.context_name(cluster.name), True)
-        settings = _settings(known, store, port)
-        settings.hollow = known.hollow if hollow is None and known else hollow or 0
+        if cluster.pid(API) is not None and known is not None:
+            _same(cluster, known, wanted)
+            _carry_on(cluster, known, wanted, progress)
+            return Up(cluster, url(known.port), known.context, True)
+        settings = _settings(cluster, known, wanted)
+        if settings.nodes:
+            from sampan.cluster import nodes
+
+            progress("Preparing the network")
+            nodes.prepare(cluster, settings)
         progress("Making certificates")
+        addresses = [address for address in (settings.ranges.api, settings.ranges.gateway) if address]
         try:
-            pki = certificates.ensure(cluster.pki, [SERVICE_ADDRESS])
+            pki = certificates.ensure(cluster.pki, addresses)
         except OSError as error:
             raise ClusterError(
                 f"cannot write to {cluster.pki}: {error.strerror}", "make it writable, or set SAMPAN_HOME"
@@ -63,25 +74,64 @@ def up(cluster: Cluster, *, store: str | None, port: int | None, progress: Progr
         progress("Starting the control plane")
         _start(cluster, settings)
         cluster.save(settings)
-        progress("Starting controllers and scheduler")
-        _start_components(cluster, settings)
+        _carry_on(cluster, settings, wanted, progress)
         progress("Writing the kubeconfig")
-        kubeconfig.add(kubeconfig.default_path(), cluster.name, url(settings.port), pki)
-        return Up(cluster, url(settings.port), kubeconfig.context_name(cluster.name), False)
+        kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), pki)
+        return Up(cluster, url(settings.port), settings.context, False)
 
 
 def url(port: int) -> str:
     return f"https://127.0.0.1:{port}"
 
 
-def _settings(known: Settings | None, store: str | None, port: int | None) -> Settings:
-    if known is not None and store is not None and store != known.store:
+def _same(cluster: Cluster, known: Settings, wanted: Wanted) -> None:
+    """A running cluster is not changed by `up`."""
+    stop = f"stop it first: sampan down --name {cluster.name}"
+    if wanted.hollow is not None and wanted.hollow != known.hollow:
+        raise ClusterError(f"cluster {cluster.name} is running with {known.hollow} simulated nodes", stop)
+    if wanted.nodes is not None and len(wanted.nodes) != len(known.nodes):
+        raise ClusterError(f"cluster {cluster.name} is running with {len(known.nodes)} nodes", stop)
+
+
+def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Progress) -> None:
+    """Whatever should run beside the API server and does not."""
+    if cluster.pid(COMPONENTS) is None:
+        progress("Starting controllers and scheduler")
+        _start_components(cluster, settings)
+    if settings.nodes:
+        from sampan.cluster import nodes
+
+        count = len(settings.nodes)
+        progress("Starting the node" if count == 1 else f"Starting {count} nodes")
+        nodes.start(cluster, settings)
+        asyncio.run(nodes.settled(cluster, settings, wanted.wait, progress))
+    kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), certificates.Pki(cluster.pki))
+
+
+def _settings(cluster: Cluster, known: Settings | None, wanted: Wanted) -> Settings:
+    """As before where nothing else is asked for."""
+    if known is not None and wanted.store is not None and wanted.store != known.store:
         raise ClusterError(
-            f"this cluster keeps its state in {known.store}, not in {store}",
+            f"this cluster keeps its state in {known.store}, not in {wanted.store}",
             "leave --store out, or choose another --name",
         )
-    chosen = port or (known.port if known else 0)
-    if port or (known and _free(known.port)):
+    listen = wanted.listen or (known.listen if known else "127.0.0.1")
+    out = known or Settings(0, wanted.store or "sqlite", context=kubeconfig.context_name(cluster.name))
+    out.port, out.listen = _port(known, wanted.port), listen
+    if wanted.hollow is not None:
+        out.hollow = wanted.hollow
+    if wanted.nodes is not None:
+        out.nodes = list(wanted.nodes)
+    if wanted.ranges is not None and known is None:
+        out.ranges = wanted.ranges
+    if wanted.context is not None:
+        out.context = wanted.context
+    return out
+
+
+def _port(known: Settings | None, wanted: int | None) -> int:
+    chosen = wanted or (known.port if known else 0)
+    if wanted or (known and _free(known.port)):
         if not _free(chosen):
             raise ClusterError(f"port {chosen} is in use", "stop what listens there, or choose another with --port")
     elif known is not None:
@@ -90,7 +140,7 @@ def _settings(known: Settings | None, store: str | None, port: int | None) -> Se
         )
     else:
         chosen = 6443 if _free(6443) else _any_port()
-    return Settings(chosen, store or (known.store if known else "sqlite"))
+    return chosen
 
 
 def _free(port: int) -> bool:
@@ -113,9 +163,12 @@ def _any_port() -> int:
 def _start(cluster: Cluster, settings: Settings) -> None:
     reader, writer = os.pipe()
     pki = cluster.pki
+    gateway = settings.ranges.gateway
+    addresses = dict.fromkeys(address for address in (settings.listen, "127.0.0.1", gateway) if address)
+    bound = "0.0.0.0" if "0.0.0.0" in addresses else ",".join(addresses)
     command = [
-        sys.executable, "-m", "sampan.cli", "apiserver",
-        "--bind-address", "127.0.0.1", "--secure-port", str(settings.port),
+        "apiserver", "--bind-address", bound, "--secure-port", str(settings.port),
+        "--advertise-address", gateway or "127.0.0.1", "--service-cluster-ip-range", settings.ranges.services,
         "--tls-cert-file", str(pki / "apiserver.crt"), "--tls-private-key-file", str(pki / "apiserver.key"),
         "--client-ca-file", str(pki / "ca.crt"), "--service-account-key-file", str(pki / "sa.pub"),
         "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",
@@ -123,13 +176,9 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         "--kubelet-client-key", str(pki / "apiserver-kubelet-client.key"),
         "--storage", settings.store, "--data-dir", str(cluster.directory), "--ready-fd", str(writer),
     ]  # fmt: skip
-    with open(cluster.log(), "ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], start_new_session=True
-        )
+    process = processes.begin(cluster, API, command, fds=[writer])
     os.close(writer)
     try:
-        cluster.note_pid(process.pid)
         ready, _, _ = select.select([reader], [], [], START_SECONDS)
         said = os.read(reader, 4096).decode() if ready else ""
     finally:
@@ -142,18 +191,14 @@ def _start(cluster: Cluster, settings: Settings) -> None:
     raise ClusterError(f"the control plane did not start: {why}", f"its log is {cluster.log()}")
 
 
-def _start_components(cluster: Cluster, settings: Settings) -> None:
+def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[bytes]:
     """They find the server by themselves, and need no waiting for."""
-    if cluster.pid(COMPONENTS) is not None:
-        return
     command = [
-        sys.executable, "-m", "sampan.cli", "components", "--server", url(settings.port),
-        "--pki-dir", str(cluster.pki), "--hollow", str(settings.hollow), "--leader-elect=false",
-        "--host-path-root", str(cluster.directory / "volumes"),
+        "components", "--server", url(settings.port), "--pki-dir", str(cluster.pki), "--hollow", str(settings.hollow),
+        "--leader-elect=false", "--cluster-cidr", settings.ranges.pods,
+        "--service-cluster-ip-range", settings.ranges.services, "--host-path-root", str(cluster.directory / "volumes"),
     ]  # fmt: skip
-    with open(cluster.log(COMPONENTS), "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    cluster.note_pid(process.pid, COMPONENTS)
+    return processes.begin(cluster, COMPONENTS, command)
 
 
 def down(cluster: Cluster) -> bool:
@@ -161,31 +206,36 @@ def down(cluster: Cluster) -> bool:
     if not cluster.exists():
         raise ClusterError(f"there is no cluster {cluster.name}", "`sampan status` lists those there are")
     with cluster.locked():
-        pid = cluster.pid()
-        for process in (COMPONENTS, "apiserver"):
-            running = cluster.pid(process)
-            if running is not None:
-                _stop(running)
-            cluster.forget_pid(process)
-        kubeconfig.remove(kubeconfig.default_path(), cluster.name)
+        settings = cluster.settings()
+        pid = cluster.pid(API)
+        if settings is not None and settings.nodes:
+            from sampan.cluster import nodes
+
+            nodes.stop(cluster, settings)
+        processes.stop(found for name in (COMPONENTS, API) if (found := cluster.pid(name)) is not None)
+        for name in (COMPONENTS, API):
+            cluster.forget_pid(name)
+        context = settings.context if settings is not None else kubeconfig.context_name(cluster.name)
+        kubeconfig.remove(kubeconfig.default_path(), context)
         return pid is not None
 
 
-def _stop(pid: int) -> None:
+def delete(cluster: Cluster) -> None:
+    """Stop it and remove what it kept. Raises ClusterError."""
+    import shutil
+
+    down(cluster)
+    settings = cluster.settings()
+    if settings is not None and settings.nodes:
+        from sampan.cluster import nodes
+
+        nodes.forget(cluster, settings)
     try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        os.kill(pid, signal.SIGTERM)
-        gone, _, _ = select.select([handle], [], [], STOP_SECONDS)
-        if not gone:
-            os.kill(pid, signal.SIGKILL)
-            select.select([handle], [], [], STOP_SECONDS)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(handle)
+        shutil.rmtree(cluster.directory)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot remove {cluster.directory}: {error}", "see what still uses it, then try again"
+        ) from None
 
 
 def healthy(cluster: Cluster, timeout: float = 2.0) -> bool:

@@ -5,6 +5,7 @@ Nodes are named as kind names them: `NAME-control-plane`, `NAME-worker`, `NAME-w
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,7 +35,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`kubelet`: flags beyond those that every node gets. `stopped`: `up` leaves it alone until it is started."""
+    """`index`: its address comes of it, for all its life. `kubelet`: flags beyond those that every node gets. `stopped`:
+    `up` leaves it alone until it is started."""
 
     name: str
     role: str = WORKER
@@ -43,31 +45,33 @@ class Node:
     mounts: Sequence[Mount] = ()
     kubelet: Mapping[str, str] = field(default_factory=dict)
     stopped: bool = False
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """CIDRs. `bridge` is what joins the nodes; empty: chosen when first needed, where the host has no route yet."""
+    """CIDRs. `nodes` and `balancers` (addresses of LoadBalancers) empty: chosen with the first node, where the host has no
+    route yet; those of pods and services too."""
 
     pods: str = "10.244.0.0/16"
     services: str = "10.96.0.0/16"
-    bridge: str = ""
+    nodes: str = ""
+    balancers: str = ""
 
     @property
     def dns(self) -> str:
         """Address of the cluster's DNS."""
-        return _nth(self.services, 10)
+        return str(ipaddress.ip_network(self.services)[10])
 
     @property
     def api(self) -> str:
         """Address of the Service `kubernetes`."""
-        return _nth(self.services, 1)
+        return str(ipaddress.ip_network(self.services)[1])
 
-
-def _nth(cidr: str, number: int) -> str:
-    import ipaddress
-
-    return str(ipaddress.ip_network(cidr)[number])
+    @property
+    def gateway(self) -> str:
+        """The host as nodes see it; empty without nodes."""
+        return str(ipaddress.ip_network(self.nodes)[1]) if self.nodes else ""
 
 
 def names(cluster: str, workers: int) -> Iterator[str]:
@@ -82,7 +86,7 @@ def nodes(cluster: str, count: int) -> list[Node]:
     if not count:
         return []
     first, *rest = names(cluster, count - 1)
-    return [Node(first, CONTROL_PLANE), *(Node(name) for name in rest)]
+    return [Node(first, CONTROL_PLANE), *(Node(name, index=index) for index, name in enumerate(rest, 1))]
 
 
 def dumped(node: Node) -> dict[str, Any]:
@@ -95,5 +99,5 @@ def loaded(raw: Mapping[str, Any]) -> Node:
     return Node(
         name=raw["name"], role=raw["role"], labels=dict(raw["labels"]), kubelet=dict(raw["kubelet"]),
         ports=[Port(**port) for port in raw["ports"]], mounts=[Mount(**mount) for mount in raw["mounts"]],
-        stopped=raw.get("stopped", False),
+        stopped=raw["stopped"], index=raw["index"],
     )  # fmt: skip

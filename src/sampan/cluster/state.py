@@ -37,7 +37,8 @@ def home() -> Path:
 
 @dataclass(slots=True)
 class Settings:
-    """`hollow`: how many simulated nodes. `listen`: where the API server does besides the nodes' bridge."""
+    """`hollow`: how many simulated nodes. `listen`: where the API server does, besides the bridge that joins the nodes.
+    `context`: its name in the kubeconfig."""
 
     port: int
     store: str
@@ -45,6 +46,7 @@ class Settings:
     nodes: list[spec.Node] = field(default_factory=list)
     ranges: spec.Ranges = field(default_factory=spec.Ranges)
     listen: str = "127.0.0.1"
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Cluster:
 
     def namespace(self, node: str) -> Path:
         """The node's network namespace."""
-        return self.run / node / "net"
+        return self.run / "net" / node
 
     @property
     def pki(self) -> Path:
@@ -91,10 +93,11 @@ class Cluster:
     def settings(self) -> Settings | None:
         try:
             raw = json.loads((self.directory / "cluster.json").read_text())
-            nodes = [spec.loaded(node) for node in raw.get("nodes", ())]
-            ranges = spec.Ranges(**raw.get("ranges", {}))
-            listen = str(raw.get("listen", "127.0.0.1"))
-            return Settings(int(raw["port"]), str(raw["store"]), int(raw.get("hollow", 0)), nodes, ranges, listen)
+            more = {name: raw[name] for name in ("hollow", "listen", "context") if name in raw}
+            more["nodes"] = [spec.loaded(node) for node in raw.get("nodes", ())]
+            more["ranges"] = spec.Ranges(**raw.get("ranges", {}))
+            more.setdefault("context", f"sampan-{self.name}")
+            return Settings(int(raw["port"]), str(raw["store"]), **more)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -1,0 +1,192 @@
+"""Clusters as a whole and their nodes: create, delete, get, node, export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from sampan.cli.told import NAME, OUTPUT, Steps, told
+from sampan.cluster import certificates, kubeconfig, lifecycle, state
+from sampan.cluster.errors import ClusterError
+
+
+@click.group()
+def create() -> None:
+    """Create a cluster."""
+
+
+@create.command("cluster")
+@click.option("--name", help="Name of the cluster (default: the configuration's, or default).")
+@click.option(
+    "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A kind configuration file."
+)
+@click.option("--wait", type=float, default=60.0, show_default=True, help="Seconds to wait for nodes to be ready.")
+@OUTPUT
+@told
+def create_cluster(name: str | None, config: Path | None, wait: float, output: str) -> None:
+    """From a configuration file as kind has them (kind.x-k8s.io/v1alpha4)."""
+    done = created(name, config, wait, Steps(output == "json"), output != "json")
+    if output == "json":
+        click.echo(json.dumps({"name": done.cluster.name, "server": done.server, "context": done.context}))
+    else:
+        click.echo(click.style(f"Cluster {done.cluster.name} is up", fg="green") + f" at {done.server}")
+        click.echo(f"\n  kubectl cluster-info --context {done.context}")
+
+
+def created(name: str | None, config: Path | None, wait: float, steps: Steps, notes: bool, prefix: str = "sampan",
+            default: str = "default") -> lifecycle.Up:  # fmt: skip
+    """Raises ClusterError."""
+    from sampan.cluster.wanted import of_kind
+
+    read, _ = of_kind(state.find(name or default), config)
+    cluster = state.find(name or read.name or default)
+    if cluster.exists():
+        raise ClusterError(
+            f"cluster {cluster.name} exists", f"delete it first, or carry on with it: sampan up --name {cluster.name}"
+        )
+    read, wanted = of_kind(cluster, config, prefix)
+    wanted.wait = wait
+    for note in read.notes if notes else ():
+        click.echo(click.style("Note: ", fg="yellow") + note, err=True)
+    done = lifecycle.up(cluster, wanted, steps)
+    steps.done()
+    return done
+
+
+@click.group()
+def delete() -> None:
+    """Delete a cluster and its state."""
+
+
+@delete.command("cluster")
+@NAME
+@told
+def delete_cluster(name: str) -> None:
+    """Stop it and remove all that it kept."""
+    lifecycle.delete(state.find(name))
+    click.echo(f"Deleted cluster {name}")
+
+
+@click.group()
+def get() -> None:
+    """Show clusters, nodes or a kubeconfig."""
+
+
+@get.command("clusters")
+@OUTPUT
+@told
+def get_clusters(output: str) -> None:
+    """Their names."""
+    names = [cluster.name for cluster in state.all_clusters()]
+    if output == "json":
+        click.echo(json.dumps(names))
+    elif names:
+        click.echo("\n".join(names))
+    else:
+        click.echo("No clusters found.", err=True)
+
+
+@get.command("nodes")
+@NAME
+@OUTPUT
+@told
+def get_nodes(name: str, output: str) -> None:
+    """The names of a cluster's nodes."""
+    names = [node.name for node in known(state.find(name)).nodes]
+    click.echo(json.dumps(names) if output == "json" else "\n".join(names))
+
+
+@get.command("kubeconfig")
+@NAME
+@told
+def get_kubeconfig(name: str) -> None:
+    """A kubeconfig of this cluster alone."""
+    cluster = state.find(name)
+    settings = known(cluster)
+    click.echo(
+        kubeconfig.standalone(certificates.Pki(cluster.pki), settings.context, lifecycle.url(settings.port)), nl=False
+    )
+
+
+@click.group()
+def node() -> None:
+    """Add, stop, start or remove a node of a running cluster."""
+
+
+@node.command("add")
+@NAME
+@told
+def node_add(name: str) -> None:
+    """One more worker."""
+    from sampan.cluster import nodes
+
+    steps = Steps(False)
+    made = nodes.add(state.find(name), steps)
+    steps.done()
+    click.echo(f"Added {made.name}")
+
+
+def _one(command: str, help_text: str, said: str) -> None:
+    @node.command(command, help=help_text)
+    @click.argument("which", metavar="NODE")
+    @NAME
+    @told
+    def run(which: str, name: str) -> None:
+        from sampan.cluster import nodes
+
+        getattr(nodes, f"{command}_one")(state.find(name), which)
+        click.echo(f"{said} {which}")
+
+
+_one("stop", "As if its machine lost power: its pods end, and the cluster notices.", "Stopped")
+_one("start", "A stopped node comes back.", "Started")
+_one("remove", "Stop a node and take it out of the cluster.", "Removed")
+
+
+@click.group()
+def export() -> None:
+    """Write logs into a directory."""
+
+
+@export.command("logs")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
+@NAME
+@told
+def export_logs(directory: Path | None, name: str) -> None:
+    """Of the control plane, of nodes and of pods."""
+    from sampan.cluster.logs import export as write
+
+    target = write(state.find(name), directory)
+    click.echo(f"Exported logs for cluster {name!r} to:", err=True)
+    click.echo(str(target))
+
+
+def known(cluster: state.Cluster) -> state.Settings:
+    """Raises ClusterError when there is no such cluster."""
+    settings = cluster.settings()
+    if settings is None:
+        raise ClusterError(f"there is no cluster {cluster.name}", f"`sampan up --name {cluster.name}` makes it")
+    return settings
+
+
+@click.command()
+@OUTPUT
+def doctor(output: str) -> None:
+    """Say what this machine lacks, and how to get it."""
+    from dataclasses import asdict
+
+    from sampan.cluster.doctor import findings
+
+    found = list(findings())
+    if output == "json":
+        click.echo(json.dumps([asdict(finding) for finding in found]))
+    else:
+        for finding in found:
+            mark = click.style("ok", fg="green") if finding.well else click.style("--", fg="red")
+            click.echo(
+                f" {mark}  {finding.what:<18} {finding.said}" + (f"\n      → {finding.hint}" if finding.hint else "")
+            )
+    sys.exit(0 if all(finding.well for finding in found if finding.needed) else 1)

@@ -1,0 +1,344 @@
+"""A cluster's nodes on this machine: each a network namespace, with a runtime and a node process (kubelet and service proxy)
+that live in it.
+
+What a node keeps is under the cluster's directory (images, containers' files, the kubelet's own), what a reboot may take
+under /run. A node that stops takes its containers along; its processes alone may be killed without harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from sampan.api.errors import StatusError
+from sampan.client import Client, HttpsTransport, Informers
+from sampan.client.errors import is_not_found
+from sampan.cluster import addons, certificates, doctor, kubeconfig, processes, spec
+from sampan.cluster.components import Credentials
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.state import Cluster, Settings, all_clusters
+from sampan.network.host_rules import Published
+from sampan.network.nodes import ClusterNetwork
+from sampan.network.ranges import NoRoom, Ranges, choose, in_use
+
+RUNTIME, NODE = "runtime", "node"
+Progress = Callable[[str], None]
+
+
+def network(cluster: Cluster, settings: Settings) -> ClusterNetwork:
+    ranges = settings.ranges
+    parsed = Ranges(*(IPv4Network(text) for text in (ranges.nodes, ranges.pods, ranges.services, ranges.balancers)))
+    return ClusterNetwork(cluster.id, parsed, run=cluster.run / "net")
+
+
+def prepare(cluster: Cluster, settings: Settings) -> None:
+    """Choose address ranges, once, and make the bridge. Raises ClusterError."""
+    lacking = doctor.lacking()
+    if lacking:
+        worst = lacking[0]
+        raise ClusterError(f"this machine cannot run nodes: {worst.what}: {worst.said}", worst.hint)
+    with _told():
+        if not settings.ranges.nodes:
+            settings.ranges = _chosen(settings.ranges)
+        network(cluster, settings).create(_published(cluster, settings))
+
+
+def _chosen(wanted: spec.Ranges) -> spec.Ranges:
+    default = spec.Ranges()
+    # what was asked for is taken as it is
+    pods, services = (
+        None if text == usual else IPv4Network(text)
+        for text, usual in ((wanted.pods, default.pods), (wanted.services, default.services))
+    )
+    others = [found.ranges for cluster in all_clusters() if (found := cluster.settings()) and found.ranges.nodes]
+    taken = [*in_use(), *(IPv4Network(text) for each in others for text in (each.nodes, each.balancers))]
+    picked = choose(taken, pods=pods, services=services)
+    return spec.Ranges(*(str(each) for each in (picked.pods, picked.services, picked.nodes, picked.balancers)))
+
+
+def _published(cluster: Cluster, settings: Settings) -> list[Published]:
+    found = network(cluster, settings)
+    return [
+        Published(found.node(node.name, node.index).address, port.node, port.host, port.protocol.lower(),
+                  "" if port.listen == "0.0.0.0" else port.listen)
+        for node in settings.nodes
+        for port in node.ports
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """The machine's refusals as ClusterError."""
+    from sampan.network.nft import NftError
+
+    try:
+        yield
+    except (OSError, NftError) as error:
+        raise ClusterError(
+            f"the network cannot be set up: {error}", "`sampan doctor` says what the machine lacks"
+        ) from None
+    except NoRoom as error:
+        raise ClusterError(
+            str(error), "give ranges in a configuration file: networking.podSubnet, serviceSubnet"
+        ) from None
+
+
+# -- their processes ---------------------------------------------------------------------------------------------------
+
+
+def start(cluster: Cluster, settings: Settings) -> None:
+    """Those that should run and do not. Raises ClusterError."""
+    for node in settings.nodes:
+        if not node.stopped:
+            _start(cluster, settings, node)
+
+
+def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
+    with _told():
+        there = network(cluster, settings).add(node.name, node.index)
+    home = cluster.node(node.name)
+    (home / "manifests").mkdir(parents=True, exist_ok=True, mode=0o700)
+    socket = cluster.socket(node.name)
+    if cluster.pid(_process(node, RUNTIME)) is None:
+        command = [
+            "runtime", "--listen", str(socket), "--root", str(home / "runtime"), "--state", str(socket.parent),
+            "--cluster-cidr", settings.ranges.pods,
+        ]  # fmt: skip
+        processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
+    if cluster.pid(_process(node, NODE)) is None:
+        config = _credentials(cluster, settings, node)
+        command = ["node", *_flags(cluster, settings, node, there.address, config)]
+        processes.begin(cluster, _process(node, NODE), command, namespace=there.namespace)
+
+
+def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4Address, config: Path) -> list[str]:
+    home = cluster.node(node.name)
+    labels = dict(node.labels)
+    if node.role == spec.CONTROL_PLANE:
+        labels |= {
+            "node-role.kubernetes.io/control-plane": "",
+            "node.kubernetes.io/exclude-from-external-load-balancers": "",
+        }
+    flags = {
+        "kubeconfig": str(config),
+        "hostname-override": node.name,
+        "node-ip": str(address),
+        "container-runtime-endpoint": f"unix://{cluster.socket(node.name)}",
+        "root-dir": str(home / "kubelet"),
+        "pod-log-dir": str(home / "pods"),
+        "pod-manifest-path": str(home / "manifests"),
+        "client-ca-file": str(cluster.pki / "ca.crt"),
+        "cluster-dns": settings.ranges.dns,
+        "cluster-cidr": settings.ranges.pods,
+        "cgroup-root": f"/sampan/{cluster.id}/{node.name}",
+    }
+    flags |= {name: value for name, value in node.kubelet.items() if name != "node-labels"}
+    given = dict(part.partition("=")[::2] for part in node.kubelet.get("node-labels", "").split(",") if part)
+    flags["node-labels"] = ",".join(f"{key}={value}" for key, value in (labels | given).items())
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+def _credentials(cluster: Cluster, settings: Settings, node: spec.Node) -> Path:
+    """A kubeconfig of the node's own, anew each time it starts."""
+    pki = certificates.Pki(cluster.pki)
+    server = f"https://{settings.ranges.gateway}:{settings.port}"
+    certificate, key = certificates.issue(pki, f"system:node:{node.name}", ["system:nodes"])
+    target = cluster.node(node.name) / "kubeconfig"
+    kubeconfig.write(target, kubeconfig.whole(pki, cluster.name, server, certificate, key))
+    return target
+
+
+def _process(node: spec.Node, which: str) -> str:
+    return f"nodes/{node.name}/{which}"
+
+
+def stop(cluster: Cluster, settings: Settings) -> None:
+    """All nodes, their containers and the network. Raises ClusterError."""
+    _end(cluster, settings.nodes)
+    if settings.ranges.nodes:
+        with _told():
+            network(cluster, settings).destroy()
+    shutil.rmtree(cluster.run, ignore_errors=True)
+
+
+def _end(cluster: Cluster, nodes: Sequence[spec.Node]) -> None:
+    """First who would start containers again, then containers, then who runs them."""
+    _stop(cluster, nodes, NODE)
+    asyncio.run(
+        _empty([cluster.socket(node.name) for node in nodes if cluster.pid(_process(node, RUNTIME)) is not None])
+    )
+    _stop(cluster, nodes, RUNTIME)
+
+
+def _stop(cluster: Cluster, nodes: Sequence[spec.Node], which: str) -> None:
+    names = [_process(node, which) for node in nodes]
+    processes.stop(pid for name in names if (pid := cluster.pid(name)) is not None)
+    for name in names:
+        cluster.forget_pid(name)
+
+
+async def _empty(sockets: Sequence[Path]) -> None:
+    """Stop all pods of these runtimes at once; a runtime that does not answer is passed over."""
+    from sampan.kubelet.cri import Cri, CriFailed
+
+    async def each(socket: Path) -> None:
+        async with Cri(f"unix://{socket}") as cri:
+            with contextlib.suppress(CriFailed):
+                found = (await cri.ListPodSandbox()).items
+                await asyncio.gather(
+                    *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True
+                )
+
+    await asyncio.gather(*(each(socket) for socket in sockets))
+
+
+def forget(cluster: Cluster, settings: Settings) -> None:
+    """What would keep the cluster's directory from being removed: mounts that stopped pods left."""
+    from sampan.cluster.mounts import detach_below
+
+    detach_below(cluster.directory)
+
+
+# -- one of them -------------------------------------------------------------------------------------------------------
+
+
+def add(cluster: Cluster, progress: Progress) -> spec.Node:
+    """One more worker. Raises ClusterError."""
+    with cluster.locked():
+        settings = _running(cluster)
+        if not settings.ranges.nodes:
+            raise ClusterError(
+                f"cluster {cluster.name} was brought up without nodes",
+                f"sampan down --name {cluster.name}, then up --nodes N",
+            )
+        names, indexes = {node.name for node in settings.nodes}, {node.index for node in settings.nodes}
+        name = next(name for name in spec.names(cluster.name, 1000) if name not in names)
+        made = spec.Node(name, index=next(index for index in range(1000) if index not in indexes))
+        settings.nodes.append(made)
+        cluster.save(settings)
+        progress(f"Starting {name}")
+        start(cluster, settings)
+        asyncio.run(settled(cluster, settings, 60.0, progress))
+        return made
+
+
+def stop_one(cluster: Cluster, name: str) -> None:
+    """Raises ClusterError."""
+    with cluster.locked():
+        settings = _running(cluster)
+        index = _index(cluster, settings, name)
+        _end(cluster, [settings.nodes[index]])
+        with _told():
+            network(cluster, settings).remove(name)
+        settings.nodes[index] = replace(settings.nodes[index], stopped=True)
+        cluster.save(settings)
+
+
+def start_one(cluster: Cluster, name: str) -> None:
+    """Raises ClusterError."""
+    with cluster.locked():
+        settings = _running(cluster)
+        index = _index(cluster, settings, name)
+        settings.nodes[index] = replace(settings.nodes[index], stopped=False)
+        cluster.save(settings)
+        _start(cluster, settings, settings.nodes[index])
+
+
+def remove_one(cluster: Cluster, name: str) -> None:
+    """Raises ClusterError."""
+    stop_one(cluster, name)
+    with cluster.locked():
+        settings = _running(cluster)
+        del settings.nodes[_index(cluster, settings, name)]
+        cluster.save(settings)
+        asyncio.run(_delete(cluster, settings, name))
+        forget(cluster, settings)
+        shutil.rmtree(cluster.node(name), ignore_errors=True)
+
+
+async def _delete(cluster: Cluster, settings: Settings, name: str) -> None:
+    async with _client(cluster, settings) as client:
+        try:
+            await client.delete("nodes", name)
+        except StatusError as error:
+            if not is_not_found(error):
+                raise ClusterError(
+                    f"node {name} is stopped, but cannot be deleted: {error}", f"kubectl delete node {name}"
+                ) from None
+
+
+def _running(cluster: Cluster) -> Settings:
+    settings = cluster.settings()
+    if settings is None or cluster.pid() is None:
+        raise ClusterError(f"cluster {cluster.name} is not running", f"sampan up --name {cluster.name}")
+    return settings
+
+
+def _index(cluster: Cluster, settings: Settings, name: str) -> int:
+    index = next((index for index, node in enumerate(settings.nodes) if node.name == name), None)
+    if index is None:
+        known = ", ".join(node.name for node in settings.nodes) or "none"
+        raise ClusterError(f"cluster {cluster.name} has no node {name}", f"it has: {known}")
+    return index
+
+
+# -- until all is well -------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _client(cluster: Cluster, settings: Settings) -> AsyncIterator[Client]:
+    config = Credentials(f"https://127.0.0.1:{settings.port}", cluster.pki).config("admin")
+    async with Client(HttpsTransport(config), user_agent="sampan") as client:
+        yield client
+
+
+async def settled(cluster: Cluster, settings: Settings, seconds: float, progress: Progress) -> None:
+    """Addons are applied, nodes are ready, the host knows the way to pods and Services. Raises ClusterError."""
+    wanted = {node.name for node in settings.nodes if not node.stopped}
+    async with _client(cluster, settings) as client:
+        server = f"https://{settings.ranges.gateway}:{settings.port}"
+        ca = (cluster.pki / "ca.crt").read_text()
+        await addons.apply(client, addons.Settings(dns_address=settings.ranges.dns, server=server, ca=ca))
+        progress("Waiting for nodes to be ready")
+        ready = asyncio.Event()
+        async with Informers(client) as informers:
+            nodes = informers.get("nodes")
+
+            def look(*_: object) -> None:
+                found = {name for name in wanted if _is_ready(nodes.cache.get(name))}
+                if found == wanted:
+                    ready.set()
+
+            nodes.add_handler(look, look, look)
+            informers.start()
+            try:
+                async with asyncio.timeout(seconds):
+                    await ready.wait()
+            except TimeoutError:
+                late = sorted(name for name in wanted if not _is_ready(nodes.cache.get(name)))
+                why = _why(nodes.cache.get(late[0])) or "it has not registered"
+                raise ClusterError(
+                    f"node {late[0]} is not ready after {seconds:.0f} s: {why}",
+                    f"its logs are in {cluster.node(late[0])}; `sampan up --name {cluster.name}` waits again",
+                ) from None
+
+
+def _is_ready(node: dict[str, Any] | None) -> bool:
+    return (
+        node is not None and bool((node.get("spec") or {}).get("podCIDR")) and _condition(node).get("status") == "True"
+    )
+
+
+def _condition(node: dict[str, Any]) -> dict[str, str]:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return next((each for each in conditions if each["type"] == "Ready"), {})
+
+
+def _why(node: dict[str, Any] | None) -> str:
+    return _condition(node).get("message", "") if node is not None else ""
