@@ -15,8 +15,8 @@ from sampan.api.times import parse_time
 from sampan.client import reference
 from sampan.http.client import Dial, dial
 from sampan.kubelet import names
-from sampan.kubelet.probes import attempt as attempts
 from sampan.kubelet.probes.attempt import Attempt, ProbeError, Run
+from sampan.kubelet.probes.attempt import attempt as ask
 from sampan.kubelet.probes.worker import FIELDS, KINDS, Kind, Result, Worker
 
 Obj = dict[str, Any]
@@ -49,7 +49,7 @@ class Probes:
         self._changed = changed
         self._status = status
         self._rng = rng or random.Random()
-        self._attempt = attempt or functools.partial(attempts.attempt, run=run, connect=dial)
+        self._attempt = attempt or functools.partial(ask, run=run, connect=dial)
         self._began = clock()
         self._pods: dict[str, Obj] = {}
         self._terminating: set[str] = set()
