@@ -377,6 +377,7 @@ async def test_what_nobody_knows_is_removed(tmp_path: Path) -> None:
     assert outside.exists()
 
 
+@pytest.mark.slow
 async def test_deep_trees_are_removed(tmp_path: Path) -> None:
     deep = os.open(tmp_path, os.O_PATH)
     os.mkdir("top", dir_fd=deep)
