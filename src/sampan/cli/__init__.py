@@ -20,6 +20,10 @@ def main() -> None:
         from sampan.cli.scheduler import main as scheduler
 
         sys.exit(scheduler(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "kubelet":
+        from sampan.cli.kubelet import main as kubelet
+
+        sys.exit(kubelet(sys.argv[2:]))
     if len(sys.argv) > 1 and sys.argv[1] == "runtime":
         from sampan.cli.runtime import main as runtime
 

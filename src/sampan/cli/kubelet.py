@@ -1,0 +1,164 @@
+"""`sampan kubelet`: a node's agent in the foreground, with upstream's names for its flags.
+
+Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kubelet/
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sampan.cli.credentials import boolean, listed
+from sampan.client import Client, ConfigError, HttpsTransport, from_kubeconfig
+from sampan.kubelet.options import Options, from_file
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="sampan kubelet", description="Run the pods that a node is given.")
+    default = Options(name="")
+    add = out.add_argument
+    add("--config", type=Path, metavar="FILE", help="a KubeletConfiguration; flags go before what it says")
+    add("--kubeconfig", type=Path, metavar="FILE", help="where the API server is, and who to be there")
+    add("--bootstrap-kubeconfig", type=Path, metavar="FILE",
+        help="used to ask for a client certificate where --kubeconfig is not there yet")  # fmt: skip
+    add("--container-runtime-endpoint", metavar="SOCKET", help=f"(default: {default.runtime})")
+    add("--hostname-override", metavar="NAME", help="the node's name (default: this machine's)")
+    add("--node-ip", type=listed, metavar="IPS", help="(default: that of the way out)")
+    add("--root-dir", type=Path, metavar="DIR", help=f"volumes and records (default: {default.root})")
+    add("--pod-logs-dir", type=Path, metavar="DIR", help=f"what containers write (default: {default.logs})")
+    add("--pod-manifest-path", type=Path, metavar="DIR", help="static pods, as files")
+    add("--cluster-dns", type=listed, metavar="IPS", help="name servers of pods")
+    add("--cluster-domain", metavar="NAME", help=f"(default: {default.cluster_domain})")
+    add("--resolv-conf", type=Path, metavar="FILE", help=f"the node's (default: {default.resolver})")
+    add("--address", metavar="IP", help=f"where the kubelet's own server listens (default: {default.address})")
+    add("--port", type=int, help=f"(default: {default.port})")
+    add("--max-pods", type=int, help=f"(default: {default.max_pods})")
+    add("--pod-cidr", metavar="CIDR", help="range of the pods, where the Node does not say it")
+    add("--cgroup-root", metavar="PATH", help="the control group that pods are in (default: the root)")
+    add("--cgroup-driver", choices=("cgroupfs", "systemd"), help="(default: as the runtime says)")
+    add("--cgroups-per-qos", type=boolean, nargs="?", const=True, metavar="BOOL", help="(default: true)")
+    add("--node-labels", type=mapping, metavar="K=V,...", help="of the Node, when it is registered")
+    add("--register-node", type=boolean, nargs="?", const=True, metavar="BOOL", help="(default: true)")
+    add("--register-with-taints", type=taints, metavar="K=V:EFFECT,...", help="of the Node, when it is registered")
+    add("--eviction-hard", type=thresholds, metavar="SIGNAL<AMOUNT,...", help="what is kept free by ending pods")
+    add("--kube-reserved", type=mapping, metavar="K=V,...", help="kept for Kubernetes: cpu=100m,memory=100Mi")
+    add("--system-reserved", type=mapping, metavar="K=V,...", help="kept for the system")
+    add("--client-ca-file", type=Path, metavar="FILE", help="signs the certificates of the kubelet server's clients")
+    add("--tls-cert-file", type=Path, metavar="FILE", help="the kubelet server's (default: made, signed by itself)")
+    add("--tls-private-key-file", type=Path, metavar="FILE")
+    add("--anonymous-auth", type=boolean, nargs="?", const=True, metavar="BOOL", help="(default: false)")
+    add("--authorization-mode", choices=("Webhook", "AlwaysAllow"), help="(default: Webhook)")
+    add("--rotate-certificates", type=boolean, nargs="?", const=True, metavar="BOOL",
+        help="ask for a new client certificate before the old one ends")  # fmt: skip
+    add("--serialize-image-pulls", type=boolean, nargs="?", const=True, metavar="BOOL", help="(default: false)")
+    add("-v", "--v", type=int, default=0, help="verbosity of the log")
+    return out
+
+
+#: flags whose field in Options has another name
+_FIELDS = {
+    "container_runtime_endpoint": "runtime", "hostname_override": "name", "node_ip": "node_ips", "root_dir": "root",
+    "pod_logs_dir": "logs", "pod_manifest_path": "static_pods", "resolv_conf": "resolver", "node_labels": "labels",
+    "register_node": "register", "register_with_taints": "taints", "client_ca_file": "client_ca", "tls_cert_file": "cert",
+    "tls_private_key_file": "key", "anonymous_auth": "anonymous", "authorization_mode": "authorization",
+    "serialize_image_pulls": "serialize_pulls", "bootstrap_kubeconfig": "bootstrap",
+}  # fmt: skip
+
+
+def mapping(text: str) -> dict[str, str]:
+    out = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not key.strip() or not (equals or part):
+            raise argparse.ArgumentTypeError(f"{part!r} must be formatted as key=value")
+        out[key.strip()] = value.strip()
+    return out
+
+
+def thresholds(text: str) -> dict[str, str]:
+    out = {}
+    for part in filter(None, text.split(",")):
+        signal_name, less, amount = part.partition("<")
+        if not less:
+            raise argparse.ArgumentTypeError(
+                f"invalid eviction threshold syntax {part}, expected <signal><operator><value>"
+            )
+        out[signal_name.strip()] = amount.strip()
+    return out
+
+
+def taints(text: str) -> tuple[dict[str, str], ...]:
+    out = []
+    for part in filter(None, text.split(",")):
+        pair, colon, effect = part.rpartition(":")
+        key, _, value = pair.partition("=")
+        if not colon or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+            raise argparse.ArgumentTypeError(f"invalid taint spec: {part}")
+        out.append({"key": key, "effect": effect, **({"value": value} if value else {})})
+    return tuple(out)
+
+
+def settings(given: argparse.Namespace) -> Options:
+    """Raises ConfigError, OSError."""
+    base = from_file(given.config) if given.config else Options()
+    changes: dict[str, Any] = {}
+    for name, value in vars(given).items():
+        if value is not None and name not in ("config", "v"):
+            changes[_FIELDS.get(name, name)] = value
+    return replace(base, **changes)
+
+
+def main(arguments: list[str]) -> int:
+    """The process's exit code."""
+    given = parser().parse_args(arguments)
+    level = logging.DEBUG if given.v > 3 else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        options = settings(given)
+        if options.kubeconfig is None:
+            raise ConfigError("--kubeconfig is missing: it says where the API server is")
+    except (ConfigError, OSError) as error:
+        print(f"sampan kubelet: {error}", file=sys.stderr)
+        return 1
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    with runner:
+        return runner.run(_until_told(options))
+
+
+async def _until_told(options: Options) -> int:
+    task = asyncio.create_task(run(options))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return 0
+    except (ConfigError, OSError) as error:
+        print(f"sampan kubelet: {error}", file=sys.stderr)
+    return 1
+
+
+async def run(options: Options) -> None:
+    """Until cancelled. Raises ConfigError, OSError."""
+    from sampan.kubelet.kubelet import Kubelet
+
+    assert options.kubeconfig is not None
+    access = from_kubeconfig(options.kubeconfig)
+    async with (
+        Client(HttpsTransport(access), user_agent="kubelet") as client,
+        Kubelet(options, client, clock=time.time) as kubelet,
+    ):
+        await kubelet.run()
