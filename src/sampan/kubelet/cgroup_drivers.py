@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from sampan.kubelet.machine import table, text
 from sampan.kubelet.resources import PERIOD, Limits, weight
 
 Name = tuple[str, ...]
@@ -22,6 +23,10 @@ Run = Callable[[list[str]], Awaitable[tuple[int, str]]]
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "io", "hugetlb")
 #: how often, and how long between, a group is tried to be removed whose processes are dying
 TRIES, PAUSE = 50, 0.02
+#: "no limit" of version 1, rounded to pages
+UNLIMITED = 1 << 62
+_FILES_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+_FILES_V2 = ("memory.current", "memory.max", "inactive_file")
 
 
 class Driver(Protocol):
@@ -38,6 +43,9 @@ class Driver(Protocol):
 
     def children(self, name: Name) -> Iterator[str]:
         """The last parts of the names of the groups in it."""
+
+    def memory(self, name: Name) -> tuple[int, int] | None:
+        """The working set and its limit, in bytes; None: there is none."""
 
 
 class Cgroupfs:
@@ -56,6 +64,14 @@ class Cgroupfs:
     def children(self, name: Name) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError):
             yield from (each.name for each in os.scandir(self._main(name)) if each.is_dir())
+
+    def memory(self, name: Name) -> tuple[int, int] | None:
+        top = self._main(name)
+        usage, limit, inactive = _FILES_V2 if self.unified else _FILES_V1
+        bound, used = text(top / limit), text(top / usage)
+        if not (bound.isdigit() and used.isdigit()) or int(bound) >= UNLIMITED:
+            return None
+        return max(0, int(used) - table(top / "memory.stat").get(inactive, 0)), int(bound)
 
     async def create(self, name: Name, limits: Limits) -> None:
         if self.unified:
@@ -147,6 +163,9 @@ class Systemd:
             if each.endswith(".slice"):
                 # uids have dashes and no underscores
                 yield each.removesuffix(".slice").rpartition("-")[2].replace("_", "-")
+
+    def memory(self, name: Name) -> tuple[int, int] | None:
+        return self._fs.memory(self._directories(name))
 
     async def create(self, name: Name, limits: Limits) -> None:
         unit = self._directories(name)[-1]

@@ -109,6 +109,10 @@ class Cgroups:
         names = (each for tier in TIERS.values() for each in self._driver.children((*self._top, *tier)))
         return {each.removeprefix("pod") for each in names if each.startswith("pod")}
 
+    def memory(self) -> tuple[int, int] | None:
+        """What all pods together use that cannot be given back, and what they may; None: they are not limited."""
+        return self._driver.memory(self._top) if self._per_qos else None
+
     async def remove_all(self) -> None:
         """Where a node is taken down for good. Raises OSError."""
         self._made.clear()
