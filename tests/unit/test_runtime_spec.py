@@ -107,12 +107,28 @@ def test_mounts_come_in_order_and_replace_the_sandboxs(tmp_path: Path) -> None:
     assert by_target["/etc/hosts"]["source"] == str(tmp_path) and len(order) == len(set(order))
 
 
-def test_resources() -> None:
-    wanted = pb.LinuxContainerResources(cpu_quota=5, memory_limit_in_bytes=7, unified={"memory.oom.group": "1"})
-    assert spec.resources(wanted) == {
-        "cpu": {"quota": 5}, "memory": {"limit": 7, "swap": 7}, "unified": {"memory.oom.group": "1"}
-    }  # fmt: skip
+def test_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = pb.LinuxContainerResources(cpu_quota=5, memory_limit_in_bytes=7, unified={"pids.max": "9"})
+    rest = {"cpu": {"quota": 5}, "memory": {"limit": 7, "swap": 7}}
+    monkeypatch.setattr(cgroups, "unified", lambda: True)
+    assert spec.resources(wanted) == {**rest, "unified": {"pids.max": "9"}}
+    monkeypatch.setattr(cgroups, "unified", lambda: False)
+    assert spec.resources(wanted) == {**rest, "pids": {"limit": 9}}
     assert spec.resources(pb.LinuxContainerResources()) == {}
+    with pytest.raises(Invalid, match="'memory.oom.group' is not supported on cgroup v1"):
+        spec.resources(pb.LinuxContainerResources(unified={"memory.oom.group": "1"}))
+
+
+def test_groups_as_systemd_names_them() -> None:
+    assert cgroups.place("/a/b", "k", False) == ("/a/b/k", "/a/b/k")
+    deep = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice"
+    of_pod = "kubepods-burstable-pod1_2.slice"
+    for parent in (of_pod, deep):
+        assert cgroups.place(parent, "k", True) == (f"{of_pod}:sampan:k", f"{deep}/sampan-k.scope")
+    assert cgroups.of_slice("-.slice") == "" and cgroups.of_slice("a.slice") == "/a.slice"
+    for parent, systemd in (("/a/b", True), ("a.slice", False)):
+        with pytest.raises(Invalid, match="cgroup driver is"):
+            cgroups.place(parent, "k", systemd)
 
 
 @pytest.fixture

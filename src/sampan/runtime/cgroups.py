@@ -32,6 +32,10 @@ class Usage:
     major_page_faults: int
     limit: int
     processes: int
+    swap: int = 0
+    #: periods in which there was work, and those of them in which the limit was met
+    periods: int = 0
+    throttled: int = 0
 
 
 @functools.cache
@@ -57,6 +61,11 @@ def unified() -> bool:
 def hybrid() -> bool:
     """Version 1, with controllers left over for a version 2 beside it."""
     return not unified() and "" in mounts() and bool(_read(mounts()[""] / "cgroup.controllers").strip())
+
+
+@functools.cache
+def counts_hugepages() -> bool:
+    return "hugetlb" in (mounts() if not unified() else _read(mounts()[""] / "cgroup.controllers").split())
 
 
 def by_systemd() -> bool:
@@ -126,19 +135,23 @@ def usage(group: str) -> Usage:
         top = mounts()[""] / where
         stat = _table(top / "memory.stat")
         memory, limit = _number(top / "memory.current"), _number(top / "memory.max")
-        cpu, rss, inactive = _table(top / "cpu.stat").get("usage_usec", 0) * 1000, stat.get("anon", 0), "inactive_file"
+        swap, quota = _number(top / "memory.swap.current"), _table(top / "cpu.stat")
+        cpu, rss, inactive = quota.get("usage_usec", 0) * 1000, stat.get("anon", 0), "inactive_file"
         pids = _number(top / "pids.current")
         faults = stat.get("pgfault", 0), stat.get("pgmajfault", 0)
     else:
         top = mounts()["memory"] / where
         stat = _table(top / "memory.stat")
         memory, limit = _number(top / "memory.usage_in_bytes"), _number(top / "memory.limit_in_bytes")
+        swap = max(0, _number(top / "memory.memsw.usage_in_bytes") - memory)
+        quota = _table(mounts()["cpu"] / where / "cpu.stat") if "cpu" in mounts() else {}
         cpu = _number(mounts()["cpuacct"] / where / "cpuacct.usage") if "cpuacct" in mounts() else 0
         rss, inactive = stat.get("total_rss", 0), "total_inactive_file"
         pids = _number(mounts()["pids"] / where / "pids.current") if "pids" in mounts() else 0
         faults = stat.get("total_pgfault", 0), stat.get("total_pgmajfault", 0)
     working = max(0, memory - stat.get(inactive, 0))
-    return Usage(cpu, memory, working, rss, *faults, limit if limit < _UNLIMITED else 0, pids)
+    found = quota.get("nr_periods", 0), quota.get("nr_throttled", 0)
+    return Usage(cpu, memory, working, rss, *faults, limit if limit < _UNLIMITED else 0, pids, swap, *found)
 
 
 def oom_kills(group: str) -> int:

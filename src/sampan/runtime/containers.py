@@ -174,8 +174,9 @@ class Containers:
             namespaces.pop("pid", None)
         elif options.pid == pb.CONTAINER or "pid" not in namespaces:
             namespaces["pid"] = ""
+        writable = _volumes(rootfs, settings.volumes) if context.readonly_rootfs else {}
         place = spec.Place(
-            rootfs, cgroup, namespaces, self._sandboxes.shared(sandbox),
+            rootfs, cgroup, namespaces, {**writable, **self._sandboxes.shared(sandbox)},
             sandbox.config.hostname or os.uname().nodename, self._builtin.mounts(container.state.image_id),
         )  # fmt: skip
         made = spec.build(config, settings, user, place)
@@ -278,7 +279,7 @@ class Containers:
 
     async def stop(self, container: Container, seconds: float) -> None:
         """Idempotent. Raises CriError if it does not end."""
-        if not _is_running(container):
+        if not is_running(container):
             return
         monitor = self.monitor(container)
         if seconds > 0:
@@ -369,7 +370,19 @@ def _name(container: Container) -> tuple[str, str, int]:
     return container.state.sandbox, metadata.name, metadata.attempt
 
 
-def _is_running(container: Container) -> bool:
+def _volumes(rootfs: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """The image's own directories, to be mounted over themselves; one behind a link of the image's is left alone."""
+    out = {}
+    for name in names:
+        parts = Path(os.path.normpath(f"/{name}").lstrip("/")).parts
+        ways = [rootfs.joinpath(*parts[: number + 1]) for number in range(len(parts))]
+        if ways and not any(way.is_symlink() or (way.exists() and not way.is_dir()) for way in ways):
+            ways[-1].mkdir(parents=True, exist_ok=True)
+            out["/" + "/".join(parts)] = ways[-1]
+    return out
+
+
+def is_running(container: Container) -> bool:
     return bool(container.state.started) and not container.state.finished
 
 
@@ -381,7 +394,7 @@ def _runs(container: Container) -> bool:
 
 
 def _must_run(container: Container) -> None:
-    if not _is_running(container):
+    if not is_running(container):
         raise Precondition(f"container is in {status_name(container.state)} state")
 
 

@@ -101,6 +101,27 @@ async def pin_namespaces(directory: Path, kinds: list[str], hostname: str, sysct
         await on_own_thread(make)
 
 
+async def in_network(namespace: Path, function: Callable[[], T]) -> T:
+    """Its result, when run where that network is. Raises OSError."""
+
+    def run() -> T:
+        file = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _check(_libc.setns(file, CLONE_NEWNET), f"setns {namespace}")
+        finally:
+            os.close(file)
+        return function()
+
+    return await on_own_thread(run)
+
+
+async def socket_in(namespace: Path | None, family: int) -> socket.socket:
+    """A stream socket that belongs to a network namespace; None: to ours. Raises OSError."""
+    if namespace is None:
+        return socket.socket(family, socket.SOCK_STREAM)
+    return await in_network(namespace, lambda: socket.socket(family, socket.SOCK_STREAM))
+
+
 def unpin_namespaces(directory: Path) -> None:
     for kind in _NAMESPACES:
         unmount(directory / kind)

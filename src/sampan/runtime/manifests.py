@@ -52,6 +52,8 @@ class Settings:
     working_dir: str
     user: str
     stop_signal: str
+    #: directories that it writes to, whatever else is read-only
+    volumes: tuple[str, ...] = ()
 
 
 def settings(config: dict[str, Any]) -> Settings:
@@ -65,7 +67,10 @@ def settings(config: dict[str, Any]) -> Settings:
     if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists):
         raise Invalid("image config has an entrypoint, command or environment that is not a list of strings")
     entrypoint, command, env = (tuple(words) for words in lists)
-    return Settings(entrypoint, command, env, *texts)
+    volumes = given.get("Volumes") or {}
+    if not isinstance(volumes, dict):
+        raise Invalid("image config has volumes that are not an object")
+    return Settings(entrypoint, command, env, texts[0], texts[1], texts[2], tuple(volumes))
 
 
 def architecture() -> str:

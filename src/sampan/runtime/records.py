@@ -84,13 +84,21 @@ class Record(Generic[S]):
 
     def change(self, **fields: Any) -> None:
         self.state = replace(self.state, **fields)  # type: ignore[type-var]  # S is one of the two above
-        _write(self.directory / "state.json", self.state)
+        _write_state(self.directory, self.state)
+
+    def save(self) -> None:
+        """The request, after a change."""
+        _write(self.directory / "config.pb", self.config.SerializeToString())
 
 
-def _write(path: Path, state: Any) -> None:
+def _write_state(directory: Path, state: Any) -> None:
+    _write(directory / "state.json", json.dumps(dataclasses.asdict(state)).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
     """Replaced, but not forced to the disk: of what runs nothing is left after a power failure."""
     made = path.with_suffix(".new")
-    made.write_text(json.dumps(dataclasses.asdict(state)))
+    made.write_bytes(data)
     made.rename(path)
 
 
@@ -98,7 +106,7 @@ def create(top: Path, key: str, config: Any, state: S) -> Record[S]:
     made = top / f".{key}"
     made.mkdir(parents=True)
     (made / "config.pb").write_bytes(config.SerializeToString())
-    _write(made / "state.json", state)
+    _write_state(made, state)
     made.rename(top / key)
     return Record(key, top / key, config, state)
 

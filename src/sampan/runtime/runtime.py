@@ -21,6 +21,7 @@ from sampan.runtime.server import CriServer
 from sampan.runtime.service import RuntimeService
 from sampan.runtime.stats import Stats
 from sampan.runtime.store import Store
+from sampan.runtime.streaming import Streaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,13 @@ class Runtime:
         self._sandboxes = Sandboxes(root, run, network, monitors, clock=clock)
         self._builtin = Builtin()
         self._containers = Containers(root, self._store, self._sandboxes, builtin=self._builtin, clock=clock)
-        stats = Stats(self._store.root, clock=clock)
+        stats = Stats(self._store.root, self._sandboxes, clock=clock)
         puller = Puller(self._store, self._registry, options.limits)
         images = Images(self._store, puller, used=self._containers.used_layers, clock=clock)
-        service = RuntimeService(self._store, self._sandboxes, self._containers, stats, network, clock=clock)
+        self._streaming = Streaming(self._containers, self._sandboxes)
+        service = RuntimeService(
+            self._store, self._sandboxes, self._containers, stats, self._streaming, network, clock=clock
+        )
         services: dict[str, object] = {
             "runtime.v1.RuntimeService": service,
             "runtime.v1.ImageService": images,
@@ -78,5 +82,6 @@ class Runtime:
     async def stop(self) -> None:
         """The containers run on."""
         await self._server.stop()
+        await self._streaming.stop()
         self._containers.close()
         await self._registry.aclose()

@@ -198,6 +198,12 @@ class Sandboxes:
         self._names.pop(_name(sandbox.config), None)
         self._locks.pop(sandbox.id, None)
 
+    def update(self, sandbox: Sandbox, overhead: Any, resources: Any) -> None:
+        """To be remembered: the group of a pod is the caller's."""
+        sandbox.config.linux.overhead.CopyFrom(overhead)
+        sandbox.config.linux.resources.CopyFrom(resources)
+        sandbox.save()
+
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
 
@@ -216,6 +222,21 @@ class Sandboxes:
         ns = self._run / sandbox.id / "ns"
         names = {"net": "network", "ipc": "ipc", "uts": "uts"}
         return {name: str(ns / kind) for kind, name in names.items() if (ns / kind).exists()}
+
+    def info(self, sandbox: Sandbox) -> dict[str, Any]:
+        """For people, shaped as containerd's."""
+        held = {**self._held(sandbox), **({"pid": f"/proc/{sandbox.state.init}/ns/pid"} if sandbox.state.init else {})}
+        namespaces = [{"type": kind, "path": path} for kind, path in held.items()]
+        return {
+            "pid": sandbox.state.init,
+            "cgroup": sandbox.state.cgroup,
+            "runtimeSpec": {"linux": {"namespaces": namespaces}},
+        }
+
+    def network_namespace(self, sandbox: Sandbox) -> Path | None:
+        """None: the machine's."""
+        found = self._run / sandbox.id / "ns" / "net"
+        return found if found.exists() else None
 
     def shared(self, sandbox: Sandbox) -> dict[str, Path]:
         shm = self._run / sandbox.id / "shm"

@@ -13,14 +13,17 @@ from importlib import metadata
 from typing import Any
 
 from sampan.cri import pb
+from sampan.runtime import cgroups
 from sampan.runtime import containers as states
 from sampan.runtime.containers import Container, Containers
 from sampan.runtime.errors import Invalid, NotFound
 from sampan.runtime.events import Events
 from sampan.runtime.network import Network
+from sampan.runtime.reports import Reports, labelled, selected
 from sampan.runtime.sandboxes import Sandbox, Sandboxes
 from sampan.runtime.stats import Stats
 from sampan.runtime.store import Store
+from sampan.runtime.streaming import Streaming
 
 _Call = Callable[["RuntimeService", Any], Coroutine[Any, Any, Any]]
 
@@ -38,19 +41,17 @@ def to_its_end(call: _Call) -> _Call:
     return run
 
 
-class RuntimeService:
+class RuntimeService(Reports):
     """`clock`: seconds since 1970."""
 
     def __init__(
-        self, store: Store, sandboxes: Sandboxes, containers: Containers, stats: Stats, network: Network, *,
-        clock: Callable[[], float],
+        self, store: Store, sandboxes: Sandboxes, containers: Containers, stats: Stats, streaming: Streaming,
+        network: Network, *, clock: Callable[[], float],
     ) -> None:  # fmt: skip
+        super().__init__(sandboxes, containers, stats, clock=clock)
         self._store = store
-        self._sandboxes = sandboxes
-        self._containers = containers
-        self._stats = stats
+        self._streaming = streaming
         self._network = network
-        self._clock = clock
         self._events = Events()
         self.running: set[asyncio.Task[Any]] = set()
         containers.on_exit = lambda container: self._tell(
@@ -70,13 +71,25 @@ class RuntimeService:
         ready = pb.RuntimeCondition(type="RuntimeReady", status=True)
         return pb.StatusResponse(
             status=pb.RuntimeStatus(conditions=[ready, network]),
-            info={"root": json.dumps(str(self._store.root.parent))} if request.verbose else {},
-            runtime_handlers=[pb.RuntimeHandler(features=pb.RuntimeHandlerFeatures())],
+            info=self._configuration() if request.verbose else {},
+            runtime_handlers=[
+                pb.RuntimeHandler(name=name, features=pb.RuntimeHandlerFeatures(recursive_read_only_mounts=True))
+                for name in self._sandboxes.monitors
+            ],
             features=pb.RuntimeFeatures(supplemental_groups_policy=True),
         )
 
+    def _configuration(self) -> dict[str, str]:
+        found = {
+            "root": str(self._store.root.parent),
+            "cgroupVersion": 2 if cgroups.unified() else 1,
+            "handlers": {name: list(each.command()) for name, each in self._sandboxes.monitors.items()},
+        }
+        return {"config": json.dumps(found)}
+
     async def RuntimeConfig(self, _: Any) -> Any:
-        return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=pb.CGROUPFS))
+        driver = pb.SYSTEMD if self._sandboxes.monitors[""].runtime.systemd else pb.CGROUPFS
+        return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=driver))
 
     async def UpdateRuntimeConfig(self, request: Any) -> Any:
         if request.runtime_config.network_config.pod_cidr:
@@ -125,7 +138,7 @@ class RuntimeService:
 
     async def PodSandboxStatus(self, request: Any) -> Any:
         sandbox = self._sandboxes.get(request.pod_sandbox_id)
-        info = {"info": json.dumps({"cgroup": sandbox.state.cgroup})} if request.verbose else {}
+        info = {"info": json.dumps(self._sandboxes.info(sandbox))} if request.verbose else {}
         return pb.PodSandboxStatusResponse(
             status=self._sandbox_status(sandbox),
             info=info,
@@ -143,8 +156,12 @@ class RuntimeService:
         return pb.PodSandboxStatus(
             id=sandbox.id, metadata=config.metadata, state=_ready(sandbox), created_at=state.created, network=network,
             linux=pb.LinuxPodSandboxStatus(namespaces=pb.Namespace(options=options)), labels=config.labels,
-            annotations=config.annotations,
+            annotations=config.annotations, runtime_handler=state.handler,
         )  # fmt: skip
+
+    async def UpdatePodSandboxResources(self, request: Any) -> Any:
+        self._sandboxes.update(self._sandboxes.get(request.pod_sandbox_id), request.overhead, request.resources)
+        return pb.UpdatePodSandboxResourcesResponse()
 
     async def ListPodSandbox(self, request: Any) -> Any:
         return pb.ListPodSandboxResponse(items=self._listed_sandboxes(request.filter))
@@ -157,12 +174,12 @@ class RuntimeService:
         return [
             pb.PodSandbox(
                 id=each.id, metadata=each.config.metadata, state=_ready(each), created_at=each.state.created,
-                labels=each.config.labels, annotations=each.config.annotations,
+                labels=each.config.labels, annotations=each.config.annotations, runtime_handler=each.state.handler,
             )
             for each in self._sandboxes.all()
             if each.id.startswith(wanted.id)
             and (not wanted.HasField("state") or wanted.state.state == _ready(each))
-            and _labelled(each.config, wanted)
+            and labelled(each.config, wanted)
         ]  # fmt: skip
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -228,19 +245,12 @@ class RuntimeService:
         for each in self._filtered(request.filter):
             yield pb.StreamContainersResponse(containers=[_container(each)])
 
-    def _filtered(self, wanted: Any, *, running: bool = False) -> list[Container]:
-        state = None
-        if running:
-            state = pb.CONTAINER_RUNNING
-        elif "state" in wanted.DESCRIPTOR.fields_by_name and wanted.HasField("state"):
-            state = wanted.state.state
+    def _filtered(self, wanted: Any) -> list[Container]:
         return [
             each
             for each in self._containers.all()
-            if each.id.startswith(wanted.id)
-            and each.state.sandbox.startswith(wanted.pod_sandbox_id)
-            and (state is None or state == states.status(each.state))
-            and _labelled(each.config, wanted)
+            if selected(each, wanted)
+            and (not wanted.HasField("state") or wanted.state.state == states.status(each.state))
         ]
 
     async def ContainerStatus(self, request: Any) -> Any:
@@ -282,16 +292,16 @@ class RuntimeService:
         done = await self._containers.exec(container, list(request.cmd), request.timeout or None)
         return pb.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.code)
 
-    async def ContainerStats(self, request: Any) -> Any:
-        return pb.ContainerStatsResponse(stats=await self._stats.of(self._containers.get(request.container_id)))
+    # -- streams -------------------------------------------------------------------------------------------------------
 
-    async def ListContainerStats(self, request: Any) -> Any:
-        found = self._filtered(request.filter, running=True)
-        return pb.ListContainerStatsResponse(stats=[await self._stats.of(each) for each in found])
+    async def Exec(self, request: Any) -> Any:
+        return pb.ExecResponse(url=await self._streaming.exec(request))
 
-    async def StreamContainerStats(self, request: Any) -> AsyncIterator[Any]:
-        for each in self._filtered(request.filter, running=True):
-            yield pb.StreamContainerStatsResponse(container_stats=[await self._stats.of(each)])
+    async def Attach(self, request: Any) -> Any:
+        return pb.AttachResponse(url=await self._streaming.attach(request))
+
+    async def PortForward(self, request: Any) -> Any:
+        return pb.PortForwardResponse(url=await self._streaming.port_forward(request))
 
 
 def _container(container: Container) -> Any:
@@ -305,7 +315,3 @@ def _container(container: Container) -> Any:
 
 def _ready(sandbox: Sandbox) -> int:
     return int(pb.SANDBOX_READY if sandbox.state.ready else pb.SANDBOX_NOTREADY)
-
-
-def _labelled(config: Any, wanted: Any) -> bool:
-    return all(config.labels.get(key) == value for key, value in wanted.label_selector.items())

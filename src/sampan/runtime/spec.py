@@ -6,13 +6,15 @@ Source: https://github.com/opencontainers/runtime-spec, containerd internal/cri/
 from __future__ import annotations
 
 import os
+import resource
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sampan.cri import pb
-from sampan.runtime import security
+from sampan.runtime import cgroups, security
 from sampan.runtime.errors import Invalid, Precondition
 from sampan.runtime.manifests import Settings
 from sampan.runtime.users import User
@@ -25,6 +27,7 @@ _MASKED = (
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 #: null, zero, full, random, urandom, tty, ptmx; and pseudo-terminals
 _DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))
+_OPEN_FILES = 1 << 20
 #: the score of what must not be killed for memory
 NEVER = -998
 SAFE = ["nosuid", "noexec", "nodev"]
@@ -58,11 +61,13 @@ def build(config: Any, image: Settings, user: User, place: Place) -> dict[str, A
         "capabilities": capabilities if user.uid == 0 or context.privileged else _of_others(capabilities),
         "noNewPrivileges": context.no_new_privs,
         "oomScoreAdj": clamp_oom(config.linux.resources.oom_score_adj),
+        "rlimits": [_open_files()],
     }
     _apparmor(context, process)
     if not process["cwd"].startswith("/"):
         raise Invalid(f'working directory "{process["cwd"]}" is not an absolute path')
     mounts, propagation = _mounts(config, place)
+    given = config.linux.HasField("security_context")
     linux: dict[str, Any] = {
         "cgroupsPath": place.cgroup,
         "namespaces": [
@@ -70,8 +75,9 @@ def build(config: Any, image: Settings, user: User, place: Place) -> dict[str, A
         ] + [{"type": "mount"}, {"type": "cgroup"}][: 1 if context.privileged else 2],
         "resources": {**resources(config.linux.resources), "devices": _allowed(config, context.privileged)},
         "devices": _nodes(config, context.privileged),
-        "maskedPaths": [] if context.privileged else list(context.masked_paths or _MASKED),
-        "readonlyPaths": [] if context.privileged else list(context.readonly_paths or _READONLY),
+        # who says nothing of security gets what is usual; else it is the caller who says which, and none is none (procMount)
+        "maskedPaths": [] if context.privileged else list(context.masked_paths) if given else list(_MASKED),
+        "readonlyPaths": [] if context.privileged else list(context.readonly_paths) if given else list(_READONLY),
         **({"rootfsPropagation": propagation} if propagation else {}),
     }  # fmt: skip
     if (profile := security.seccomp(context, capabilities["effective"])) is not None:
@@ -111,6 +117,7 @@ def _environment(config: Any, image: Settings, user: User, hostname: str) -> lis
     return [f"{name}={value}" for name, value in found.items()]
 
 
+# DEVIATION: no AppArmor profile of our own by default, and no SELinux labels
 def _apparmor(context: Any, process: dict[str, Any]) -> None:
     name = context.apparmor.localhost_ref if context.apparmor.profile_type == pb.Localhost else ""
     if name and not context.privileged:
@@ -123,6 +130,13 @@ def clamp_oom(wanted: int) -> int:
     """Going below our own takes a capability that hosts may have taken away."""
     own = int(Path("/proc/self/oom_score_adj").read_text())
     return wanted if wanted >= own or _may_lower() else own
+
+
+def _open_files() -> dict[str, Any]:
+    """As many as programs on servers are used to, or as the host lets us give."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    return {"type": "RLIMIT_NOFILE", "soft": most, "hard": most}
 
 
 def _may_lower() -> bool:
@@ -149,12 +163,27 @@ def resources(wanted: Any) -> dict[str, Any]:
     out: dict[str, Any] = {
         "memory": {key: value for key, value in memory.items() if value},
         "cpu": {key: value for key, value in cpu.items() if value},
+        # kubelets name all sizes; where nothing counts them, none is all there is
         "hugepageLimits": [
-            {"pageSize": each.page_size, "limit": each.limit} for each in wanted.hugepage_limits if each.limit
+            {"pageSize": each.page_size, "limit": each.limit}
+            for each in wanted.hugepage_limits
+            if each.limit or cgroups.counts_hugepages()
         ],
-        "unified": dict(wanted.unified),
     }
+    if cgroups.unified():
+        out["unified"] = dict(wanted.unified)
+    else:
+        _of_version_1(dict(wanted.unified), out)
     return {key: value for key, value in out.items() if value}
+
+
+def _of_version_1(wanted: dict[str, str], out: dict[str, Any]) -> None:
+    """What version 2 calls so version 1 has as well, where it has it at all. Raises Invalid."""
+    most = wanted.pop("pids.max", "")
+    if most.isdigit():
+        out["pids"] = {"limit": int(most)}
+    if wanted:
+        raise Invalid(f"unified resource {sorted(wanted)[0]!r} is not supported on cgroup v1")
 
 
 def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
@@ -232,22 +261,39 @@ def _allowed(config: Any, privileged: bool) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     out += [{"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in _DEVICES]
     out.append({"allow": True, "type": "c", "major": 136, "access": "rwm"})
-    for node, each in zip(_nodes(config, False), config.devices, strict=True):
-        known = {key: node[key] for key in ("type", "major", "minor")}
-        out.append({"allow": True, **known, "access": each.permissions or "rwm"})
+    for each in config.devices:
+        for node in _device(each):
+            known = {key: node[key] for key in ("type", "major", "minor")}
+            out.append({"allow": True, **known, "access": each.permissions or "rwm"})
     return out
 
 
 def _nodes(config: Any, privileged: bool) -> list[dict[str, Any]]:
     if privileged:
-        return [node for path in sorted(Path("/dev").iterdir()) if (node := _node(str(path), str(path))) is not None]
-    out = []
-    for each in config.devices:
-        node = _node(os.path.realpath(each.host_path), each.container_path or each.host_path)
-        if node is None:
-            raise Invalid(f'"{each.host_path}" is not a device')
-        out.append(node)
-    return out
+        return [node for path in _below(Path("/dev")) if (node := _node(str(path), str(path))) is not None]
+    return [node for each in config.devices for node in _device(each)]
+
+
+def _device(wanted: Any) -> list[dict[str, Any]]:
+    """One, or all of a directory. Raises Invalid."""
+    source = Path(os.path.realpath(wanted.host_path))
+    target = wanted.container_path or wanted.host_path
+    if source.is_dir():
+        inside = ((path, os.path.join(target, path.relative_to(source))) for path in _below(source))
+        return [node for path, name in inside if (node := _node(str(path), name)) is not None]
+    node = _node(str(source), target)
+    if node is None:
+        raise Invalid(f'"{wanted.host_path}" is not a device')
+    return [node]
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """The files; without file systems of others: pseudo-terminals, message queues, shared memory."""
+    for path in sorted(top.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif not path.is_symlink() and not path.is_mount():
+            yield from _below(path)
 
 
 def _node(source: str, target: str) -> dict[str, Any] | None:
