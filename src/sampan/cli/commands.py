@@ -14,6 +14,7 @@ import click
 
 from sampan.cli.clusters import create, delete, doctor, export, get, node
 from sampan.cli.explain import group as explain
+from sampan.cli.kind import shim
 from sampan.cli.load import group as load
 from sampan.cli.told import NAME, OUTPUT, Steps, told
 from sampan.cluster import lifecycle, state
@@ -31,10 +32,13 @@ def cli() -> None:
     sampan kubectl -- get ns  kubectl against it
     sampan explain pod web-0  why it waits, or why it is where it is
     sampan down               stop it; its state is kept
+
+    Each component also runs by itself, with upstream's flags (see its --help): apiserver, controller-manager, scheduler,
+    kubelet, proxy, dns, and runtime, a container runtime that speaks CRI.
     """
 
 
-for group in (explain, load, create, delete, get, node, export, doctor):
+for group in (explain, load, create, delete, get, node, export, doctor, shim):
     cli.add_command(group)
 
 

@@ -13,9 +13,13 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sampan.cli.credentials import boolean
 from sampan.cluster.components import Credentials, Parts, options_of, run
+
+if TYPE_CHECKING:
+    from sampan.network.nodes import ClusterNetwork
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -36,6 +40,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
     if name == "components":
         out.add_argument("--hollow", type=int, default=0, help="simulated nodes")
+        out.add_argument("--node-network", default="", metavar="ID,NODES,PODS,SERVICES,BALANCERS",
+                         help="the bridge of this machine's nodes and its ranges: keep the host's routes to them")  # fmt: skip
     return out
 
 
@@ -62,6 +68,7 @@ def main(name: str, arguments: list[str]) -> int:
         scheduler=together,
         hollow=given.hollow if together else 0,
         leader_elect=given.leader_elect,
+        network=_network(given.node_network) if together and given.node_network else None,
         options=options,
     )
     try:
@@ -72,6 +79,16 @@ def main(name: str, arguments: list[str]) -> int:
         runner = asyncio.Runner()
     with runner:
         return runner.run(_until_told(Credentials(given.server, given.pki_dir), parts))
+
+
+def _network(text: str) -> ClusterNetwork:
+    from ipaddress import IPv4Network
+
+    from sampan.network.nodes import ClusterNetwork
+    from sampan.network.ranges import Ranges
+
+    name, *ranges = text.split(",")
+    return ClusterNetwork(name, Ranges(*map(IPv4Network, ranges)), run=Path("/run/sampan") / name / "net")
 
 
 async def _until_told(credentials: Credentials, parts: Parts) -> int:

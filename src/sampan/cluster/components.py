@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sampan.client import (
     Client,
@@ -31,6 +32,9 @@ from sampan.client import (
 from sampan.cluster.accounts import Accounts
 from sampan.controllers.context import Context, Options
 from sampan.controllers.manager import Manager
+
+if TYPE_CHECKING:
+    from sampan.network.nodes import ClusterNetwork
 
 log = logging.getLogger("sampan.cluster")
 MANAGER = "kube-controller-manager"
@@ -61,6 +65,8 @@ class Parts:
     scheduler: bool = True
     hollow: int = 0
     leader_elect: bool = True
+    #: of the nodes on this machine, which the host keeps routes to
+    network: ClusterNetwork | None = None
     options: Options = field(default_factory=Options)
 
 
@@ -79,6 +85,8 @@ async def run(credentials: Credentials, parts: Parts) -> None:
             running.append(await stack.enter_async_context(scheduler(credentials, parts, shared)))
         if parts.hollow:
             running.append(await stack.enter_async_context(hollow(credentials, parts.hollow, shared)))
+        if parts.network is not None and shared is not None:
+            running.append(routes(shared, parts.network))
         async with asyncio.TaskGroup() as group:
             for part in running:
                 group.create_task(_kept(part))
@@ -187,6 +195,19 @@ async def hollow(credentials: Credentials, count: int, mirror: Informers | None)
     finally:
         await recorder.aclose()
         await transport.aclose()
+
+
+def routes(mirror: Informers, network: ClusterNetwork) -> Part:
+    """The host's way to pods and Services, which the API server and the user take."""
+    from sampan.network.proxy.routes import Routes
+
+    kept = Routes(mirror, network.route, services=(network.ranges.services, network.ranges.balancers))
+
+    async def part() -> None:
+        mirror.start()
+        await kept.run()
+
+    return part
 
 
 def options_of(pki: Path, **more: object) -> Options:

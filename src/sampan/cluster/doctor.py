@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+
+from sampan.cluster.errors import ClusterError
 
 #: any of the programs will do, found in the package (Debian's and Fedora's name alike)
 PROGRAMS = (
@@ -17,20 +20,21 @@ PROGRAMS = (
     (("nft",), "nftables", "loads the rules of Services and of host ports"),
     (("nsenter",), "util-linux", "starts processes in a node's network"),
 )
-MODULES = ("grpc", "google.protobuf", "pyroute2", "dnslib")
+MODULES = ("grpc", "google.protobuf", "dnslib")
 #: a file system or device that the kernel must know, and what tells
 KERNEL = (("overlay", "file systems of containers"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`hint`: what to type, empty where all is well. `needed`: without it there are no real nodes."""
+    """`hint`: what to type, empty where all is well. `needed`: without it there are no real nodes. `package`: what has it."""
 
     what: str
     well: bool
     said: str
     hint: str = ""
     needed: bool = True
+    package: str = ""
 
 
 def findings() -> Iterator[Finding]:
@@ -48,7 +52,7 @@ def findings() -> Iterator[Finding]:
     for names, package, why in PROGRAMS:
         found = next((name for name in names if shutil.which(name)), "")
         yield Finding(names[0], bool(found), (found and str(shutil.which(found))) or f"missing: it {why}",
-                      "" if found else f"{installer()} {package}")  # fmt: skip
+                      "" if found else f"{installer()} {package}", package=package)  # fmt: skip
     missing = [name for name in MODULES if _missing(name)]
     yield Finding(
         "python packages",
@@ -84,6 +88,24 @@ def installer() -> str:
         ("apk", "apk add"),
     )
     return next((command for program, command in known if shutil.which(program)), "install the package")
+
+
+def install(say: Callable[[str], None]) -> None:
+    """Missing packages, where this user may and Debian's tools are there. Raises ClusterError."""
+    wanted = [finding.package for finding in lacking() if finding.package]
+    if not wanted or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    say(f"Installing {', '.join(wanted)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted]
+    for each in (command, ["apt-get", "update", "-qq"], command):
+        done = subprocess.run(each, env=env, capture_output=True, text=True)
+        if done.returncode == 0 and each is command:
+            return
+    raise ClusterError(
+        f"apt-get could not install {', '.join(wanted)}: {done.stderr.strip().rpartition(chr(10))[2]}",
+        "install them by hand",
+    )
 
 
 def _missing(module: str) -> bool:

@@ -198,6 +198,12 @@ def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[
         "--leader-elect=false", "--cluster-cidr", settings.ranges.pods,
         "--service-cluster-ip-range", settings.ranges.services, "--host-path-root", str(cluster.directory / "volumes"),
     ]  # fmt: skip
+    if settings.nodes:
+        ranges = settings.ranges
+        command += [
+            "--node-network",
+            ",".join((cluster.id, ranges.nodes, ranges.pods, ranges.services, ranges.balancers)),
+        ]
     return processes.begin(cluster, COMPONENTS, command)
 
 

@@ -113,7 +113,7 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
         processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
     if cluster.pid(_process(node, NODE)) is None:
         config = _credentials(cluster, settings, node)
-        command = ["node", *_flags(cluster, settings, node, there.address, config)]
+        command = ["node-agent", *_flags(cluster, settings, node, there.address, config)]
         processes.begin(cluster, _process(node, NODE), command, namespace=there.namespace)
 
 
