@@ -86,13 +86,13 @@ class LogRotation:
                 await compress(each)
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y%m%d-%H%M%S")
         aside = path.with_name(f"{path.name}.{stamp}")
-        path.rename(aside)
+        os.rename(path, aside)
         try:
             await self._cri.ReopenContainerLog(container_id=container)
         except CriFailed:
             # it goes on writing into the file that it has open: that one must be found under its name
-            if not path.exists():
-                aside.rename(path)
+            if not os.access(path, os.F_OK):
+                os.rename(aside, path)
             raise
 
 
@@ -115,14 +115,14 @@ async def compress(path: Path) -> None:
     packer = zlib.compressobj(wbits=GZIP)
     try:
         with path.open("rb") as source, made.open("wb") as target:
-            os.fchmod(target.fileno(), path.stat().st_mode & 0o777)
+            os.fchmod(target.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
             while data := source.read(PIECE):
                 target.write(packer.compress(data))
                 await asyncio.sleep(0)
             target.write(packer.flush())
-        made.rename(path.with_name(f"{path.name}.gz"))
+        os.rename(made, path.with_name(f"{path.name}.gz"))
     except BaseException:
         with contextlib.suppress(OSError):
-            made.unlink()
+            os.unlink(made)
         raise
-    path.unlink()
+    os.unlink(path)
