@@ -24,6 +24,10 @@ def main() -> None:
         from sampan.cli.kubelet import main as kubelet
 
         sys.exit(kubelet(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "node-agent":
+        from sampan.cli.node_agent import main as node_agent
+
+        sys.exit(node_agent(sys.argv[2:]))
     if len(sys.argv) > 1 and sys.argv[1] == "runtime":
         from sampan.cli.runtime import main as runtime
 
@@ -32,6 +36,10 @@ def main() -> None:
         from sampan.cli.cni import main as cni
 
         sys.exit(cni(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "dns":
+        from sampan.cli.dns import main as dns
+
+        sys.exit(dns(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")
