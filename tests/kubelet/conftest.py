@@ -14,7 +14,7 @@ import itertools
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -171,6 +171,7 @@ async def made(**options: Any) -> AsyncIterator[NodeUnderTest]:
         cri = await home.connect()
         await home.load(busybox(), IMAGE)
         async with Cluster(https=True) as cluster:
+            told = replace(told, client_ca=cluster.client_ca)
             node = NodeUnderTest(node_name, home, cluster, cri, pod_cidr, told)
             await node.start()
             await cluster.wait_for(f"node/{node_name}", "Ready", timeout=20)

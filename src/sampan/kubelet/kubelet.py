@@ -33,7 +33,10 @@ from sampan.kubelet.observed import Reader, Sandbox
 from sampan.kubelet.options import Options
 from sampan.kubelet.parts import Parts, Runtime
 from sampan.kubelet.probes import Probes
+from sampan.kubelet.server.host import View
+from sampan.kubelet.server.server import KubeletServer
 from sampan.kubelet.sources import Sources
+from sampan.kubelet.stats import Stats
 from sampan.kubelet.statuses import Statuses
 from sampan.kubelet.sync import Syncer
 from sampan.kubelet.volumes import Mounted, Volumes
@@ -46,6 +49,15 @@ RUNTIME_SECONDS = 30.0
 
 def by_uid(pod: Obj) -> Iterable[str]:
     return (pod["metadata"]["uid"],)
+
+
+def wanted(pod: Obj) -> tuple[Any, ...]:
+    """What of a pod concerns its worker; others' conditions do where its readiness depends on them."""
+    meta = {name: value for name, value in pod["metadata"].items() if name not in ("resourceVersion", "managedFields")}
+    gates = {each["conditionType"] for each in pod["spec"].get("readinessGates") or ()}
+    status = pod.get("status") or {}
+    theirs = [each for each in status.get("conditions") or () if each["type"] in gates]
+    return meta, pod["spec"], theirs, status.get("phase") in ("Failed", "Succeeded")
 
 
 class Kubelet:
@@ -66,7 +78,10 @@ class Kubelet:
         self.reader = Reader(self.cri)
         self.sources = Sources(client, clock=clock)
         self.statuses = Statuses(client, self._of_api)
-        self.node = Node(client, self.cri, self.runtime, options, self.info, recorder=self.recorder, clock=clock)
+        self.node = Node(
+            client, self.cri, self.runtime, options, self.info, recorder=self.recorder, clock=clock,
+            port=lambda: self.server.port,
+        )  # fmt: skip
         self.host_ips = tuple(each["address"] for each in self.node.addresses if each["type"] == "InternalIP")
         self.health = Health(self.cri, self.reader, self.runtime, self.poke, self._runtime_back, self.node.changed)
         self.volumes = Volumes(
@@ -74,6 +89,10 @@ class Kubelet:
             warn=lambda pod, reason, message: self.recorder.event(pod, "Warning", reason, message),
         )  # fmt: skip
         self.probes = Probes(self._run, self.recorder, self._probed, status=self.statuses.get, clock=clock, dial=dial)
+        self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)
+        self.server = KubeletServer(
+            options, View(self), self.cri, client, self.stats, clock=clock, names=self.host_ips
+        )
         self._resolver = dns_config.Node(options.cluster_dns, options.cluster_domain, options.resolver, self.host_ips)
         self._tasks: list[asyncio.Task[None]] = []
         self._orphans: dict[str, asyncio.Task[None]] = {}
@@ -101,6 +120,7 @@ class Kubelet:
         stack = self._stack
         stack.push_async_callback(self.cri.aclose)
         await stack.enter_async_context(self.recorder)
+        await stack.enter_async_context(self.server)
         stack.push_async_callback(self.informers.aclose)
         stack.push_async_callback(self.sources.aclose)
         stack.push_async_callback(self.statuses.aclose)
@@ -129,7 +149,7 @@ class Kubelet:
         self.recorder.event(self.node.reference, "Normal", "Starting", "Starting kubelet.")
         running = (
             self._register(), self.health.watch_status(), self.health.watch_containers(), self.volumes.keep(),
-            self._tidy(),
+            self._tidy(), self.server.keep(),
         )  # fmt: skip
         async with asyncio.TaskGroup() as group:
             for each in running:
@@ -180,11 +200,15 @@ class Kubelet:
             self.recorder.event(pod, "Warning", refused.reason, refused.message)
             worker.end(Ended("Failed", refused.reason, f"Pod was rejected: {refused.message}"))
 
-    def _updated(self, _: Obj, pod: Obj) -> None:
+    def _updated(self, old: Obj, pod: Obj) -> None:
         uid = names.uid_of(pod)
         self.statuses.seen(uid, pod)
         self.volumes.update(pod)
-        self._added(pod)
+        worker = self.workers.get(uid)
+        if worker is None or wanted(old) != wanted(pod):
+            self._added(pod)
+        else:
+            worker.pod = pod  # only its status is another: that was said by ourselves
 
     def _deleted(self, pod: Obj) -> None:
         worker = self.workers.get(names.uid_of(pod))

@@ -19,7 +19,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from sampan.kubelet import inotify
 
@@ -36,14 +36,14 @@ class LogError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """`since`: seconds since 1970; `tail`: lines; `limit`: bytes."""
+    """`since`: seconds since 1970; `tail`: lines; `limit`: bytes; `stream`: All, Stdout or Stderr."""
 
     follow: bool = False
     timestamps: bool = False
     since: float | None = None
     tail: int | None = None
     limit: int | None = None
-    stream: Literal["All", "Stdout", "Stderr"] = "All"
+    stream: str = "All"
 
 
 async def _not_running() -> bool:

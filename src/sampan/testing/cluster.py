@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.config import ApiServerConfig
+from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers, Resource, StatusError
 from sampan.controllers.context import Context, Options
@@ -289,6 +289,9 @@ class Cluster:
                 cert_file=pki.path("apiserver.crt"),
                 key_file=pki.path("apiserver.key"),
                 client_ca_file=pki.path("ca.crt"),
+                kubelets=KubeletClientConfig(
+                    pki.path("apiserver-kubelet-client.crt"), pki.path("apiserver-kubelet-client.key")
+                ),
             )
         self.server = ApiServer(
             config, clock=self.clock, rng=random.Random(rng.random()), listen=self.https, store=store
@@ -384,6 +387,11 @@ class Cluster:
         if self._directory is None:
             raise RuntimeError("there is no endpoint to connect to: use Cluster(https=True)")
         return self._directory / "kubeconfig"
+
+    @property
+    def client_ca(self) -> Path:
+        """Of whom to believe as a client of the cluster, for a node's kubelet."""
+        return self.kubeconfig.parent / "pki" / "ca.crt"
 
 
 def documents(source: str | Path | Obj | list[Obj]) -> list[Obj]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from sampan.api import errors, log_options
 from sampan.api.field import go_quote
-from sampan.apiserver import relay, replies
+from sampan.apiserver import replies
 from sampan.apiserver.call import Call
 from sampan.apiserver.subresources import containers, node
 from sampan.http import HttpError, ResponseStream
+from sampan.http.server import relay
 from sampan.http.server.messages import Response
 
 #: what is read of a refusal

@@ -17,13 +17,14 @@ from urllib.parse import unquote
 
 from sampan.api import errors
 from sampan.api.kind import Obj
-from sampan.apiserver import relay, replies
+from sampan.apiserver import replies
 from sampan.apiserver.call import Call
 from sampan.apiserver.subresources import node
 from sampan.apiserver.subresources.links import Links
 from sampan.http import HttpClient, HttpError, ResponseStream
 from sampan.http import upgraded as upgrades
 from sampan.http.errors import join_host_port
+from sampan.http.server import relay
 from sampan.http.server.messages import Request, Response
 
 #: a page longer than this goes on as it is

@@ -1,15 +1,16 @@
-"""A reply of somebody else's as ours: its body goes on as it comes, no faster than our client takes it.
+"""A streamed reply that ends with its reader: somebody else's body as ours, or any work that writes.
 
-A client that goes takes the other connection with it; a body that breaks off is broken off here too.
+Nothing goes faster than our client takes it. A client that goes takes the other connection with it, and a body that breaks off is broken
+off here too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Protocol
 
-from sampan.http import HttpError
+from sampan.http.errors import HttpError
 from sampan.http.server.messages import StreamBody, Writer
 
 HIGH_WATER = 1 << 20
@@ -21,6 +22,24 @@ class Source(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def aclose(self) -> None: ...
+
+
+async def until_closed(writer: Writer, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; it is cancelled when the peer goes or the server stops."""
+    task = asyncio.ensure_future(work)
+
+    def gone() -> None:
+        task.cancel()
+
+    writer.on_close(gone)
+    try:
+        await task
+    except asyncio.CancelledError:
+        me = asyncio.current_task()
+        if me is not None and me.cancelling():
+            raise
+    finally:
+        task.cancel()
 
 
 def body(source: Source, begun: bytes = b"") -> StreamBody:
@@ -35,22 +54,11 @@ def body(source: Source, begun: bytes = b"") -> StreamBody:
                 await writer.drain()
 
     async def run(writer: Writer) -> None:
-        task = asyncio.ensure_future(copy(writer))
-
-        def gone() -> None:
-            task.cancel()
-
-        writer.on_close(gone)
         try:
-            await task
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if me is not None and me.cancelling():
-                raise
+            await until_closed(writer, copy(writer))
         except HttpError:
             writer.abort()
         finally:
-            task.cancel()
             await source.aclose()
 
     return run
