@@ -26,6 +26,7 @@ from sampan.kubelet.volumes import Extra, Mounted, VolumeError
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
 LEAST_GRACE = 2
+BACK_OFF, SHOWN = "ImagePullBackOff", 2.0
 
 
 class StartFailed(Exception):
@@ -61,7 +62,8 @@ class Containers:
             image = await parts.images.ensure(pod, container, tell, sandbox_config)
         except ImageFailed as error:
             tell("Warning", "Failed", f"Error: {error.reason}")
-            raise StartFailed(error.reason, error.message, error.wait or None) from None
+            # what went wrong is to be seen for a moment before it is a back-off
+            raise StartFailed(error.reason, error.message, error.wait if error.reason == BACK_OFF else SHOWN) from None
         restarts = self._restarts(pod, container, seen)
         try:
             config = await self._config(pod, container, restarts, image, seen, sandbox, mounted)

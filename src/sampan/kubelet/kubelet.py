@@ -90,9 +90,7 @@ class Kubelet:
         )  # fmt: skip
         self.probes = Probes(self._run, self.recorder, self._probed, status=self.statuses.get, clock=clock, dial=dial)
         self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)
-        self.server = KubeletServer(
-            options, View(self), self.cri, client, self.stats, clock=clock, names=self.host_ips
-        )
+        self.server = KubeletServer(options, View(self), self.cri, client, self.stats, clock=clock, names=self.host_ips)
         self._resolver = dns_config.Node(options.cluster_dns, options.cluster_domain, options.resolver, self.host_ips)
         self._tasks: list[asyncio.Task[None]] = []
         self._orphans: dict[str, asyncio.Task[None]] = {}

@@ -129,7 +129,8 @@ class Syncer:
             except StartFailed as error:
                 memory.failures[name] = error.reason, error.message
                 wait = min(wait, RETRY if error.wait is None else error.wait)
-                self.tell(pod, seen, memory)
+                memory.seen = now = await self.parts.reader.pod(names.uid_of(pod))
+                self.tell(pod, now, memory)
             else:
                 acted = True
                 memory.failures.pop(name, None)
