@@ -66,7 +66,7 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
         progress("Making certificates")
         addresses = [address for address in (settings.ranges.api, settings.ranges.gateway) if address]
         try:
-            pki = certificates.ensure(cluster.pki, addresses)
+            certificates.ensure(cluster.pki, addresses)
         except OSError as error:
             raise ClusterError(
                 f"cannot write to {cluster.pki}: {error.strerror}", "make it writable, or set SAMPAN_HOME"
@@ -75,8 +75,6 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
         _start(cluster, settings)
         cluster.save(settings)
         _carry_on(cluster, settings, wanted, progress)
-        progress("Writing the kubeconfig")
-        kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), pki)
         return Up(cluster, url(settings.port), settings.context, False)
 
 
@@ -98,6 +96,8 @@ def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Pr
     if cluster.pid(COMPONENTS) is None:
         progress("Starting controllers and scheduler")
         _start_components(cluster, settings)
+    progress("Writing the kubeconfig")
+    kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), certificates.Pki(cluster.pki))
     if settings.nodes:
         from sampan.cluster import nodes
 
@@ -105,7 +105,6 @@ def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Pr
         progress("Starting the node" if count == 1 else f"Starting {count} nodes")
         nodes.start(cluster, settings)
         asyncio.run(nodes.settled(cluster, settings, wanted.wait, progress))
-    kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), certificates.Pki(cluster.pki))
 
 
 def _settings(cluster: Cluster, known: Settings | None, wanted: Wanted) -> Settings:

@@ -119,19 +119,13 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
 
 def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4Address, config: Path) -> list[str]:
     home = cluster.node(node.name)
-    labels = dict(node.labels)
-    if node.role == spec.CONTROL_PLANE:
-        labels |= {
-            "node-role.kubernetes.io/control-plane": "",
-            "node.kubernetes.io/exclude-from-external-load-balancers": "",
-        }
     flags = {
         "kubeconfig": str(config),
         "hostname-override": node.name,
         "node-ip": str(address),
         "container-runtime-endpoint": f"unix://{cluster.socket(node.name)}",
         "root-dir": str(home / "kubelet"),
-        "pod-log-dir": str(home / "pods"),
+        "pod-logs-dir": str(home / "pods"),
         "pod-manifest-path": str(home / "manifests"),
         "client-ca-file": str(cluster.pki / "ca.crt"),
         "cluster-dns": settings.ranges.dns,
@@ -140,8 +134,8 @@ def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4A
     }
     flags |= {name: value for name, value in node.kubelet.items() if name != "node-labels"}
     given = dict(part.partition("=")[::2] for part in node.kubelet.get("node-labels", "").split(",") if part)
-    flags["node-labels"] = ",".join(f"{key}={value}" for key, value in (labels | given).items())
-    return [f"--{name}={value}" for name, value in flags.items()]
+    flags["node-labels"] = ",".join(f"{key}={value}" for key, value in (dict(node.labels) | given).items())
+    return [f"--{name}={value}" for name, value in flags.items() if value]
 
 
 def _credentials(cluster: Cluster, settings: Settings, node: spec.Node) -> Path:
@@ -306,7 +300,7 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
         ca = (cluster.pki / "ca.crt").read_text()
         await addons.apply(client, addons.Settings(dns_address=settings.ranges.dns, server=server, ca=ca))
         progress("Waiting for nodes to be ready")
-        ready = asyncio.Event()
+        ready, there, registered = asyncio.Event(), asyncio.Event(), set[str]()
         async with Informers(client) as informers:
             nodes = informers.get("nodes")
 
@@ -314,11 +308,16 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
                 found = {name for name in wanted if _is_ready(nodes.cache.get(name))}
                 if found == wanted:
                     ready.set()
+                registered.update(name for name in wanted if nodes.cache.get(name) is not None)
+                if registered == wanted:
+                    there.set()
 
             nodes.add_handler(look, look, look)
             informers.start()
             try:
                 async with asyncio.timeout(seconds):
+                    await there.wait()
+                    await _mark(client, settings)
                     await ready.wait()
             except TimeoutError:
                 late = sorted(name for name in wanted if not _is_ready(nodes.cache.get(name)))
@@ -327,6 +326,14 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
                     f"node {late[0]} is not ready after {seconds:.0f} s: {why}",
                     f"its logs are in {cluster.node(late[0])}; `sampan up --name {cluster.name}` waits again",
                 ) from None
+
+
+async def _mark(client: Client, settings: Settings) -> None:
+    """A node may not say itself that it is the control plane's."""
+    marks = {"node-role.kubernetes.io/control-plane": "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
+    for node in settings.nodes:
+        if node.role == spec.CONTROL_PLANE:
+            await client.patch("nodes", node.name, {"metadata": {"labels": marks}})
 
 
 def _is_ready(node: dict[str, Any] | None) -> bool:
