@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sampan.apiserver.customresources.serving import CustomResources
     from sampan.apiserver.dialer import Dialer
     from sampan.apiserver.kubelets import Kubelets
+    from sampan.apiserver.node_metrics import NodeMetrics
     from sampan.apiserver.webhooks.client import WebhookClients
     from sampan.http.client import HttpClient
 
@@ -188,6 +189,12 @@ class Api:
         return Kubelets(self, self.kubelet_client)
 
     @functools.cached_property
+    def node_metrics(self) -> NodeMetrics:
+        from sampan.apiserver.node_metrics import NodeMetrics
+
+        return NodeMetrics(self)
+
+    @functools.cached_property
     def proxied(self) -> HttpClient:
         """For what people reach through us in pods and behind Services; it believes any certificate and shows none."""
         import ssl
@@ -226,6 +233,8 @@ class Api:
             self._unsubscribe()
         if "webhooks" in self.__dict__:
             await self.webhooks.close()
+        if "node_metrics" in self.__dict__:
+            await self.node_metrics.close()
         if "kubelets" in self.__dict__:
             await self.kubelets.aclose()
         if "proxied" in self.__dict__:

@@ -1,8 +1,8 @@
 """The built-in metrics server: `metrics.k8s.io/v1beta1`, for `kubectl top` and the HorizontalPodAutoscaler.
 
-Each node has a `MetricsSource` that knows what its pods use; `source_of` chooses it. A simulated node tells what its pods'
-annotations say (`hollow.sampan.io/cpu-usage`, `hollow.sampan.io/memory-usage`), or a tenth of what they request. Nodes
-without a source, and pods on them or not running, have no metrics: they are left out of lists, and not found by name.
+Each node has a `MetricsSource` that knows what its pods use; `_source` chooses it. Real nodes are asked (`node_metrics`). A
+simulated one tells what its pods' annotations say (`hollow.sampan.io/cpu-usage`, `hollow.sampan.io/memory-usage`), or a tenth of
+what they request. Pods that do not run, and whatever nothing is known of yet, are left out of lists, and not found by name.
 
 Source: metrics-server/pkg/api/{node,pod}.go
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -34,23 +35,32 @@ LEAST: Usage = {"cpu": "1m", "memory": "8Mi"}
 WINDOW = "15s"
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What each container uses; a node's own is under the empty name. `when`: seconds since 1970, None for now."""
+
+    usages: dict[str, Usage]
+    when: float | None = None
+    window: str = WINDOW
+
+
 class MetricsSource(Protocol):
     """What the pods of one node use."""
 
-    async def pods(self, node: Obj, pods: list[Obj]) -> list[dict[str, Usage] | None]:
-        """Of each pod what each container uses; None where nothing is known (yet)."""
+    async def pods(self, node: Obj, pods: list[Obj]) -> list[Measured | None]:
+        """None where nothing is known (yet)."""
 
-    async def node(self, node: Obj, pods: list[Obj]) -> Usage | None: ...
+    async def node(self, node: Obj, pods: list[Obj]) -> Measured | None: ...
 
 
 class Simulated:
     """What annotations say, shared equally by containers; else a tenth of the requests."""
 
-    async def pods(self, node: Obj, pods: list[Obj]) -> list[dict[str, Usage] | None]:
-        return [self.usage(pod) for pod in pods]
+    async def pods(self, node: Obj, pods: list[Obj]) -> list[Measured | None]:
+        return [Measured(self.usage(pod)) for pod in pods]
 
-    async def node(self, node: Obj, pods: list[Obj]) -> Usage | None:
-        return total(usage for pod in pods for usage in self.usage(pod).values())
+    async def node(self, node: Obj, pods: list[Obj]) -> Measured | None:
+        return Measured({"": total(usage for pod in pods for usage in self.usage(pod).values())})
 
     @staticmethod
     def usage(pod: Obj) -> dict[str, Usage]:
@@ -71,9 +81,8 @@ class Simulated:
 SIMULATED = Simulated()
 
 
-def source_of(node: Obj) -> MetricsSource | None:
-    """The seam for other kinds of nodes."""
-    return SIMULATED if (node["metadata"].get("labels") or {}).get(HOLLOW) == "true" else None
+def _source(call: Call, node: Obj) -> MetricsSource:
+    return SIMULATED if (node["metadata"].get("labels") or {}).get(HOLLOW) == "true" else call.api.node_metrics
 
 
 def _share(said: str | None, parts: int) -> str:
@@ -138,10 +147,9 @@ async def _node_metrics(call: Call, records: list[Record]) -> list[Obj]:
     out = []
     for record in records:
         node = record.obj()
-        source = source_of(node)
-        usage = await source.node(node, on[record.name]) if source is not None else None
-        if usage is not None:
-            out.append(_made(call, node, usage=usage))
+        found = await _source(call, node).node(node, on[record.name])
+        if found is not None:
+            out.append(_made(call, node, found, usage=found.usages[""]))
     return out
 
 
@@ -156,25 +164,25 @@ async def _pod_metrics(call: Call, records: list[Record]) -> list[Obj]:
     async def ask(name: str, pods: list[Obj]) -> None:
         record = nodes.get(name)
         node = record.obj() if record is not None else None
-        source = source_of(node) if node is not None else None
-        if node is None or source is None:
+        if node is None:
             return
-        for pod, usages in zip(pods, await source.pods(node, pods), strict=True):
-            if usages is not None:
-                containers = [{"name": key, "usage": usage} for key, usage in usages.items()]
-                found[pod["metadata"]["uid"]] = _made(call, pod, containers=containers)
+        for pod, of in zip(pods, await _source(call, node).pods(node, pods), strict=True):
+            if of is not None:
+                containers = [{"name": key, "usage": usage} for key, usage in of.usages.items()]
+                found[pod["metadata"]["uid"]] = _made(call, pod, of, containers=containers)
 
     await asyncio.gather(*(ask(name, pods) for name, pods in on.items()))
     # in the order of the pods
     return [found[uid] for pods in on.values() for pod in pods if (uid := pod["metadata"]["uid"]) in found]
 
 
-def _made(call: Call, of: Obj, **more: Any) -> Obj:
+def _made(call: Call, of: Obj, found: Measured, **more: Any) -> Obj:
     names, meta = call.kind.names, of["metadata"]
     kept = {key: meta[key] for key in ("name", "namespace", "labels") if meta.get(key)}
     now = format_time(call.api.clock())
     head: Obj = {"kind": names.kind, "apiVersion": names.api_version, "metadata": {**kept, "creationTimestamp": now}}
-    return {**head, "timestamp": now, "window": WINDOW, **more}
+    when = now if found.when is None else format_time(found.when)
+    return {**head, "timestamp": when, "window": found.window, **more}
 
 
 def _one(call: Call, obj: Obj) -> bytes | list[bytes]:

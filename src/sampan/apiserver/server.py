@@ -9,6 +9,7 @@ Everything that serving does not need is imported when first asked for: starting
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import ssl
@@ -117,7 +118,13 @@ class ApiServer:
         self.token_secrets = TokenSecrets(self.api, self.handler, ca)
         self.token_secrets.start()
         self.policy_status.start()
+        # once we are ready: there may be no nodes at all
+        asyncio.get_running_loop().call_soon(self._follow_nodes)
         self.api.ready = True
+
+    def _follow_nodes(self) -> None:
+        if not self.stopping:
+            self.api.node_metrics.start()
 
     async def stop(self, grace: float = 5.0) -> None:
         self.stopping = True
