@@ -98,7 +98,9 @@ async def load_from_docker(cluster: Cluster, images: Sequence[str]) -> dict[str,
 
 def sockets(cluster: Cluster) -> dict[str, Path]:
     """The runtimes of a cluster's nodes, by node."""
-    return {path.parent.name: path for path in sorted(cluster.directory.glob("nodes/*/cri.sock"))}
+    settings = cluster.settings()
+    found = {node.name: cluster.socket(node.name) for node in (settings.nodes if settings else ())}
+    return {name: socket for name, socket in found.items() if socket.exists()}
 
 
 async def _run(*command: str) -> str:
