@@ -173,12 +173,18 @@ def known(cluster: state.Cluster) -> state.Settings:
 
 
 @click.command()
+@click.option("--install", is_flag=True, help="Install missing system packages first (Debian and Ubuntu, as root).")
 @OUTPUT
-def doctor(output: str) -> None:
+@told
+def doctor(install: bool, output: str) -> None:
     """Say what this machine lacks, and how to get it."""
     from dataclasses import asdict
 
     from sampan.cluster.doctor import findings
+    from sampan.cluster.doctor import install as install_missing
+
+    if install:
+        install_missing(lambda text: click.echo(f" • {text}", err=True))
 
     found = list(findings())
     if output == "json":
