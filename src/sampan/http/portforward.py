@@ -127,6 +127,7 @@ class _Pairs:
             stream.reset()
             return
         pair[kind] = stream
+        stream.reset_is_end = kind == "error"  # who resets the data does not want the rest either
         if len(pair) == 2:
             timer.cancel()
             del self._waiting[key]

@@ -48,9 +48,11 @@ class Stream:
         self.ended_there = False
         self.ended_here = False
         self._broken = False
+        #: Go's servers end a connection by resetting its streams, and its clients take that for the end of what was sent
+        self.reset_is_end = True
 
     async def read(self) -> bytes:
-        """What has come since; empty at the end. Raises ConnectionError if it was reset, or the connection is gone."""
+        """What has come since; empty at the end. Raises ConnectionError if the connection is gone before."""
         while not self._chunks:
             if self.ended_there:
                 return b""
@@ -69,10 +71,10 @@ class Stream:
 
     async def read_all(self, limit: int) -> bytes:
         """Up to its end; what is beyond `limit` is read and dropped."""
-        out = b""
+        out = bytearray()
         while chunk := await self.read():
             out += chunk[: limit - len(out)]
-        return out
+        return bytes(out)
 
     async def write(self, payload: bytes) -> None:
         """Returns when the peer may be sent more. Raises ConnectionError if nobody will have it."""
@@ -126,10 +128,9 @@ class Stream:
         await self._replied
 
     def fail(self) -> None:
+        """It was reset, from either side."""
         self._broken = True
-        if not self.ended_there:
-            self._chunks.clear()
-            self._size = 0
+        self.ended_there = self.ended_there or self.reset_is_end
         if self._replied is not None and not self._replied.done():
             self._replied.set_exception(ConnectionResetError("the stream was refused"))
         self._session.taken(self)
