@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sampan.api.times import format_time
+from sampan.api.times import format_micro_time, format_time
 from sampan.cri import pb
 from sampan.kubelet import names, usage
 from sampan.kubelet.cri import Cri, CriFailed
@@ -102,7 +102,7 @@ class Stats:
 
     def _of_node(self, only_cpu_and_memory: bool) -> Obj:
         now, found = int(self._clock() * 1e9), usage.read()
-        when = format_time(now / 1e9)
+        when = _time(now)
         out: Obj = {
             "nodeName": self._node,
             "startTime": format_time(self._started),
@@ -264,7 +264,15 @@ def runtime_uid(pod: Obj) -> str:
 
 
 def _time(nanoseconds: int) -> str:
-    return format_time(nanoseconds / 1e9)
+    """To the microsecond: rates are made of it."""
+    return format_micro_time(nanoseconds / 1e9)
+
+
+def shown(found: Any) -> Any:
+    """A summary as it is served, with times in whole seconds."""
+    if isinstance(found, dict):
+        return {key: f"{value[:19]}Z" if key in ("time", "startTime") and value else shown(value) for key, value in found.items()}
+    return [shown(each) for each in found] if isinstance(found, list) else found
 
 
 def _cpu(when: str, total: int, rate: int | None) -> Obj:

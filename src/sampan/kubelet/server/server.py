@@ -32,7 +32,7 @@ from sampan.kubelet.server.authorization import Authorization, subresources, ver
 from sampan.kubelet.server.configz import configz
 from sampan.kubelet.server.container_logs import ContainerLogs, Refused
 from sampan.kubelet.server.running import running_pods
-from sampan.kubelet.stats import Stats
+from sampan.kubelet.stats import Stats, shown
 
 Obj = dict[str, Any]
 SYSTEM_LOGS = Path("/var/log")
@@ -230,7 +230,7 @@ class KubeletServer:
             return text(404, "404: Page Not Found")
         asked = dict(parse_qsl(query))
         only = asked.get("only_cpu_and_memory", "").lower() in ("1", "t", "true")
-        return json(await self._stats.summary(self._host.pods(), only_cpu_and_memory=only))
+        return json(shown(await self._stats.summary(self._host.pods(), only_cpu_and_memory=only)))
 
     async def _metrics(self, rest: str) -> Response:
         pods = self._host.pods()
