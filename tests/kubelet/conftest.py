@@ -55,7 +55,7 @@ class NodeUnderTest:
         user = User(f"system:node:{self.name}", ("system:nodes", AUTHENTICATED))
         client = self.cluster.as_user(user, "kubelet")
         self.kubelet = await Kubelet(self.options, client, clock=self.cluster.clock, dial=self.dial).__aenter__()
-        self._task = asyncio.create_task(self.kubelet.run())
+        self._task = asyncio.create_task(self.kubelet.run(), name="kubelet")
         ready = asyncio.ensure_future(self.kubelet.node.registered.wait())
         await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
@@ -125,7 +125,7 @@ class NodeUnderTest:
         assert self.kubelet is not None
         await self.cluster.client.delete_collection("pods", "default", grace_seconds=0)
         async with asyncio.timeout(20):
-            await self.kubelet.emptied()
+            await self.kubelet.pods.emptied()
 
     def log(self, pod: Obj, container: str = "main", restarts: int = 0) -> str:
         meta = pod["metadata"]

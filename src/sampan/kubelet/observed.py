@@ -108,7 +108,7 @@ class Reader:
             complete = complete and reply.timestamp > 0
             statuses += [(each.id, status) for status in reply.containers_statuses]
             out = replace(out, name=each.metadata.name, namespace=each.metadata.namespace)
-        if not complete or not listed:
+        if not complete:
             statuses = await self._containers(wanted)
         sandboxes.sort(key=lambda each: each.created, reverse=True)
         seen = [seen_of(status, sandbox) for sandbox, status in statuses]

@@ -21,6 +21,7 @@ from sampan.kubelet.plan import host_network, initialized, restarts_after, sandb
 
 Obj = dict[str, Any]
 LOST = "The container could not be located when the pod was "
+DISRUPTED = "DisruptionTarget"
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
@@ -38,6 +39,8 @@ class Facts:
     terminal: bool = False
     #: it is over, and why: phase, reason, message
     ended: tuple[str, str, str] | None = None
+    #: conditions that go with that
+    more: tuple[Obj, ...] = ()
     supplemental_groups: bool = True
 
 
@@ -63,7 +66,7 @@ def status(pod: Obj, seen: Observed, before: Obj, facts: Facts) -> Obj:
     if before.get("phase") in ("Failed", "Succeeded"):
         out["phase"] = before["phase"]  # what has ended has ended
         out |= {name: before[name] for name in ("reason", "message") if before.get(name)}
-    elif facts.ended is not None:
+    elif facts.ended is not None and not seen.running:  # nothing of one that has failed may still run
         for name, value in zip(("phase", "reason", "message"), facts.ended, strict=True):
             if value:
                 out[name] = value
@@ -85,7 +88,7 @@ def status(pod: Obj, seen: Observed, before: Obj, facts: Facts) -> Obj:
     if limits := spec.get("resources"):
         out["allocatedResources"] = limits.get("requests") or {}
         out["resources"] = limits
-    out["conditions"] = conditions(pod, seen, init, main, out["phase"], before.get("conditions") or [], facts.now)
+    out["conditions"] = conditions(pod, seen, init, main, out["phase"], before.get("conditions") or [], facts)
     return out
 
 
@@ -361,7 +364,7 @@ def _any_again(pod: Obj, by_name: Mapping[str, Obj]) -> bool:
 
 
 def conditions(
-    pod: Obj, seen: Observed, init: list[Obj], main: list[Obj], phase: str, before: list[Obj], now: float
+    pod: Obj, seen: Observed, init: list[Obj], main: list[Obj], phase: str, before: list[Obj], facts: Facts
 ) -> list[Obj]:
     """The kubelet's own; those of others stay as they are."""
     there = {each["type"]: each for each in before}
@@ -384,7 +387,7 @@ def conditions(
         since = (
             old["lastTransitionTime"]
             if old and old["status"] == text and old.get("lastTransitionTime")
-            else format_time(now)
+            else format_time(facts.now)
         )
         one: Obj = {"type": kind, "status": text, "lastProbeTime": None, "lastTransitionTime": since}
         if generation:
@@ -394,6 +397,9 @@ def conditions(
         if message:
             one["message"] = message
         out.append(one)
+    more = [{**each, "lastProbeTime": None, "lastTransitionTime": format_time(facts.now)} for each in facts.more]
+    named = {each["type"] for each in more if each["type"] not in there}
+    out += [each for each in more if each["type"] in named]
     out += [each for kind, each in there.items() if kind not in OWNED]
     return out
 

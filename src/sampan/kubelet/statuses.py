@@ -16,7 +16,7 @@ from typing import Any
 
 from sampan.client import Client, HttpError, StatusError, errors
 from sampan.kubelet import names
-from sampan.kubelet.status import OWNED
+from sampan.kubelet.status import DISRUPTED, OWNED
 
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
@@ -81,6 +81,11 @@ class Statuses:
         elif pod is not None:
             known.pod = pod
         return known
+
+    def told_to(self, uid: str) -> str:
+        """The uid, at the API server, of what the status is told of."""
+        known = self._known.get(uid)
+        return "" if known is None or known.pod is None else names.uid_of(known.pod)
 
     def forget(self, uid: str) -> None:
         known = self._known.pop(uid, None)
@@ -171,7 +176,7 @@ def changes(before: Obj, after: Obj) -> Obj:
     changed = []
     for each in after.get("conditions") or ():
         old = there.get(each["type"])
-        if each["type"] not in OWNED or _bare(old) == _bare(each):
+        if each["type"] not in (*OWNED, DISRUPTED) or _bare(old) == _bare(each):
             continue
         # what is not said any more is taken away
         gone = {name: None for name in old or () if name not in each}

@@ -35,6 +35,7 @@ class Memory:
 
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     ended: tuple[str, str, str] | None = None
+    more: tuple[Obj, ...] = ()
     seen: Observed | None = None
     mounted: bool = False
 
@@ -54,7 +55,7 @@ class Syncer:
         facts = Facts(
             now=parts.clock(), runtime=parts.runtime.name, host_ips=parts.host_ips,
             ready=lambda key: parts.probes.ready(uid, key), started=lambda key: parts.probes.started(uid, key),
-            failures=memory.failures, terminal=terminal, ended=memory.ended,
+            failures=memory.failures, terminal=terminal, ended=memory.ended, more=memory.more,
             supplemental_groups=parts.runtime.supplemental_groups,
         )  # fmt: skip
         made = status(pod, seen, before, facts)

@@ -37,7 +37,7 @@ class Ended:
     reason: str
     message: str
     grace: int | None = None
-    #: it is told already, or never came to life
+    #: told with it
     conditions: tuple[Obj, ...] = ()
 
 
@@ -81,6 +81,7 @@ class Worker:
         if self.ended is None:
             self.ended = ended
             self.memory.ended = ended.phase, ended.reason, ended.message
+            self.memory.more = ended.conditions
         self._look()
 
     def poke(self) -> None:
@@ -204,11 +205,7 @@ class Worker:
                 return
 
     def _grace(self) -> int | None:
-        if self.ended is not None and self.ended.grace is not None:
-            return self.ended.grace
-        if self.removed and "deletionTimestamp" not in self.pod["metadata"]:
-            return None  # a static pod's own, or one that was deleted by force
-        return None
+        return self.ended.grace if self.ended is not None else None
 
     async def _rest(self) -> None:
         """Raises CriFailed, OSError."""
