@@ -38,7 +38,8 @@ class Home:
     ) -> None:
         self.name = name or f"sampan-test-{uuid.uuid4().hex[:8]}"
         self.root, self.run = root or Path("/tmp") / self.name, run or Path("/run") / self.name
-        self.options: tuple[str, ...] = ("--network", "loopback")
+        # a network for its pods where that harms nobody
+        self.options: tuple[str, ...] = ("--pod-cidr", "10.231.0.0/24") if inside else ("--network", "loopback")
         self.network = self.run / "node-net" if inside else None
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -53,6 +54,11 @@ class Home:
     @property
     def socket(self) -> Path:
         return self.run / "cri.sock"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
 
     @property
     def cgroup(self) -> str:
@@ -131,7 +137,8 @@ class Home:
                 continue
             if word.encode() in words and state != "Z":
                 out.append(f"process {each.name} {words[:300]!r}")
-        out += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/**/*{word}*")]
+        for top, names, _ in os.walk("/sys/fs/cgroup"):  # others make and remove theirs meanwhile
+            out += [os.path.join(top, name) for name in names if word in name]
         return out
 
     def close(self) -> list[str]:

@@ -33,6 +33,13 @@ def namespaces(**modes: int) -> Any:
     return pb.LinuxPodSandboxConfig(security_context=pb.LinuxSandboxSecurityContext(namespace_options=options))
 
 
+def privileged() -> Any:
+    """A LinuxPodSandboxConfig for containers that are."""
+    found = namespaces()
+    found.security_context.privileged = True
+    return found
+
+
 @dataclass
 class Pods:
     """`tag` is in the name of all pods of one test."""

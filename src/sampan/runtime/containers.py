@@ -118,6 +118,8 @@ class Containers:
     async def create(self, sandbox: Sandbox, config: Any) -> Container:
         """Raises CriError; nothing is left of one that failed."""
         namespaces = self._sandboxes.namespaces(sandbox)
+        if config.linux.security_context.privileged and not sandbox.config.linux.security_context.privileged:
+            raise CriError("no privileged container allowed in sandbox")
         if not config.HasField("metadata"):
             raise Invalid("container config must include metadata")
         image = self._store.find(config.image.image)
