@@ -19,7 +19,7 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, Informers
 from sampan.client.errors import is_not_found
-from sampan.cluster import addons, certificates, doctor, kubeconfig, processes, spec
+from sampan.cluster import addons, certificates, doctor, groups, kubeconfig, processes, spec
 from sampan.cluster.components import Credentials
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster, Settings, all_clusters
@@ -159,6 +159,8 @@ def stop(cluster: Cluster, settings: Settings) -> None:
         with _told():
             network(cluster, settings).destroy()
     shutil.rmtree(cluster.run, ignore_errors=True)
+    groups.remove(f"sampan/{cluster.id}")
+    groups.remove("sampan", empty=True)
 
 
 def _end(cluster: Cluster, nodes: Sequence[spec.Node]) -> None:
