@@ -5,32 +5,12 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go (ConnectResource)
 
 from __future__ import annotations
 
-from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.call import Call
-from sampan.http.server.messages import Response
 
 #: label of simulated nodes
 HOLLOW = "sampan.io/hollow"
-
-
-async def serve(call: Call) -> Response:
-    """Raises 404 for what is not there, 400 for a pod without a node, 503 where the node cannot be asked."""
-    await ask(call)
-    await call.api.fresh()
-    name = call.info.name
-    record = call.resource.cache.get(call.key)
-    if record is None:
-        raise errors.not_found("", "pods", name)
-    node = record.field("spec.nodeName")
-    if not node:
-        raise errors.bad_request(f"pod {name} does not have a host assigned")
-    if simulated(call, node):
-        raise errors.bad_request(f"pod {name} is simulated: node {node} runs no containers to connect to")
-    raise errors.unavailable(
-        f"node {node} of pod {name} cannot be reached: this control plane has no way to its nodes yet"
-    )
 
 
 def simulated(call: Call, node: str) -> bool:
@@ -39,8 +19,8 @@ def simulated(call: Call, node: str) -> bool:
     return record is not None and (record.labels or {}).get(HOLLOW) == "true"
 
 
-async def ask(call: Call) -> None:
-    """Admission's word on a connection; it is shown the query as the options object that it is upstream."""
+async def ask(call: Call) -> Obj:
+    """Admission's word on a connection; it is shown the query as the options object that it is upstream, and may change it."""
     info = call.info
     found = next(sub for sub in call.kind.names.subresources if sub.name == info.subresource)
     gvk = (found.group, found.version, found.kind)
@@ -49,6 +29,7 @@ async def ask(call: Call) -> None:
     asked = Attributes(call, "CONNECT", gvk, info.subresource, info.namespace, info.name, obj, None, {}, False)
     await call.api.admission.mutate(asked)
     await call.api.admission.validate(asked)
+    return asked.obj or obj
 
 
 def _options(call: Call) -> Obj:
