@@ -53,6 +53,7 @@ def test_blocks_and_words() -> None:
     assert words("") == []
 
 
+@pytest.mark.slow
 def test_imports_of_files(tmp_path: Path) -> None:
     (tmp_path / "one.conf").write_text("errors\n")
     (tmp_path / "two.conf").write_text("broken\n")

@@ -7,6 +7,7 @@ Source: github.com/coredns/caddy caddy.go (Start, Restart)
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def build(drafts: list[Draft], metrics: Metrics, rng: random.Random, fatal: Call
     members: dict[Where, list[Draft]] = {}
     for draft in drafts:
         chain = [plugin for name in DIRECTIVES for plugin in draft.plugins.get(name, ())]
-        for plugin, following in zip(chain, chain[1:], strict=False):
+        for plugin, following in itertools.pairwise(chain):
             plugin.next = following
         out.plugins += chain
         for host in draft.hosts or [""]:

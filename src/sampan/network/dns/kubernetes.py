@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sampan.network.dns import names, wire
 from sampan.network.dns.mirror import Mirror
-from sampan.network.dns.plugin import Plugin
+from sampan.network.dns.plugin import Failed, Plugin
 from sampan.network.dns.wire import Query, Record, Reply
 from sampan.network.dns.world import World
 from sampan.network.dns.zone import NO_PORT, VERSION, VERSION_TTL, Item, NoName, Options, Zone
@@ -155,6 +155,9 @@ class Kubernetes(Plugin):
         reply.lasts = 0.0  # others decide how long that is true
         asked = replace(query, name=target, key=target.lower(), plain=False, depth=query.depth + 1)
         found = await self._lookup(asked)
+        if found.rcode == wire.SERVFAIL:
+            # DEVIATION: CoreDNS gives the CNAME alone, which resolvers take, and keep, for a name without addresses
+            raise Failed(wire.SERVFAIL, f"{target} could not be looked up")
         reply.truncated |= found.truncated
         return [first, *found.answer]
 

@@ -220,7 +220,9 @@ def from_zone(line: str) -> list[Record]:
     """Records in the form of zone files. Raises ValueError."""
     try:
         out = []
-        for each in dnslib.RR.fromZone(line):
+        # its words are parted by blanks alone
+        spaced = line if '"' in line else line.replace("(", " ( ").replace(")", " ) ")
+        for each in dnslib.RR.fromZone(spaced):
             buffer = _label.DNSBuffer()
             each.pack(buffer)
             buffer.offset = 0
