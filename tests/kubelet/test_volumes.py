@@ -98,7 +98,7 @@ async def test_every_kind(node: NodeUnderTest, tmp_path: Path) -> None:
         {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 600}},
         {"configMap": {"name": "absent", "optional": True}},
     ]
-    volumes = [
+    volumes: list[Obj] = [
         {"name": "disk", "emptyDir": {}},
         {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "host", "hostPath": {"path": str(tmp_path / "host"), "type": "Directory"}},
@@ -141,7 +141,7 @@ async def test_changes_arrive_within_seconds_and_at_once(node: NodeUnderTest) ->
     client = node.cluster.client
     await create(node, "configmaps", "live", data={"k": "1", "gone": "x"})
     await create(node, "secrets", "live", stringData={"k": "1"})
-    volumes = [
+    volumes: list[Obj] = [
         {"name": "config", "configMap": {"name": "live"}}, {"name": "secret", "secret": {"secretName": "live"}},
         {"name": "later", "configMap": {"name": "later", "optional": True}},
         {"name": "down", "downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels['l']"}}]}},
@@ -192,7 +192,7 @@ async def test_a_pods_group_and_user(node: NodeUnderTest, tmp_path: Path) -> Non
     await bound(node, "group-local", {"local": {"path": str(tmp_path / "disk")}})
     await create(node, "secrets", "group", stringData={"k": "v"})
     token = {"serviceAccountToken": {"path": "token", "audience": "vault"}}
-    volumes = [
+    volumes: list[Obj] = [
         {"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}},
         {"name": "secret", "secret": {"secretName": "group", "defaultMode": 0o400}},
         {"name": "projected", "projected": {"sources": [token]}},
@@ -294,7 +294,7 @@ async def test_read_only_and_propagation(node: NodeUnderTest) -> None:
 
 async def test_what_is_missing_is_said_and_found_when_it_comes(node: NodeUnderTest, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    volumes = [
+    volumes: list[Obj] = [
         {"name": "config", "configMap": {"name": "soon"}},
         {"name": "key", "configMap": {"name": "soon-too", "items": [{"key": "k", "path": "k"}]}},
         {"name": "secret", "secret": {"secretName": "soon"}},
@@ -337,7 +337,7 @@ async def test_a_kubelet_that_starts_anew_takes_everything_up(node: NodeUnderTes
     (tmp_path / "disk").mkdir()
     await bound(node, "anew", {"local": {"path": str(tmp_path / "disk")}})
     await create(node, "configmaps", "anew", data={"k": "1"})
-    volumes = [
+    volumes: list[Obj] = [
         {"name": "config", "configMap": {"name": "anew"}}, {"name": "memory", "emptyDir": {"medium": "Memory"}},
         {"name": "claim", "persistentVolumeClaim": {"claimName": "anew"}},
     ]  # fmt: skip
