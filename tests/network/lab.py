@@ -32,13 +32,15 @@ def missing() -> str:
     return ""
 
 
-def traces() -> list[str]:
-    """What of the machine's own network could be changed: links, tables, routes, forwarding."""
+def traces(name: str) -> list[str]:
+    """What of a laboratory is in the machine's own network, where others may be at work too."""
     with Routing() as routing:
-        out = [f"link {each.name}" for each in routing.links()]
-        out += [f"route {each.to} {each.index} {each.gateway}" for each in routing.routes()]
+        out = [f"link {each.name}" for each in routing.links() if name in each.alias]
     done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
-    out += done.stdout.splitlines()
+    out += [
+        line for line in done.stdout.splitlines() if name in line or line.endswith((" kube-proxy", " kube-policies"))
+    ]
+    out += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if name in line]
     return out
 
 

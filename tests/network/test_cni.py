@@ -156,6 +156,8 @@ from pathlib import Path
 from sampan.network.cni.addresses import Addresses, HostPort
 from sampan.network.cni.pods import Pods, Settings
 from sampan.network.namespaces import enter
+
+pytestmark = pytest.mark.slow
 enter(Path(sys.argv[1]))
 pods = Pods(Settings(Path(sys.argv[2]), IPv4Network("10.244.7.0/24")))
 print("ready", flush=True)
@@ -165,7 +167,6 @@ while True:
 """
 
 
-@pytest.mark.slow
 async def test_kills_at_any_moment_lose_and_double_no_address(lab: Lab, node: Node, tmp_path: Path) -> None:
     chance = random.Random(7)
     pods = [lab.namespace(f"pod{number}") for number in range(2)]
@@ -207,7 +208,6 @@ def cni(
     return done.returncode, json.loads(done.stdout or "{}")
 
 
-@pytest.mark.slow
 async def test_the_executable_speaks_cni(lab: Lab, tmp_path: Path) -> None:
     node, pod = lab.namespace("node"), lab.namespace("pod")
     lab.wire(node, "192.0.2.10/24", lab.namespace("world"), "192.0.2.1/24")

@@ -15,6 +15,8 @@ from sampan.network.proxy.routes import in_node
 from sampan.network.ranges import choose, in_use
 from tests.network.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 HOST, WORLD = "198.51.100.10", "198.51.100.1"
 
 
@@ -39,7 +41,7 @@ def state(lab: Lab, host: Path) -> list[str]:
 def cluster(lab: Lab, host: Path, name: str) -> ClusterNetwork:
     with inside(host):
         ranges = choose(in_use())
-    return ClusterNetwork(name, ranges, run=lab.run / name, host=host)
+    return ClusterNetwork(f"{lab.name}-{name}", ranges, run=lab.run / name, host=host)
 
 
 class OnNode:

@@ -40,6 +40,10 @@ def main() -> None:
         from sampan.cli.dns import main as dns
 
         sys.exit(dns(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "proxy":
+        from sampan.cli.proxy import main as proxy
+
+        sys.exit(proxy(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

@@ -12,9 +12,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 from sampan.client import Informers
+from sampan.network.namespaces import inside
 from sampan.network.netlink import Routing
 from sampan.network.nodes import EVERYWHERE, set_routes
 
@@ -64,11 +66,11 @@ class Routes:
             await self._changed.wait()
 
 
-def in_node(cluster: IPv4Network) -> Callable[[Ways], None]:
-    """What sets the routes of the node we are in, over its way out; `cluster`: range of all pods."""
+def in_node(cluster: IPv4Network, namespace: Path | None = None) -> Callable[[Ways], None]:
+    """What sets the routes of a node, over its way out; `cluster`: range of all pods. None: of the one we are in."""
 
     def apply(wanted: Ways) -> None:
-        with Routing() as routing:
+        with inside(namespace), Routing() as routing:
             index = next((each.index for each in routing.routes() if each.to == EVERYWHERE and each.index), 0)
             if index:
                 set_routes(routing, index, wanted, (cluster,))
