@@ -40,6 +40,7 @@ from sampan.kubelet.sources import Sources
 from sampan.kubelet.static import StaticPods
 from sampan.kubelet.stats import Stats
 from sampan.kubelet.statuses import Statuses
+from sampan.kubelet.streaming import Streaming
 from sampan.kubelet.volumes import Mounted, Volumes
 
 log = logging.getLogger("sampan.kubelet")
@@ -83,6 +84,7 @@ class Kubelet:
         informer = self.informers.get("pods", field_selector=f"spec.nodeName={options.name}", indexers={"uid": by_uid})
         self.nodes = self.informers.get("nodes", field_selector=f"metadata.name={options.name}")
         self.sources = Sources(client, clock=clock)
+        self.sources.listen(lambda uid: self.pods.poke(uid))  # what a pod has waited for may have come
         self.node = Node(
             client, self.cri, self.runtime, options, self.info, recorder=self.recorder, clock=clock,
             pressures=lambda: self.care.pressures(), port=lambda: self.server.port,
@@ -102,9 +104,11 @@ class Kubelet:
         )  # fmt: skip
         self.probes = Probes(self._run, self.recorder, self._probed, status=self.statuses.get, clock=clock, dial=dial)
         self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)
+        self.streaming = Streaming(self.cri, dial)
         self.server = KubeletServer(
-            options, Host(self.pods), self.cri, client, self.stats, clock=clock, names=(*self.host_ips, options.name)
-        )
+            options, Host(self.pods), self.cri, client, self.stats, clock=clock, names=(*self.host_ips, options.name),
+            streams=self.streaming,
+        )  # fmt: skip
         self._resolver = dns_config.Node(options.cluster_dns, options.cluster_domain, options.resolver, self.host_ips)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -119,6 +123,7 @@ class Kubelet:
         stack.push_async_callback(self.sources.aclose)
         stack.push_async_callback(self.statuses.aclose)
         stack.push_async_callback(self.probes.aclose)
+        stack.push_async_callback(self.streaming.aclose)
         stack.callback(self.volumes.stop)
         stack.push_async_callback(self.pods.stop)
         return self

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from sampan.cri import pb
 from sampan.http import HttpError
-from sampan.http.client import HttpClient
+from sampan.http.client import Dial, HttpClient, dial
 from sampan.http.server import websocket
 from sampan.http.server.messages import Request, Response
 from sampan.http.upgraded import asks, relay
@@ -28,11 +28,11 @@ _PARAMETERS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "
 
 
 class Streaming:
-    """`server.Streams`. Methods raise CriFailed for what the runtime refuses."""
+    """`server.Streams`. `dial`: how the node's own addresses are reached. Methods raise CriFailed for what the runtime refuses."""
 
-    def __init__(self, cri: Cri) -> None:
+    def __init__(self, cri: Cri, dial: Dial = dial) -> None:
         self._cri = cri
-        self._client = HttpClient()
+        self._client = HttpClient(dial=dial)
 
     async def aclose(self) -> None:
         await self._client.aclose()
