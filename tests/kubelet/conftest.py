@@ -21,17 +21,47 @@ import pytest
 import pytest_asyncio
 
 from sampan.apiserver.authentication.user import User
+from sampan.client import Client
+from sampan.http import ConnectFailed
 from sampan.kubelet.kubelet import Kubelet
 from sampan.kubelet.options import Options
 from sampan.network.namespaces import inside
 from sampan.testing import Cluster
 from sampan.testing.conditions import Condition
+from sampan.testing.inprocess import InProcessTransport
 from tests.cri_client import Cri
 from tests.images import busybox
 from tests.runtime.homes import IMAGE, Home
 
 Obj = dict[str, Any]
 AUTHENTICATED = "system:authenticated"
+
+
+class Door(InProcessTransport):
+    """The way to the API server, which can be shut."""
+
+    def __init__(self, handler: Any, user: User) -> None:
+        super().__init__(handler, user)
+        self.closed = False
+        self._opened: list[Any] = []
+
+    async def close(self) -> None:
+        self.closed = True
+        streams, self._opened = self._opened, []
+        for each in streams:
+            await each.aclose()
+
+    async def request(self, *arguments: Any, **more: Any) -> Any:
+        if self.closed:
+            raise ConnectFailed("it is away")
+        return await super().request(*arguments, **more)
+
+    async def stream(self, *arguments: Any, **more: Any) -> Any:
+        if self.closed:
+            raise ConnectFailed("it is away")
+        found = await super().stream(*arguments, **more)
+        self._opened.append(found)
+        return found
 
 
 @dataclass
@@ -46,6 +76,7 @@ class NodeUnderTest:
     options: Options
     kubelet: Kubelet | None = None
     _task: asyncio.Task[None] | None = None
+    _door: Any = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     # -- the kubelet ---------------------------------------------------------------------------------------------------
@@ -53,7 +84,8 @@ class NodeUnderTest:
     async def start(self) -> None:
         """Until the node is registered."""
         user = User(f"system:node:{self.name}", ("system:nodes", AUTHENTICATED))
-        client = self.cluster.as_user(user, "kubelet")
+        self._door = Door(self.cluster.server.handler, user)
+        client = Client(self._door, user_agent="kubelet")
         self.kubelet = await Kubelet(self.options, client, clock=self.cluster.clock, dial=self.dial).__aenter__()
         self._task = asyncio.create_task(self.kubelet.run(), name="kubelet")
         ready = asyncio.ensure_future(self.kubelet.node.registered.wait())
@@ -68,6 +100,13 @@ class NodeUnderTest:
             await asyncio.gather(self._task, return_exceptions=True)
             await self.kubelet.__aexit__()
         self._task = self.kubelet = None
+
+    async def away(self) -> None:
+        """The API server cannot be reached by the kubelet any more."""
+        await self._door.close()
+
+    async def back(self) -> None:
+        self._door.closed = False
 
     async def dial(self, factory: Any, host: str, port: int, *, ssl: Any, server_hostname: str | None) -> Any:
         """Pods are reached from the node's own network."""
@@ -163,11 +202,12 @@ async def made(**options: Any) -> AsyncIterator[NodeUnderTest]:
     pod_cidr = f"10.{random.randrange(128, 240)}.{random.randrange(256)}.0/24"
     told = Options(
         name=node_name, runtime=f"unix://{home.socket}", root=home.root / "kubelet", logs=home.root / "logs" / "pods",
-        node_ips=("127.0.0.1",), port=0, cgroup_root=home.cgroup, pod_cidr=pod_cidr, address="127.0.0.1", cluster_dns=("10.96.0.10",),
+        node_ips=("127.0.0.1",), port=0, cgroup_root=home.cgroup, pod_cidr=pod_cidr, address="127.0.0.1", static_pods=home.root / "manifests", cluster_dns=("10.96.0.10",),
         **options,
     )  # fmt: skip
     try:
         home.open()
+        (home.root / "manifests").mkdir()
         cri = await home.connect()
         await home.load(busybox(), IMAGE)
         async with Cluster(https=True) as cluster:
