@@ -217,6 +217,8 @@ def _mounts(config: Any, place: Place) -> tuple[list[dict[str, Any]], str]:
             raise Invalid("image volumes are not supported")
         target = "/" + os.path.normpath(each.container_path).lstrip("/")
         try:
+            if not os.path.lexists(each.host_path):  # a directory then: users of other runtimes count on that
+                os.makedirs(each.host_path, 0o755, exist_ok=True)
             source = os.path.realpath(each.host_path, strict=True)
         except OSError as error:
             raise Invalid(f'failed to stat "{each.host_path}": {error.strerror}') from None
