@@ -31,7 +31,8 @@ from sampan.testing.conditions import Condition
 from sampan.testing.inprocess import InProcessTransport
 from tests.cri_client import Cri
 from tests.images import busybox
-from tests.runtime.homes import IMAGE, Home
+from tests.runtime.homes import IMAGE as IMAGE
+from tests.runtime.homes import Home
 
 Obj = dict[str, Any]
 AUTHENTICATED = "system:authenticated"

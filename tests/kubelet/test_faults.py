@@ -108,7 +108,7 @@ async def test_a_sandbox_that_is_lost_is_made_anew(node: NodeUnderTest) -> None:
 async def test_static_pods_and_their_mirrors(node: NodeUnderTest) -> None:
     assert node.options.static_pods is not None
     file = node.options.static_pods / "web.json"
-    spec = {"terminationGracePeriodSeconds": 1, "containers": [node.container("sleep", "1000")]}
+    spec: Obj = {"terminationGracePeriodSeconds": 1, "containers": [node.container("sleep", "1000")]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}
     file.write_text(json.dumps(pod))
     name = f"web-{node.name}"

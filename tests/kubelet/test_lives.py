@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kubelet.conftest import IMAGE, NodeUnderTest
+from tests.kubelet.conftest import NodeUnderTest
+from tests.runtime.homes import IMAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 Obj = dict[str, Any]

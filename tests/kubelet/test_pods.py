@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kubelet.conftest import IMAGE, NodeUnderTest
+from tests.kubelet.conftest import NodeUnderTest
+from tests.runtime.homes import IMAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,27 +139,45 @@ def main(arguments: list[str]) -> int:
 
 
 async def _until_told(options: Options) -> int:
+    from sampan.kubelet.certificates import CertificateError
+
     task = asyncio.create_task(run(options))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
+    await asyncio.wait((task,))
+    if task.cancelled():
         return 0
-    except (ConfigError, OSError) as error:
-        print(f"sampan kubelet: {error}", file=sys.stderr)
+    try:
+        task.result()
+    except* (ConfigError, CertificateError, OSError) as group:
+        for error in leaves(group):
+            print(f"sampan kubelet: {error}", file=sys.stderr)
     return 1
 
 
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from leaves(each)
+        else:
+            yield each
+
+
 async def run(options: Options) -> None:
-    """Until cancelled. Raises ConfigError, OSError."""
+    """Until cancelled. Raises ConfigError, OSError, CertificateError."""
+    from sampan.kubelet.certificates import PAIR, Paths, Rotation, ensure_client
     from sampan.kubelet.kubelet import Kubelet
 
     assert options.kubeconfig is not None
+    paths = Paths(options.root / "pki", options.kubeconfig, options.bootstrap)
+    await ensure_client(paths, options.name, clock=time.time)
     access = from_kubeconfig(options.kubeconfig)
     async with (
         Client(HttpsTransport(access), user_agent="kubelet") as client,
         Kubelet(options, client, clock=time.time) as kubelet,
+        asyncio.TaskGroup() as group,
     ):
+        if options.rotate_certificates:
+            group.create_task(Rotation(paths.directory, PAIR, client, options.name, clock=time.time).run())
         await kubelet.run()
