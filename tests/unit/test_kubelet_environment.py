@@ -334,7 +334,7 @@ def test_dns_limits_and_fallbacks_are_told(node: dns_config.Node) -> None:
     assert found.warnings[0][1].endswith("the applied nameserver line is: 192.0.2.0 192.0.2.1 192.0.2.2")
     long = {"searches": ["x" * 200] + [f"{n}." + "y" * 240 for n in range(20)]}
     assert len(" ".join(dns_config.dns_config(pod(dnsPolicy="None", dnsConfig=long), node).searches)) <= 2048
-    bare = dns_config.Node((), "cluster.local", None, ["fd00::1"])
+    bare = dns_config.Node((), "cluster.local", Path(""), ["fd00::1"])
     found = dns_config.dns_config(pod(), bare)
     assert (found.servers, found.searches) == (("::1",), (".",))
     assert found.warnings == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import socket
@@ -208,7 +209,8 @@ class Fixed:
     def __init__(self, **objects: Obj) -> None:
         self.objects = objects
 
-    def listen(self, changed: Any) -> None: ...
+    def listen(self, changed: Any) -> None:
+        self.changed = changed
 
     def register(self, pod: Obj) -> None: ...
 
@@ -350,6 +352,33 @@ async def test_each_failure_is_told_and_the_rest_is_made(tmp_path: Path) -> None
         'MountVolume.SetUp failed for volume "e" : no volume plugin matched name "nfs"',
     )
     assert (tmp_path / "pods/u-1/volumes/kubernetes.io~empty-dir/f").is_dir()
+
+
+@pytest.mark.virtual
+async def test_a_volume_that_failed_is_tried_again_ever_later(tmp_path: Path) -> None:
+    sources = Fixed()
+    spec = pod(
+        {"name": "b", "configMap": {"name": "absent"}},
+        {"name": "a", "hostPath": {"path": f"{tmp_path}/no", "type": "File"}},
+    )
+    volumes = volumes_at(tmp_path, sources)
+    loop = asyncio.get_running_loop()
+    begin, told = loop.time(), list[tuple[float, str]]()
+    while loop.time() - begin < 300:
+        with pytest.raises(VolumeError) as caught:
+            await volumes.mount(spec)
+        told += [(loop.time() - begin, message) for message in caught.value.messages]
+        await asyncio.sleep(0.5)
+    assert [at for at, message in told if '"b"' in message] == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 249.5]
+    late = (
+        "Unable to attach or mount volumes: unmounted volumes=[a b], unattached volumes=[], failed to process volumes=[]: "
+        "context deadline exceeded"
+    )
+    assert [at for at, message in told if message == late] == [123, 246]
+    sources.objects["absent"] = {}
+    (tmp_path / "no").write_text("")
+    sources.changed("u-1")
+    assert set(await volumes.mount(spec)) == {"a", "b"}
 
 
 async def test_what_is_in_use_outlives_its_source(tmp_path: Path) -> None:

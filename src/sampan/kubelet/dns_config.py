@@ -30,12 +30,16 @@ class DnsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`resolver`: the node's resolv.conf; None: the node has no DNS."""
+    """`resolver`: the node's resolv.conf; None or the empty path: the node has no DNS."""
 
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
     resolver: Path | None = Path("/etc/resolv.conf")
     ips: Sequence[str] = ()
+
+    @property
+    def file(self) -> Path | None:
+        return self.resolver if self.resolver != Path() else None
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ def dns_config(pod: Obj, node: Node) -> DnsConfig:
     """Raises OSError, where the node's file cannot be read."""
     spec = pod["spec"]
     warnings: list[tuple[str, str]] = []
-    found = parse(node.resolver) if node.resolver is not None else _Making([], [], [])
+    found = parse(node.file) if node.file is not None else _Making([], [], [])
     match spec.get("dnsPolicy") or "ClusterFirst":
         case "None":
             found = _Making([], [], [])
@@ -78,7 +82,7 @@ def dns_config(pod: Obj, node: Node) -> DnsConfig:
 
 
 def _of_node(found: _Making, node: Node) -> None:
-    if node.resolver is None:
+    if node.file is None:
         # what resolvers do without a file, said aloud
         found.servers = ["::1" if ":" in ip else "127.0.0.1" for ip in node.ips] or ["127.0.0.1"]
         found.searches = ["."]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from sampan.kubelet.volumes import (
     projected,
     secret,
 )
+from sampan.kubelet.volumes.attempts import Attempts
 from sampan.kubelet.volumes.errors import FAILED_MOUNT, SetUpFailed, VolumeError
 from sampan.kubelet.volumes.places import place, uids
 from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
@@ -80,6 +81,7 @@ class Volumes:
         self._warn = warn or (lambda pod, reason, message: log.warning("%s: %s", reason, message))
         self._mounted: dict[str, dict[str, Mounted]] = {}
         self._pods: dict[str, Obj] = {}
+        self._attempts = Attempts()
         self._locks: dict[str, asyncio.Lock] = {}
         self._stale: set[str] = set()
         self._waker = asyncio.Event()
@@ -100,7 +102,8 @@ class Volumes:
     # -- of a pod ------------------------------------------------------------------------------------------------------
 
     async def mount(self, pod: Obj) -> dict[str, Mounted]:
-        """By the names in the pod. Raises VolumeError, having made all that can be made."""
+        """By the names in the pod. Raises VolumeError, having made all that can be made; what has just failed is not tried again at once,
+        and not told again."""
         uid = pod["metadata"]["uid"]
         self.sources.register(pod)
         async with self._lock(uid):
@@ -117,28 +120,35 @@ class Volumes:
         errors: list[str] = []
         for volume in pod["spec"].get("volumes") or ():
             kind = next((key for key in volume if key != "name"), "emptyDir")
-            if volume["name"] not in done or kind in LIVE:
+            there = volume["name"] in done
+            if (not there or kind in LIVE) and self._attempts.due(uid, volume["name"]):
                 await self._one(volume, kind, at, done, errors)
-        if errors:
-            raise VolumeError(errors)
+        missing = [each["name"] for each in pod["spec"].get("volumes") or () if each["name"] not in done]
+        if missing:
+            raise VolumeError([*errors, *self._attempts.overdue(uid, missing)])
         return dict(done)
 
     async def _one(self, volume: Obj, kind: str, at: Setting, done: dict[str, Mounted], errors: list[str]) -> None:
-        name = volume["name"]
+        uid, name = at.pod["metadata"]["uid"], volume["name"]
         try:
             if kind not in KINDS:
                 raise SetUpFailed(persistent.unsupported(volume, name))
             done[name] = await KINDS[kind](volume if kind in volume else {**volume, kind: {}}, at)
         except VolumeError as error:
-            errors += error.messages
+            messages: Sequence[str] = error.messages
         except (SetUpFailed, OSError, ValueError) as error:
-            message = f'MountVolume.SetUp failed for volume "{name}" : {error}'
-            directory = at.place.volume(LIVE[kind], name) if kind in LIVE else None
-            if directory is None or not atomic.is_written(directory):
-                errors.append(message)
-                return
-            # it goes on with what it has, and a kubelet that starts anew finds it
-            done[name] = Mounted(directory, read_only=True)
+            messages = [f'MountVolume.SetUp failed for volume "{name}" : {error}']
+        else:
+            self._attempts.succeeded(uid, name)
+            return
+        self._attempts.failed(uid, name)
+        directory = at.place.volume(LIVE[kind], name) if kind in LIVE else None
+        if directory is None or not atomic.is_written(directory):
+            errors += messages
+            return
+        # it goes on with what it has, and a kubelet that starts anew finds it
+        done[name] = Mounted(directory, read_only=True)
+        for message in messages:
             self._warn(at.pod, FAILED_MOUNT, message)
 
     async def refresh(self, pod: Obj) -> None:
@@ -153,6 +163,7 @@ class Volumes:
             self._changed(uid)
 
     def _changed(self, uid: str) -> None:
+        self._attempts.forget(uid)  # what was missing may be there
         if uid in self._pods:
             self._stale.add(uid)
             self._waker.set()
@@ -219,6 +230,7 @@ class Volumes:
     def _forget(self, uid: str) -> None:
         self._mounted.pop(uid, None)
         self._pods.pop(uid, None)
+        self._attempts.forget(uid)
         self.sources.unregister(uid)
 
     def _lock(self, uid: str) -> asyncio.Lock:
