@@ -21,6 +21,7 @@ from sampan.network.cni.pods import Pods, Settings
 from sampan.network.namespaces import inside
 from tests.network.lab import Lab
 
+pytestmark = pytest.mark.slow
 CIDR = IPv4Network("10.244.7.0/24")
 
 
@@ -156,8 +157,6 @@ from pathlib import Path
 from sampan.network.cni.addresses import Addresses, HostPort
 from sampan.network.cni.pods import Pods, Settings
 from sampan.network.namespaces import enter
-
-pytestmark = pytest.mark.slow
 enter(Path(sys.argv[1]))
 pods = Pods(Settings(Path(sys.argv[2]), IPv4Network("10.244.7.0/24")))
 print("ready", flush=True)
