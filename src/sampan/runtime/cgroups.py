@@ -175,13 +175,16 @@ def kill(group: str) -> None:
 
 
 def remove(group: str) -> None:
-    """In every hierarchy, with the empty groups in it; one that has processes stays."""
+    """In every hierarchy, with the empty groups in it; one that has processes stays. The kernel may take its time."""
     for point in set(mounts().values()):
         top = point / group.lstrip("/")
-        if top == point or not top.is_dir():
+        if top == point:
             continue
-        for each in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-            with contextlib.suppress(OSError):
-                each.rmdir()
-        with contextlib.suppress(OSError):
+        try:
             top.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            for below, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(below)

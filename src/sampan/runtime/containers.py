@@ -283,12 +283,11 @@ class Containers:
         """Idempotent. Raises CriError if it does not end."""
         if not is_running(container):
             return
-        monitor = self.monitor(container)
         if seconds > 0:
-            await monitor.kill(container.id, signal_number(container.state.stop_signal))
+            _signal(container, signal_number(container.state.stop_signal))
             if await self._ends_within(container, seconds):
                 return
-        await monitor.kill(container.id, signal.SIGKILL)
+        _signal(container, signal.SIGKILL)
         if not await self._ends_within(container, KILL_SECONDS):
             raise CriError(f'failed to kill container "{container.id}": it does not end')
 
@@ -308,7 +307,7 @@ class Containers:
                 return
             if container.state.started:
                 await self.monitor(container).delete(container.id, container.state.cgroup)
-            kernel.unmount(container.directory / "rootfs")
+            await asyncio.to_thread(kernel.unmount, container.directory / "rootfs")
             gone = self._store.ingest / f"gone-{container.id}"
             container.directory.rename(gone)
             del self._all[container.id]
@@ -316,7 +315,7 @@ class Containers:
             self._ended.pop(container.id, None)
             self._unwatch(container.id)
         self._locks.pop(container.id, None)
-        records.remove(gone)
+        await asyncio.to_thread(records.remove, gone)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -393,6 +392,21 @@ def _runs(container: Container) -> bool:
     state = container.state
     same = state.boot == records.boot_id() and state.pid > 0
     return same and records.pid_start(state.pid) == state.pid_start != 0
+
+
+def _signal(container: Container, number: int) -> None:
+    """To the first process, and to none that has its number by now. One that is gone is no error."""
+    try:
+        held = os.pidfd_open(container.state.pid)
+    except (OSError, ValueError):
+        return
+    try:
+        if _runs(container):  # asked when nobody else can get the number any more
+            signal.pidfd_send_signal(held, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(held)
 
 
 def _must_run(container: Container) -> None:

@@ -180,7 +180,7 @@ class Sandboxes:
         if state.attached:
             await self._network.detach(self._attachment(sandbox))
             sandbox.change(attached=False)
-        self._unmount(sandbox.id)
+        await asyncio.to_thread(self._unmount, sandbox.id)
 
     def _unmount(self, key: str) -> None:
         here = self._run / key
@@ -192,7 +192,7 @@ class Sandboxes:
         """Stopped, and without containers."""
         await self.stop(sandbox)
         if sandbox.state.own_cgroup:
-            cgroups.remove(sandbox.state.cgroup)
+            await asyncio.to_thread(cgroups.remove, sandbox.state.cgroup)
         records.remove(sandbox.directory)
         self._all.pop(sandbox.id, None)
         self._names.pop(_name(sandbox.config), None)
