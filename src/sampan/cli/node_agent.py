@@ -7,11 +7,15 @@ import asyncio
 import logging
 import signal
 import sys
+import time
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from sampan.cli import kubelet
-from sampan.client import ConfigError
+from sampan.client import ConfigError, from_kubeconfig
 from sampan.kubelet.options import Options
+from sampan.network.proxy.options import Options as ProxyOptions
+from sampan.network.proxy.proxy import run as run_proxy
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,5 +70,9 @@ async def _until_told(given: argparse.Namespace) -> int:
 
 
 async def _both(options: Options, proxy: Path | None, cidr: str) -> None:
+    """Raises, in a group, ConfigError and OSError."""
     async with asyncio.TaskGroup() as group:
         group.create_task(kubelet.run(options))
+        if proxy is not None:
+            wanted = ProxyOptions(options.name, cluster_cidr=IPv4Network(cidr))
+            group.create_task(run_proxy(from_kubeconfig(proxy), wanted, clock=time.time))
