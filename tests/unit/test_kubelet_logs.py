@@ -1,4 +1,5 @@
 """Logs from files as runtimes write them: what is shown of them, the end of them, and following them through rotation."""
+# ruff: noqa: ASYNC240 - small files on the local disk
 
 from __future__ import annotations
 

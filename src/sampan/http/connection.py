@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.transport: asyncio.Transport | None = None
-        self.parser = httptools.HttpResponseParser(self)
+        self.parser = self._new_parser()
         self.exchanges = 0
         self.idle_since = 0.0
         self.free = False
@@ -156,6 +156,12 @@ class Connection(asyncio.Protocol):
         self._limit = 0
         self._stream: ResponseStream | None = None
         self._clear()
+
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpResponseParser(self)
+        # as Go does: scripts behind web servers write their headers themselves
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        return parser
 
     def _clear(self) -> None:
         self._headers: dict[str, str] = {}
@@ -286,7 +292,7 @@ class Connection(asyncio.Protocol):
         if self._method == "HEAD":
             # llhttp cannot be told that no body follows: it is done with this reply, and a new one reads the next
             keep = self.parser.should_keep_alive()
-            self.parser = httptools.HttpResponseParser(self)
+            self.parser = self._new_parser()
             self._complete(code, keep)
 
     def on_body(self, data: bytes) -> None:

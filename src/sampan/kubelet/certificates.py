@@ -278,9 +278,8 @@ class Rotation:
             delay = min(delay * 2, LAST_RETRY)
 
     async def _sleep(self, seconds: float) -> None:
-        # the clock may be set meanwhile: never for longer than an hour
         end = self._clock() + seconds
-        while (left := end - self._clock()) > 0:
+        while (left := end - self._clock()) > 0:  # noqa: ASYNC110 - the clock may be set meanwhile, and tells nobody
             await asyncio.sleep(min(left, 3600.0))
 
 

@@ -52,11 +52,7 @@ async def _not_running() -> bool:
 
 async def read(path: Path, options: LogOptions, write: Write, running: Running = _not_running) -> None:
     """All that `options` ask for; `write` may wait. Following ends when `running` is no longer so. Raises LogError, OSError."""
-    try:
-        path = path.resolve(strict=True)
-    except OSError as error:
-        said = (error.strerror or "").lower()
-        raise LogError(f'failed to try resolving symlinks in path "{path}": lstat {error.filename}: {said}') from None
+    path = _real(path)
     lines = Lines(options)
     watch = inotify.Watch(path.parent) if options.follow else None
     files = _Files(path)
@@ -68,6 +64,14 @@ async def read(path: Path, options: LogOptions, write: Write, running: Running =
         files.close()
         if watch is not None:
             watch.close()
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve(strict=True)
+    except OSError as error:
+        said = (error.strerror or "").lower()
+        raise LogError(f'failed to try resolving symlinks in path "{path}": lstat {error.filename}: {said}') from None
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
@@ -86,10 +90,8 @@ class Lines:
 
     def show(self, data: bytes) -> bytes:
         """Of whole lines."""
-        if self._timestamps or self._since or self._stream:
-            out = b"".join(self._chosen(data))
-        else:
-            out = b"".join(_texts(data))
+        plain = not (self._timestamps or self._since or self._stream)
+        out = b"".join(_texts(data) if plain else self._chosen(data))
         if self._left >= 0:
             out = out[: self._left]
             self._left -= len(out)
@@ -190,7 +192,7 @@ class _Files:
     def add(self, path: Path) -> bool:
         """False where it is gone, or was here already under another name."""
         try:
-            file: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb", buffering=0)
+            file: Any = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb", buffering=0)
         except FileNotFoundError:
             return False
         number = os.fstat(file.fileno()).st_ino
