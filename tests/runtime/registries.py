@@ -78,9 +78,10 @@ class Server:
 
 
 @contextmanager
-def registry(home: Path, *, auth: str = "none") -> Iterator[Server]:
+def registry(home: Path, *, auth: str = "none", port: int = 0, network: Path | None = None) -> Iterator[Server]:
+    """`home`: what was pushed is still there another time. `network`: a namespace to be reached in."""
     home.mkdir(parents=True, exist_ok=True)
-    server = Server(free_port(), BASIC if auth == "basic" else "")
+    server = Server(port or free_port(), BASIC if auth == "basic" else "")
     config: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "info", "accesslog": {"disabled": True}},
@@ -96,7 +97,8 @@ def registry(home: Path, *, auth: str = "none") -> Iterator[Server]:
             "realm": server.tokens.url, "service": "test", "issuer": "tests", "rootcertbundle": str(home / "token.crt"),
         }}  # fmt: skip
     (home / "config.yml").write_text(json.dumps(config))
-    process = Logged([program(), "serve", home / "config.yml"], home / "log")
+    enter = ["nsenter", f"--net={network}", "--"] if network is not None else []
+    process = Logged([*enter, program(), "serve", home / "config.yml"], home / "log")
     try:
         process.wait_for("listening on")
         yield server

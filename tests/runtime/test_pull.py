@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,11 +15,11 @@ import pytest
 
 from sampan.cri import pb
 from sampan.runtime import names
-from sampan.runtime.hosts import Hosts
+from sampan.runtime.hosts import Host, Hosts
 from sampan.runtime.images import Images
 from sampan.runtime.layers import Limits
 from sampan.runtime.pull import Puller
-from sampan.runtime.registry import Credentials, Registry
+from sampan.runtime.registry import Credentials, Registry, shown
 from sampan.runtime.server import CriServer
 from sampan.runtime.store import Store
 from tests.cri_client import Cri
@@ -171,7 +172,8 @@ async def test_many_small_documents_at_once(plain: Server) -> None:
     await client.aclose()
 
 
-async def test_passwords(cri: Cri, tmp_path: Path) -> None:
+async def test_passwords(cri: Cri, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     with registry(tmp_path / "registry", auth="basic") as server:
         built = Built([tar(entry("f"))])
         server.push(built, "secret", "1")
@@ -180,9 +182,20 @@ async def test_passwords(cri: Cri, tmp_path: Path) -> None:
         assert code == "PERMISSION_DENIED" and words.endswith("authorization failed: no basic auth credentials")
         code, words = await refused(cri, name, username="app", password="wrong")
         assert code == "PERMISSION_DENIED" and "pull access denied" in words
+        assert "wrong" not in words + caplog.text
         assert (await refused(cri, name, username="app", password="secret", server_address="other.io"))[0] == code
         assert await pull(cri, name, username="app", password="secret", server_address=server.domain) == built.id
         assert await pull(cri, name, auth="YXBwOnNlY3JldA==") == built.id
+    assert "secret:1" in caplog.text and "YXBwOnNlY3JldA" not in caplog.text
+    for each in (
+        Credentials("app", "pass", "refresh", "bearer"),
+        Host("https://r", headers=(("Authorization", "pass"),)),
+    ):
+        assert not any(word in repr(each) for word in ("pass", "refresh", "bearer"))
+    assert (
+        shown("https://user:pass@s3.local/b?X-Signature=pass&x=1")
+        == "https://s3.local/b?X-Signature=[REDACTED]&x=[REDACTED]"
+    )
 
 
 async def test_tokens(cri: Cri, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ssl
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ class Host:
     base: str
     resolves: bool = True
     context: ssl.SSLContext | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     mirror: bool = False
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import sys
@@ -21,6 +22,41 @@ from sampan.runtime.layers import Fetch, Layers, Limits
 from sampan.runtime.manifests import Descriptor, Manifest
 from sampan.runtime.registry import Credentials, Registry, check, digest_of
 from sampan.runtime.store import Image, Store, delete
+
+log = logging.getLogger("runtime")
+PROGRESS_SECONDS = 10.0
+
+
+class Progress:
+    """One pull, in the log: its beginning, how far it is every now and then, its end and how that was."""
+
+    def __init__(self, reference: names.Reference) -> None:
+        self._reference = reference
+        self._loop = asyncio.get_running_loop()
+        self._began = self._told = self._loop.time()
+        self._done = self._all = 0
+
+    def begin(self, size: int) -> None:
+        self._all = size
+        log.info("pulling %s: %s", self._reference, _megabytes(size))
+
+    def add(self, size: int) -> None:
+        self._done += size
+        if self._loop.time() - self._told >= PROGRESS_SECONDS:
+            self._told = self._loop.time()
+            log.info("pulling %s: %s of %s", self._reference, _megabytes(self._done), _megabytes(self._all))
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        seconds, size = self._loop.time() - self._began, _megabytes(self._done)
+        how = "called off" if isinstance(error, asyncio.CancelledError) else f"failed: {error}" if error else "done"
+        log.info("pulling %s: %s after %.1f s and %s", self._reference, how, seconds, size)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 class Puller:
@@ -41,11 +77,14 @@ class Puller:
                 data, said = await self._registry.document(reference, reference.digest or reference.tag, auth)
             except CriError as error:
                 raise type(error)(f'failed to resolve reference "{reference}": {error}') from None
-            return await self._image(reference, data, said, auth)
+            with Progress(reference) as progress:
+                return await self._image(reference, data, said, auth, progress)
         except CriError as error:
             raise type(error)(f'failed to pull and unpack image "{reference}": {error}') from None
 
-    async def _image(self, reference: names.Reference, data: bytes, said: str, auth: Credentials) -> Image:
+    async def _image(
+        self, reference: names.Reference, data: bytes, said: str, auth: Credentials, progress: Progress
+    ) -> Image:
         top, found = digest_of(data), manifests.document(data)
         kind = manifests.media_type(found, said)
         manifest_digest = top
@@ -65,9 +104,10 @@ class Puller:
         config = await self._config(reference, manifest, auth)
 
         def fetch(layer: Descriptor) -> Fetch:
-            return lambda file: self._registry.blob(reference, layer, auth, file)
+            return lambda file: self._registry.blob(reference, layer, auth, file, progress.add)
 
         diff_ids = manifests.diff_ids(manifests.document(config), len(manifest.layers), manifest_digest)
+        progress.begin(sum(layer.size for layer in manifest.layers))
         sources = [(layer.size, fetch(layer)) for layer in manifest.layers]
         with self._store.holding(diff_ids):
             await self._all(diff_ids, sources)

@@ -16,7 +16,7 @@ import http
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -94,12 +94,15 @@ class Registry:
                 check(data, which)
             return data, reply.headers.get("content-type", "")
 
-    async def blob(self, reference: names.Reference, what: Descriptor, auth: Credentials, target: Path) -> None:
-        """Into a file. Raises CriError."""
+    async def blob(
+        self, reference: names.Reference, what: Descriptor, auth: Credentials, target: Path,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """Into a file; `tell` hears of every piece how large it is. Raises CriError."""
         first: CriError | None = None
         for host in self._hosts.of(reference.domain):
             try:
-                await self._download(host, reference, what, auth, target)
+                await self._download(host, reference, what, auth, target, tell)
                 return
             except CriError as error:
                 if first is None or not host.mirror:
@@ -108,8 +111,9 @@ class Registry:
         raise first
 
     async def _download(
-        self, host: Host, reference: names.Reference, what: Descriptor, auth: Credentials, target: Path
-    ) -> None:
+        self, host: Host, reference: names.Reference, what: Descriptor, auth: Credentials, target: Path,
+        tell: Callable[[int], None],
+    ) -> None:  # fmt: skip
         path = f"/{reference.path}/blobs/{what.digest}"
         with target.open("wb") as file:
             digest, done = hashlib.sha256(), 0
@@ -127,6 +131,7 @@ class Registry:
                                 raise Invalid(f"{what.digest} is longer than the {what.size} bytes its manifest says")
                             digest.update(data)
                             file.write(data)
+                            tell(len(data))
                     break
                 except (HttpError, Unavailable) as error:
                     if not left:
@@ -152,12 +157,12 @@ class Registry:
         known = auth if not host.mirror else Credentials()
         scope = f"repository:{reference.path}:pull"
         authorization = self._cached(url, scope, known)
-        reply = await self._get(host, url, (*headers, *host.headers), authorization)
+        reply = await self._get(host, url, headers, authorization)
         if reply.code == 401:
             challenge = reply.headers.get("www-authenticate", "")
             await reply.aclose()
             authorization = await self._authorize(host, url, challenge, scope, known)
-            reply = await self._get(host, url, (*headers, *host.headers), authorization)
+            reply = await self._get(host, url, headers, authorization)
         try:
             if reply.code not in (200, 206):
                 raise _refusal(reply, url, subject)
@@ -171,13 +176,14 @@ class Registry:
         origin = urlsplit(url).netloc
         for _ in range(_REDIRECTS):
             sent = [("User-Agent", "sampan"), *headers]
-            if authorization and urlsplit(url).netloc == origin:
-                sent.append(("Authorization", authorization))
-            client = self._client(host.context if urlsplit(url).netloc == origin else None)
+            at_home = urlsplit(url).netloc == origin
+            if at_home:  # what is secret is no business of whoever it redirects to
+                sent += [*host.headers, *([("Authorization", authorization)] if authorization else ())]
+            client = self._client(host.context if at_home else None)
             try:
                 reply = await client.stream("GET", url, headers=sent, timeout=HEAD_SECONDS)
             except HttpError as error:
-                raise Unavailable(f"failed to do request: {error.at('GET', url)}") from None
+                raise Unavailable(f"failed to do request: {error.at('GET', shown(url))}") from None
             if reply.code not in (301, 302, 303, 307, 308):
                 return reply
             await reply.aclose()
@@ -238,11 +244,11 @@ class Registry:
                 url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
                 reply = await client.request("GET", url, headers=headers, timeout=HEAD_SECONDS)
         except HttpError as error:
-            raise Unavailable(f"failed to authorize: failed to fetch {kind}: {error.at('GET', realm)}") from None
+            raise Unavailable(f"failed to authorize: failed to fetch {kind}: {error.at('GET', shown(realm))}") from None
         if reply.code != 200:
             status = f"{reply.code} {_phrase(reply.code)}"
             raise Unauthorized(
-                f"failed to authorize: failed to fetch {kind}: unexpected status from GET request to {realm}: {status}"
+                f"failed to authorize: failed to fetch {kind}: unexpected status from GET request to {shown(realm)}: {status}"
             )
         try:
             found = json.loads(reply.body)
@@ -273,13 +279,20 @@ def _refusal(reply: ResponseStream, url: str, subject: str) -> CriError:
     if reply.code in (401, 403):
         message = "pull access denied, repository does not exist or may require authorization: "
         return Unauthorized(message + _server_words(reply))
-    return Unavailable(f"unexpected status from GET request to {url}: {reply.code} {_phrase(reply.code)}")
+    return Unavailable(f"unexpected status from GET request to {shown(url)}: {reply.code} {_phrase(reply.code)}")
 
 
 def _server_words(reply: ResponseStream) -> str:
     if 'error="insufficient_scope"' in reply.headers.get("www-authenticate", ""):
         return "server message: insufficient_scope: authorization failed"
     return "authorization failed"
+
+
+def shown(url: str) -> str:
+    """For people: without a password, and without the signatures that storage services put into queries."""
+    parts = urlsplit(url)
+    query = "&".join(f"{pair.partition('=')[0]}=[REDACTED]" for pair in parts.query.split("&") if pair)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query).geturl()
 
 
 def _phrase(code: int) -> str:

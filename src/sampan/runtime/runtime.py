@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Runtime:
             "sampan.runtime.v1.Archives": images,
         }
         self._server = CriServer(options.socket, services)
+        self._cleaning: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises CriError, OSError."""
@@ -77,11 +79,15 @@ class Runtime:
         await self._sandboxes.open()
         await self._network.start({each.id for each in self._sandboxes.all() if each.state.ready})
         await self._containers.open()
+        # what is left of pulls that were cut short; it may be much, and nobody need wait for it
+        self._cleaning = asyncio.create_task(self._store.collect(self._containers.used_layers()))
         await self._server.start()
 
     async def stop(self) -> None:
         """The containers run on."""
         await self._server.stop()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
         await self._streaming.stop()
         self._containers.close()
         await self._registry.aclose()

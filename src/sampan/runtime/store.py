@@ -17,7 +17,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -54,13 +53,14 @@ class Store:
         self._images: dict[str, Image] = {}
         self._info: dict[str, LayerInfo] = {}
         self._held: Counter[str] = Counter()
+        self._old: list[Path] = []
         #: images that nobody may remove
         self.permanent: set[str] = set()
 
     def open(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)  # set-uid files of images are nobody's business
-        shutil.rmtree(self.ingest, ignore_errors=True)
+        self._set_aside()
         for each in (self._blobs, self._layers, self.ingest):
             each.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -69,6 +69,16 @@ class Store:
                 image = Image(**{**found, **lists})
                 if all(self.has_layer(layer) for layer in image.layers) and self._blob(image.id).exists():
                     self._images[image.id] = image
+
+    def _set_aside(self) -> None:
+        """What was on its way when we were killed: out of sight at once, deleted by the first `collect`."""
+        old = self.root / f"ingest.{uuid.uuid4().hex}"
+        with contextlib.suppress(FileNotFoundError):
+            self.ingest.rename(old)
+        for directory in (self.root, self._blobs):
+            for each in directory.glob(".*.????????"):
+                each.unlink()  # documents that were being written
+        self._old = [each for each in self.root.glob("ingest.*") if each.is_dir()]
 
     # -- images --------------------------------------------------------------------------------------------------------
 
@@ -183,7 +193,8 @@ class Store:
             for each in list(self._blobs.iterdir()):
                 if f"sha256:{each.name}" not in blobs:
                     each.unlink()
-        await delete(*self.ingest.glob("gone-*"))
+        old, self._old = self._old, []
+        await delete(*old, *self.ingest.glob("gone-*"))
 
 
 def write(path: Path, data: bytes) -> None:
