@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sampan.cluster.state import Cluster
 from tests import kubectls
 from tests.images import busybox
 
@@ -43,14 +45,20 @@ class Typed:
         return self("sampan", *arguments, fails=fails)
 
 
-def machine() -> dict[str, list[str]]:
-    """What nodes could leave behind."""
-    links = [line.split(":")[1].split("@")[0].strip() for line in _said("ip", "-o", "link").splitlines()]
-    tables = [line for line in _said("nft", "list", "tables").splitlines() if "sampan" in line]
+def left(home: Path, cluster: str) -> list[str]:
+    """What a cluster's nodes could leave behind on the machine, and did."""
+    found = Cluster(cluster, home / "sampan" / "clusters" / cluster)
+    out = [line for line in _said("ip", "-o", "link").splitlines() if found.id in line]
+    out += [line for line in _said("nft", "list", "tables").splitlines() if found.id in line]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    groups = [str(found) for found in Path("/sys/fs/cgroup").glob("*/sampan/*")]
-    groups += [str(found) for found in Path("/sys/fs/cgroup").glob("sampan/*")]
-    return {"links": sorted(links), "tables": tables, "mounts": sorted(mounts), "groups": groups}
+    out += [mount for mount in mounts if mount.startswith((str(found.directory), str(found.run)))]
+    out += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{found.id}")]
+    out += [str(found.run)] if found.run.exists() else []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            out += [words] if str(found.directory) in words or str(found.run) in words else []
+    return out
 
 
 def _said(*command: str) -> str:

@@ -28,6 +28,9 @@ from sampan.network.nodes import ClusterNetwork
 from sampan.network.ranges import NoRoom, Ranges, choose, in_use
 
 RUNTIME, NODE = "runtime", "node"
+KUBELET_PORT = 10250
+#: between two looks whether a kubelet listens yet
+LOOK_SECONDS = 0.02
 Progress = Callable[[str], None]
 
 
@@ -321,13 +324,30 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
                     await there.wait()
                     await _mark(client, settings)
                     await ready.wait()
+                    await _serving(cluster, settings)
             except TimeoutError:
                 late = sorted(name for name in wanted if not _is_ready(nodes.cache.get(name)))
-                why = _why(nodes.cache.get(late[0])) or "it has not registered"
+                why = _why(nodes.cache.get(late[0])) or f"it has not registered{_last_word(cluster, late[0])}"
                 raise ClusterError(
                     f"node {late[0]} is not ready after {seconds:.0f} s: {why}",
                     f"its logs are in {cluster.node(late[0])}; `sampan up --name {cluster.name}` waits again",
                 ) from None
+
+
+async def _serving(cluster: Cluster, settings: Settings) -> None:
+    """Until every kubelet listens: what was ready before its processes were killed is called so for a while."""
+    found = network(cluster, settings)
+    for node in settings.nodes:
+        if not node.stopped:
+            address = str(found.node(node.name, node.index).address)
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(address, KUBELET_PORT)
+                except OSError:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+                writer.close()
+                break
 
 
 async def _mark(client: Client, settings: Settings) -> None:
@@ -347,6 +367,14 @@ def _is_ready(node: dict[str, Any] | None) -> bool:
 def _condition(node: dict[str, Any]) -> dict[str, str]:
     conditions = (node.get("status") or {}).get("conditions") or ()
     return next((each for each in conditions if each["type"] == "Ready"), {})
+
+
+def _last_word(cluster: Cluster, node: str) -> str:
+    """What the node's agent wrote last."""
+    with contextlib.suppress(OSError):
+        lines = cluster.log(f"nodes/{node}/{NODE}").read_text(errors="replace").splitlines()
+        return f" (its last word: {lines[-1]})" if lines else " (it has said nothing)"
+    return ""
 
 
 def _why(node: dict[str, Any] | None) -> str:
