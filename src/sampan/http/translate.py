@@ -165,7 +165,7 @@ async def _unpacked(socket: websocket.WebSocket, upgrade: Upgrade) -> None:
             socket.send(data)
             if socket.pending() > HIGH_WATER:
                 await socket.drain()
-    except ConnectionError:
+    except OSError:
         pass  # either side; both end now
     finally:
         inward.cancel()
@@ -174,7 +174,7 @@ async def _unpacked(socket: websocket.WebSocket, upgrade: Upgrade) -> None:
 
 
 async def _inward(socket: websocket.WebSocket, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         async for message in socket:
             if isinstance(message, bytes):
                 writer.write(message)

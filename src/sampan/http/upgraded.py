@@ -55,7 +55,7 @@ class ClientConnection:
         return self._writer.transport.get_write_buffer_size()
 
     async def writable(self) -> None:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await self._writer.drain()
 
     def pause(self) -> None:
@@ -76,8 +76,8 @@ class ClientConnection:
                 if not data:
                     break
                 upgraded.received(data)
-        except ConnectionError:
-            pass  # as gone as after a goodbye
+        except OSError:
+            pass  # broken, or by TLS's rules: as gone as after a goodbye
         finally:
             self._writer.close()
             upgraded.lost()
@@ -115,8 +115,8 @@ class Relay:
                 client.send(data)
                 if client.pending() > HIGH_WATER:
                     await client.writable()
-        except ConnectionError:
-            pass
+        except OSError:
+            pass  # as above
         finally:
             self._backend.close()
             client.close()

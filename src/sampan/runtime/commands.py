@@ -38,6 +38,7 @@ CONMON_STDOUT, CONMON_STDERR = 2, 3
 #: how runc and crun begin when they tell of a command that cannot be run, besides in their log
 RUNTIME_SAYS = (b"exec failed: ", b"crun: ")
 MAX_WORDS = 16 * 1024
+SIZE_SECONDS, SIZE_AGAIN_SECONDS = 0.05, 0.5
 
 
 class Commands:
@@ -277,10 +278,37 @@ async def _to_conmon(source: Source, sock: socket.socket) -> None:
 
 
 async def _sizes_to_conmon(bundle: Path, ends: Ends) -> None:
-    with contextlib.suppress(OSError):
-        async for width, height in ends.sizes():
-            control = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)
-            try:
-                os.write(control, f"1 {height} {width}\n".encode())
-            finally:
-                os.close(control)
+    """Of two that come together conmon takes the first one twice: each is given time, and the last one is said again."""
+    sizes: list[tuple[int, int]] = []
+    more = asyncio.Event()
+
+    async def read() -> None:
+        async for size in ends.sizes():
+            sizes[:] = [size]
+            more.set()
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while True:
+            await more.wait()
+            more.clear()
+            _size_to_conmon(bundle, *sizes[0])
+            await asyncio.sleep(SIZE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SIZE_AGAIN_SECONDS):
+                    await more.wait()
+            if not more.is_set():
+                _size_to_conmon(bundle, *sizes[0])
+    except OSError:
+        log.debug("a container's monitor is gone")
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+def _size_to_conmon(bundle: Path, width: int, height: int) -> None:
+    control = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(control, f"1 {height} {width}\n".encode())
+    finally:
+        os.close(control)

@@ -114,13 +114,14 @@ class Channels:
                 await channel.put(data)
 
     def _parsed(self, message: str | bytes) -> tuple[int, bytes]:
-        """Number and payload; -1 for what is no message of ours."""
-        if not message:
+        """Number and payload; -1 for what is no message of ours. Some clients send text as text, where bytes are agreed on."""
+        data = message.encode() if isinstance(message, str) else message
+        if not data:
             return -1, b""
-        if isinstance(message, bytes):
-            return message[0], message[1:]
+        if not self.base64:
+            return data[0], data[1:]
         try:
-            return ord(message[0]) - ord("0"), base64.b64decode(message[1:], validate=True)
+            return data[0] - ord("0"), base64.b64decode(data[1:], validate=True)
         except (binascii.Error, ValueError):
             return -1, b""
 
