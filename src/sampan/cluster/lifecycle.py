@@ -230,11 +230,6 @@ def delete(cluster: Cluster) -> None:
     import shutil
 
     down(cluster)
-    settings = cluster.settings()
-    if settings is not None and settings.nodes:
-        from sampan.cluster import nodes
-
-        nodes.forget(cluster, settings)
     try:
         shutil.rmtree(cluster.directory)
     except OSError as error:

@@ -22,6 +22,7 @@ from sampan.client.errors import is_not_found
 from sampan.cluster import addons, certificates, doctor, groups, kubeconfig, processes, spec
 from sampan.cluster.components import Credentials
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.mounts import detach_below
 from sampan.cluster.state import Cluster, Settings, all_clusters
 from sampan.network.host_rules import Published
 from sampan.network.nodes import ClusterNetwork
@@ -161,6 +162,7 @@ def stop(cluster: Cluster, settings: Settings) -> None:
     if settings.ranges.nodes:
         with _told():
             network(cluster, settings).destroy()
+    _detach(cluster)
     shutil.rmtree(cluster.run, ignore_errors=True)
     groups.remove(f"sampan/{cluster.id}")
     groups.remove("sampan", empty=True)
@@ -197,11 +199,15 @@ async def _empty(sockets: Sequence[Path]) -> None:
     await asyncio.gather(*(each(socket) for socket in sockets))
 
 
-def forget(cluster: Cluster, settings: Settings) -> None:
-    """What would keep the cluster's directory from being removed: mounts that stopped pods left."""
-    from sampan.cluster.mounts import detach_below
-
-    detach_below(cluster.directory)
+def _detach(cluster: Cluster) -> None:
+    """Root file systems and volumes of stopped pods, as a reboot would."""
+    try:
+        detach_below(cluster.directory)
+        detach_below(cluster.run)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot unmount {error.filename}: {error.strerror}", "see what still uses it, then try again"
+        ) from None
 
 
 # -- one of them -------------------------------------------------------------------------------------------------------
@@ -257,7 +263,8 @@ def remove_one(cluster: Cluster, name: str) -> None:
         del settings.nodes[_index(cluster, settings, name)]
         cluster.save(settings)
         asyncio.run(_delete(cluster, settings, name))
-        forget(cluster, settings)
+        with contextlib.suppress(OSError):
+            detach_below(cluster.node(name))
         shutil.rmtree(cluster.node(name), ignore_errors=True)
 
 
