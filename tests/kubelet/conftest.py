@@ -23,6 +23,7 @@ import pytest_asyncio
 from sampan.apiserver.authentication.user import User
 from sampan.client import Client
 from sampan.http import ConnectFailed
+from sampan.kubelet.inotify import Watch
 from sampan.kubelet.kubelet import Kubelet
 from sampan.kubelet.options import Options
 from sampan.network.namespaces import inside
@@ -31,8 +32,8 @@ from sampan.testing.conditions import Condition
 from sampan.testing.inprocess import InProcessTransport
 from tests.cri_client import Cri
 from tests.images import busybox
+from tests.runtime.homes import HOMES, Home
 from tests.runtime.homes import IMAGE as IMAGE
-from tests.runtime.homes import Home
 
 Obj = dict[str, Any]
 AUTHENTICATED = "system:authenticated"
@@ -173,6 +174,14 @@ class NodeUnderTest:
         lines = (line.split(" ", 3) for line in file.read_text().splitlines())
         return "".join(text + ("\n" if mark == "F" else "") for _, _, mark, text in lines)
 
+    async def logged(self, pod: Obj, text: str) -> None:
+        """Until the container has written just that."""
+        meta = pod["metadata"]
+        with Watch(self.options.logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}" / "main") as watch:
+            async with asyncio.timeout(20):
+                while self.log(pod) != text:
+                    await watch.next(20)
+
     async def events(self, name: str) -> list[tuple[str, str]]:
         """Reasons and messages of a pod's events, in order."""
         if self.kubelet is not None:
@@ -193,12 +202,13 @@ class NodeUnderTest:
 
 
 @contextlib.asynccontextmanager
-async def made(**options: Any) -> AsyncIterator[NodeUnderTest]:
-    """`options`: the kubelet's, beside those that keep it to itself."""
-    if why := Home.missing():
+async def made(kind: str = "sampan", **options: Any) -> AsyncIterator[NodeUnderTest]:
+    """`kind`: the runtime. `options`: the kubelet's, beside those that keep it to itself."""
+    if why := HOMES[kind].missing():
         pytest.skip(why)
-    home = Home(inside=True)
-    home.options = ("--network", "cni")
+    home = HOMES[kind](inside=True)
+    if kind == "sampan":
+        home.options = ("--network", "cni")
     node_name = options.pop("name", "node-1")
     pod_cidr = f"10.{random.randrange(128, 240)}.{random.randrange(256)}.0/24"
     told = Options(

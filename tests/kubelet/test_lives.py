@@ -101,7 +101,7 @@ async def test_init_containers_come_one_after_the_other(node: NodeUnderTest) -> 
     volume = node.options.root / "pods" / pod["metadata"]["uid"] / "volumes/kubernetes.io~empty-dir/shared"
     (volume / "go").touch()
     pod = await node.running(name)
-    assert node.log(pod) == "one\ntwo\n"
+    await node.logged(pod, "one\ntwo\n")
     assert [each["state"]["terminated"]["reason"] for each in pod["status"]["initContainerStatuses"]] == [
         "Completed"
     ] * 2
@@ -254,7 +254,7 @@ async def test_configuration_that_is_missing_may_come_later(node: NodeUnderTest)
         "data": {"a": "here"},
     }
     await node.cluster.client.create("configmaps", made)
-    assert node.log(await node.running(name)) == "here\n"
+    await node.logged(await node.running(name), "here\n")
 
 
 async def test_a_command_that_does_not_exist(node: NodeUnderTest) -> None:

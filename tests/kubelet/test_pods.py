@@ -16,7 +16,7 @@ async def test_a_pod_runs_and_is_deleted(node: NodeUnderTest) -> None:
     import json
 
     print(json.dumps(pod, indent=1))
-    assert node.log(pod) == "hello\n"
+    await node.logged(pod, "hello\n")
     await node.delete(name)
     assert await node.events(name) == [
         ("Pulled", f'Container image "{IMAGE}" already present on machine and can be accessed by the pod'),

@@ -92,11 +92,15 @@ def profile(given: Obj | None, root: Path) -> Any:
 
 
 def _apparmor(given: Obj | None) -> Any:
-    kind = (given or {}).get("type")
-    if kind == "Localhost":
-        name = "localhost/" + (given or {}).get("localhostProfile", "")
-        return pb.SecurityProfile(profile_type=pb.Localhost, localhost_ref=name)
-    return pb.SecurityProfile(profile_type=pb.Unconfined if kind == "Unconfined" else pb.RuntimeDefault)
+    """Unset where nobody asks for one: not every node has it."""
+    match (given or {}).get("type"):
+        case None:
+            return None
+        case "Localhost":
+            name = "localhost/" + (given or {}).get("localhostProfile", "")
+            return pb.SecurityProfile(profile_type=pb.Localhost, localhost_ref=name)
+        case kind:
+            return pb.SecurityProfile(profile_type=pb.Unconfined if kind == "Unconfined" else pb.RuntimeDefault)
 
 
 def check_user(pod: Obj, container: Obj, uid: int | None, username: str) -> None:
