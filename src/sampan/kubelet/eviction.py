@@ -72,6 +72,7 @@ class Eviction:
         self._met: list[Threshold] = []
         self._since: dict[Threshold, float] = {}
         self._conditions: dict[str, float] = {}
+        self._going: set[str] = set()
 
     async def run(self) -> None:
         while True:
@@ -90,7 +91,9 @@ class Eviction:
         seen = signals.observe(summary, self._pods_memory())
         stats = {each["podRef"]["uid"]: each for each in summary.get("pods") or ()}
         due = self._note(seen)
-        pods = [pod for pod in self._pods() if not critical(pod)]
+        living = self._pods()
+        self._going &= {names.uid_of(each) for each in living}
+        pods = [pod for pod in living if not critical(pod) and names.uid_of(pod) not in self._going]
         for pod in pods:
             found = stats.get(_runtime_uid(pod))
             if found is not None and (text := ranking.over_limit(pod, found)):
@@ -156,6 +159,7 @@ class Eviction:
     def _evict(self, pod: Obj, text: str, grace: int, annotations: dict[str, str], conditions: tuple[Obj, ...]) -> Obj:
         log.warning("eviction manager: pod %s is evicted: %s", names.pod_text(pod), text)
         self._event(pod, "Warning", "Evicted", text, annotations)
+        self._going.add(names.uid_of(pod))
         self._end(pod, Ended("Failed", "Evicted", text, grace, conditions))
         return pod
 
