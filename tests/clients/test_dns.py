@@ -277,10 +277,10 @@ def test_a_cluster(hollow_up: Up, dns: Callable[[str], Dns]) -> None:
     upstream.end()
     server.reload(text.replace("cache 30", "cache 1 other.test"), "Reloading complete")
     assert server.status("www.example.test") == "SERVFAIL"
-    line = server.until("plugin/errors")[-1]
+    told = server.until("plugin/errors")[-1]
     assert (
-        line.startswith("[ERROR] plugin/errors: 2 www.example.test. A: read udp 127.0.0.1:")
-        and "connection refused" in line
+        told.startswith("[ERROR] plugin/errors: 2 www.example.test. A: read udp 127.0.0.1:")
+        and "connection refused" in told
     )
     code, out, _ = server.end()
     assert code == 0 and "[INFO] plugin/health: Going into lameduck mode for 50ms" in out

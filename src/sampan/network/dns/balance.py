@@ -19,6 +19,8 @@ _SHUFFLED = (wire.A, wire.AAAA)
 
 def orders(reply: Reply, rng: random.Random, *, many: bool) -> list[Reply]:
     """One reply in a random order, or `many`: each address comes first once, as far as there is room."""
+    if len(reply.answer) < 2 and len(reply.authority) < 2 and len(reply.additional) < 2:
+        return [reply]
     sections = [_sorted(each) for each in (reply.answer, reply.authority, reply.additional)]
     longest = max(len(addresses) for _, addresses, _ in sections)
     if longest < 2:

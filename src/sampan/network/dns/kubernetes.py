@@ -50,6 +50,8 @@ class Kubernetes(Plugin):
         self._make = mirror
         self._mirror: Mirror | None = None
         self._wait = wait
+        #: by zone, and of which change
+        self._soas: dict[str, tuple[float, Record | None]] = {}
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -124,6 +126,13 @@ class Kubernetes(Plugin):
             self.zone.find(query.key, zone)
 
     def soa(self, zone: str) -> Record:
+        modified, record = self._soas.get(zone, (-1.0, None))
+        if record is None or modified != self.world.modified:
+            record = self._soa(zone)
+            self._soas[zone] = self.world.modified, record
+        return record
+
+    def _soa(self, zone: str) -> Record:
         ttl = self.options.ttl
         master, mailbox = (f"{each}.{zone}" if zone != "." else f"{each}." for each in ("ns.dns", "hostmaster"))
         times = (int(self.world.modified) & 0xFFFFFFFF, 7200, 1800, 86400, ttl)

@@ -25,7 +25,7 @@ from sampan.network.dns.wire import BadMessage, Query, Reply
 log = logging.getLogger("sampan.dns")
 errors = logging.getLogger("sampan.dns.errors")
 #: answers kept as bytes
-MAX_KEPT = 8192
+MAX_KEPT = 16384
 MAX_DEPTH = 10
 
 

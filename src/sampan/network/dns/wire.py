@@ -11,6 +11,7 @@ Source: RFC 1035, RFC 3597 (types unknown to us), RFC 6891 (EDNS); github.com/mi
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import socket
@@ -79,6 +80,8 @@ class Query:
     tcp: bool = False
     remote: tuple[str, int] = ("", 0)
     local: str = ""
+    #: the question section as it came; empty for questions of our own
+    question: bytes = b""
     #: may the same bytes be answered by the same bytes?
     plain: bool = True
     #: how many questions led to this one
@@ -128,6 +131,7 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return b"\\%03d" % found[0][0]
 
 
+@functools.lru_cache(4096)
 def labels(name: str) -> tuple[bytes, ...]:
     """Raises ValueError for what cannot be a name."""
     bare = name.rstrip(".").encode("ascii")
@@ -144,6 +148,7 @@ def labels(name: str) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
+@functools.lru_cache(4096)
 def _name(name: str) -> Any:
     return dnslib.DNSLabel(labels(name))
 
@@ -246,33 +251,55 @@ def parse_query(data: bytes, *, tcp: bool = False, remote: tuple[str, int] = (""
         raise BadMessage(NOTIMP)
     if questions != 1 or answers > 1 or authorities > 1 or additionals > 2:
         raise BadMessage
-    edns, extended, plain = 0, 0, True
+    found, at = _asked(data)
     try:
-        buffer = _label.DNSBuffer(data)
-        buffer.offset = 12
-        found = buffer.decode_name().label
-        if buffer.offset != 13 + sum(map(len, found)) + len(found) or not _fits(found):
-            raise BadMessage
-        kind, klass = buffer.unpack("!HH")
-        for _ in range(answers + authorities + additionals):
-            buffer.decode_name()
-            other, size, ttl, length = buffer.unpack("!HHIH")
-            buffer.get(length)
-            if other == OPT:
-                edns, extended, plain = max(size, _SMALL), ttl, length == 0
-    except (_BufferError, RecursionError):
+        kind, klass = struct.unpack_from("!HH", data, at)
+    except struct.error:
         raise BadMessage from None
+    edns, extended, plain = _edns(data, at + 4, answers + authorities + additionals)
     if extended >> 16 & 255:
         raise BadMessage(BADVERS)
     name = text(found)
     return Query(
         number, name, name.lower(), kind, klass, bool(flags & _RD), bool(flags & _AD), bool(flags & _CD),
-        bool(extended & _DO), edns, len(data), tcp, remote, local, plain,
+        bool(extended & _DO), edns, len(data), tcp, remote, local, data[12 : at + 4], plain,
     )  # fmt: skip
 
 
-def _fits(found: Sequence[bytes]) -> bool:
-    return sum(map(len, found)) + len(found) < 255 and all(len(each) < 64 for each in found)
+def _asked(data: bytes) -> tuple[list[bytes], int]:
+    """The labels of the name after the header, and where it ends. There is nothing yet that it could point to."""
+    found: list[bytes] = []
+    at = 12
+    end = min(len(data), 12 + 255)
+    while at < end:
+        size = data[at]
+        at += 1
+        if not size:
+            return found, at
+        if size > 63:
+            break
+        found.append(data[at : at + size])
+        at += size
+    raise BadMessage
+
+
+def _edns(data: bytes, at: int, count: int) -> tuple[int, int, bool]:
+    """The asker's buffer, extended flags, and whether there is nothing else."""
+    if count == 0:
+        return 0, 0, True
+    edns, extended, plain = 0, 0, True
+    try:
+        buffer = _label.DNSBuffer(data)
+        buffer.offset = at
+        for _ in range(count):
+            buffer.decode_name()
+            kind, size, ttl, length = buffer.unpack("!HHIH")
+            buffer.get(length)
+            if kind == OPT:
+                edns, extended, plain = max(size, _SMALL), ttl, length == 0
+    except (_BufferError, RecursionError):
+        raise BadMessage from None
+    return edns, extended, plain
 
 
 def parse_message(data: bytes) -> Message:
@@ -324,10 +351,23 @@ def _record(buffer: Any) -> Record:
 
 
 class _Writer(_label.DNSBuffer):  # type: ignore[misc]  # dnslib has no types
-    """dnslib points to names wherever they are, though a pointer reaches only so far."""
+    """dnslib points to names wherever they are, though a pointer reaches only so far. Most answers have no name but the
+    question's: its parts are looked at when there is another."""
+
+    def __init__(self, query: Query) -> None:
+        super().__init__(bytes(12) + (query.question or _question(query)))
+        self.offset = len(self.data)
+        self._query: Query | None = query
 
     def encode_name(self, name: Any) -> None:
-        rest: tuple[bytes, ...] = name.label
+        if self._query is not None:
+            rest, at = labels(self._query.name), 12
+            while rest:
+                self.names.setdefault(rest, at)
+                at += len(rest[0]) + 1
+                rest = rest[1:]
+            self._query = None
+        rest = name.label
         while rest:
             at = self.names.get(rest)
             if at is not None:
@@ -354,10 +394,7 @@ def _put(writer: _Writer, record: Record, question: str) -> None:
 
 def pack(query: Query, reply: Reply) -> bytes:
     """Within what the asker can take."""
-    writer = _Writer()
-    writer.append(bytes(12))
-    writer.encode_name(_name(query.name))
-    writer.pack("!HH", query.type, query.klass)
+    writer = _Writer(query)
     room = query.limit - (11 if query.edns else 0)
     counts = [0, 0, 0]
     truncated = reply.truncated
@@ -388,10 +425,14 @@ def pack(query: Query, reply: Reply) -> bytes:
 def pack_query(query: Query, number: int, *, edns: int = 0) -> bytes:
     """A question of our own, or one passed on. `edns`: the buffer we have."""
     flags = (_RD if query.recursion else 0) | (_AD if query.authentic else 0) | (_CD if query.unchecked else 0)
-    name = b"".join(bytes((len(each),)) + each for each in labels(query.name)) + b"\0"
-    head = struct.pack("!6H", number, flags, 1, 0, 0, 1 if edns else 0) + name
+    head = struct.pack("!6H", number, flags, 1, 0, 0, 1 if edns else 0)
     tail = struct.pack("!BHHIH", 0, OPT, edns, _DO if query.dnssec else 0, 0) if edns else b""
-    return head + struct.pack("!HH", query.type, query.klass) + tail
+    return head + _question(query) + tail
+
+
+def _question(query: Query) -> bytes:
+    name = b"".join(bytes((len(each),)) + each for each in labels(query.name))
+    return name + b"\0" + struct.pack("!HH", query.type, query.klass)
 
 
 def refuse(data: bytes, rcode: int) -> bytes:
