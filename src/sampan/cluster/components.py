@@ -34,6 +34,8 @@ from sampan.controllers.context import Context, Options
 from sampan.controllers.manager import Manager
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from sampan.network.nodes import ClusterNetwork
 
 log = logging.getLogger("sampan.cluster")
@@ -139,7 +141,11 @@ async def controllers(credentials: Credentials, parts: Parts, mirror: Informers 
     async def lead() -> None:
         async with mirrored(client, mirror) as informers:
             context = Context(informers, accounts.client, recorder, time.time, random.Random(), parts.options)
-            await Manager(context).run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Manager(context).run())
+                if parts.network is not None:
+                    own, pool = accounts.client("service-controller"), parts.network.ranges.balancers
+                    group.create_task(balancers(own, informers, recorder("service-controller", own), pool))
 
     async def part() -> None:
         await (led(client, MANAGER, lead) if parts.leader_elect else lead())
@@ -195,6 +201,12 @@ async def hollow(credentials: Credentials, count: int, mirror: Informers | None)
     finally:
         await recorder.aclose()
         await transport.aclose()
+
+
+async def balancers(client: Client, informers: Informers, recorder: EventRecorder, pool: IPv4Network) -> None:
+    from sampan.network.proxy.balancers import LoadBalancers
+
+    await LoadBalancers(client, informers, recorder, pool).run()
 
 
 def routes(mirror: Informers, network: ClusterNetwork) -> Part:

@@ -116,8 +116,9 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
         ]  # fmt: skip
         processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
     if cluster.pid(_process(node, NODE)) is None:
-        config = _credentials(cluster, settings, node)
-        command = ["node-agent", *_flags(cluster, settings, node, there.address, config)]
+        config = _credentials(cluster, settings, node, "kubeconfig", f"system:node:{node.name}", ["system:nodes"])
+        proxy = _credentials(cluster, settings, node, "proxy.kubeconfig", "system:kube-proxy", [])
+        command = ["node-agent", f"--proxy-kubeconfig={proxy}", *_flags(cluster, settings, node, there.address, config)]
         processes.begin(cluster, _process(node, NODE), command, namespace=there.namespace)
 
 
@@ -142,12 +143,14 @@ def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4A
     return [f"--{name}={value}" for name, value in flags.items() if value]
 
 
-def _credentials(cluster: Cluster, settings: Settings, node: spec.Node) -> Path:
+def _credentials(
+    cluster: Cluster, settings: Settings, node: spec.Node, file: str, user: str, groups: Sequence[str]
+) -> Path:
     """A kubeconfig of the node's own, anew each time it starts."""
     pki = certificates.Pki(cluster.pki)
     server = f"https://{settings.ranges.gateway}:{settings.port}"
-    certificate, key = certificates.issue(pki, f"system:node:{node.name}", ["system:nodes"])
-    target = cluster.node(node.name) / "kubeconfig"
+    certificate, key = certificates.issue(pki, user, groups)
+    target = cluster.node(node.name) / file
     kubeconfig.write(target, kubeconfig.whole(pki, cluster.name, server, certificate, key))
     return target
 
