@@ -26,6 +26,8 @@ from sampan.network.conntrack import Conntrack
 from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import Routing
 from sampan.network.nft import Nft, NftError, elements
+from sampan.network.policy import table as policy_table
+from sampan.network.policy.policies import Policies
 from sampan.network.proxy import flows, model
 from sampan.network.proxy.frontends import frontends
 from sampan.network.proxy.health import Health
@@ -71,6 +73,7 @@ class Proxy:
         self._routes = None
         if options.routes and options.cluster_cidr is not None:
             self._routes = Routes(informers, in_node(options.cluster_cidr, namespace), skip=options.node)
+        self.policies = Policies(informers, options.node, namespace=namespace) if options.policies else None
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
         self.health = Health(clock, loop.time, self.metrics.render)
@@ -149,6 +152,8 @@ class Proxy:
             async with asyncio.TaskGroup() as group:
                 if self._routes is not None:
                     group.create_task(self._routes.run())
+                if self.policies is not None:
+                    group.create_task(self.policies.run())
                 group.create_task(self._watch_table(nft))
                 await self._sync_always(nft)
 
@@ -263,10 +268,10 @@ def _prepare() -> None:
 
 
 def clean_up() -> None:
-    """Takes the table away. Raises OSError, NftError."""
+    """Takes the tables away. Raises OSError, NftError."""
     nft = Nft()
     try:
-        nft.run(f"table ip {TABLE}\ndelete table ip {TABLE}\n")
+        nft.run(f"table ip {TABLE}\ndelete table ip {TABLE}\n{policy_table.NOTHING}")
     finally:
         nft.close()
 
