@@ -145,6 +145,7 @@ class Health:
                 if error.code == "UNIMPLEMENTED":
                     log.info("the runtime does not tell of its containers: they are listed every second")
                     self._streams = False
+                    self._again.set()
                     return
                 log.debug("events of the runtime: %s", error)
             # what happened meanwhile is found by looking
