@@ -18,6 +18,7 @@ $(BIN)/.dev: $(BIN)/.user
 
 # A cluster, and a context for kubectl
 up: $(BIN)/.user
+	@$(BIN)/sampan doctor --install >/dev/null || true
 	@$(BIN)/sampan up
 
 # Stop it; its state is kept

@@ -58,7 +58,7 @@ def findings() -> Iterator[Finding]:
         "python packages",
         not missing,
         ", ".join(missing) or "all there",
-        "pip install 'sampan[node]'" if missing else "",
+        "pip install --upgrade sampan" if missing else "",
     )
     known = Path("/proc/filesystems").read_text().split()
     for name, why in KERNEL:

@@ -40,7 +40,9 @@ async def load(socket: str, archive: Path) -> list[str]:
         try:
             return await loader(cri, Path(os.path.abspath(archive)))
         except CriFailed as error:
-            raise ClusterError(f"{archive}: {error}", "it must be what `docker save` writes, or an OCI archive") from None
+            raise ClusterError(
+                f"{archive}: {error}", "it must be what `docker save` writes, or an OCI archive"
+            ) from None
 
 
 async def _ours(cri: Cri, archive: Path) -> list[str]:

@@ -101,6 +101,7 @@ def start(cluster: Cluster, settings: Settings) -> None:
     for node in settings.nodes:
         if not node.stopped:
             _start(cluster, settings, node)
+    asyncio.run(furnish(cluster, settings))
 
 
 def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
@@ -307,13 +308,18 @@ async def _client(cluster: Cluster, settings: Settings) -> AsyncIterator[Client]
         yield client
 
 
-async def settled(cluster: Cluster, settings: Settings, seconds: float, progress: Progress) -> None:
-    """Addons are applied, nodes are ready, the host knows the way to pods and Services. Raises ClusterError."""
-    wanted = {node.name for node in settings.nodes if not node.stopped}
+async def furnish(cluster: Cluster, settings: Settings) -> None:
+    """What every cluster with nodes has: DNS, roles of its nodes. Raises ClusterError."""
     async with _client(cluster, settings) as client:
         server = f"https://{settings.ranges.gateway}:{settings.port}"
         ca = (cluster.pki / "ca.crt").read_text()
         await addons.apply(client, addons.Settings(dns_address=settings.ranges.dns, server=server, ca=ca))
+
+
+async def settled(cluster: Cluster, settings: Settings, seconds: float, progress: Progress) -> None:
+    """Nodes are ready, and their kubelets listen. Raises ClusterError."""
+    wanted = {node.name for node in settings.nodes if not node.stopped}
+    async with _client(cluster, settings) as client:
         progress("Waiting for nodes to be ready")
         ready, there, registered = asyncio.Event(), asyncio.Event(), set[str]()
         async with Informers(client) as informers:

@@ -28,11 +28,13 @@ def begin(
     whole = [sys.executable, "-m", "sampan.cli", *command]
     if namespace is not None:
         whole = ["nsenter", f"--net={namespace}", "--", *whole]
+    # gRPC need not look after forks: what is forked here is replaced at once
+    env = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"}
     log = cluster.log(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, start_new_session=True
+            whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=env, start_new_session=True
         )
     cluster.note_pid(process.pid, name)
     return process

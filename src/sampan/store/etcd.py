@@ -59,7 +59,7 @@ _CALLS = {
 
 
 class EtcdStore:
-    """See `Store`. `endpoints`: URLs, all http or all https. Needs `sampan[etcd]`."""
+    """See `Store`. `endpoints`: URLs, all http or all https."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class EtcdStore:
             self._grpc = importlib.import_module("grpc")
             aio: Any = importlib.import_module("grpc.aio")
         except ImportError:
-            raise StoreError("the etcd store needs more packages: pip install 'sampan[etcd]'") from None
+            raise StoreError("the etcd store needs grpcio and protobuf: pip install --upgrade sampan") from None
         target = self._target()
         if self.endpoints[0].startswith("https"):
             ca, key, cert = (path.read_bytes() if path is not None else None for path in self._files)

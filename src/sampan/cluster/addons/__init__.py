@@ -16,7 +16,7 @@ from sampan.api.errors import StatusError
 from sampan.client import Client
 from sampan.client.errors import is_conflict
 from sampan.client.resources import of_object
-from sampan.cluster.addons import cluster_info, coredns
+from sampan.cluster.addons import cluster_info, coredns, network
 from sampan.cluster.addons.kept import without
 
 Obj = dict[str, Any]
@@ -41,6 +41,7 @@ def objects(settings: Settings) -> list[Obj]:
     out = coredns.objects(
         settings.image or coredns.built_in(), settings.dns_address, settings.domain, settings.replicas
     )
+    out += network.objects()
     if settings.server:
         out += cluster_info.objects(settings.server, settings.ca)
     return out
