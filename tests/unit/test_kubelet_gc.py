@@ -12,6 +12,7 @@ import pytest
 
 from sampan.cri import pb
 from sampan.kubelet import names
+from sampan.kubelet.cgroups import Cgroups
 from sampan.kubelet.container_gc import ContainerGc
 from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.image_gc import ImageGc
@@ -108,8 +109,18 @@ async def test_dead_containers_go_but_the_last_of_each_name(tmp_path: Path) -> N
     (links / "web_default_app-app2.log").symlink_to(kept)
     (links / "web_default_app-gone.log").symlink_to(tmp_path / "nowhere")
     (links / "web_default_app-done.log").symlink_to(tmp_path / "nowhere")
-    gc = ContainerGc(runtime, logs, gone=gone.__contains__, over=over.__contains__)  # type: ignore[arg-type]  # only what it calls
+    (tmp_path / "groups").mkdir()
+    groups = Cgroups(mounts={"": tmp_path / "groups"})
+    for uid in ("live", "lost", "lost-before"):
+        await groups.ensure({"metadata": {"uid": uid}, "spec": {"containers": [{}]}})
+    gone.add("lost-before")
+    # the kernel's files go with their directory
+    for each in (tmp_path / "groups").rglob("*"):
+        if each.is_file():
+            each.unlink()
+    gc = ContainerGc(runtime, logs, groups, gone=gone.__contains__, over=over.__contains__)  # type: ignore[arg-type]  # only what it calls
     await gc.collect()
+    assert groups.uids() == {"live", "lost"}, "what the runtime has is ended by others"
     assert runtime.done == ["app-1", "old", "stop s-before", "s-before", "stop s-lost", "s-lost"]
     assert [path.name for path in logs.rglob("*.log*")] == ["2.log"] and not (logs / "default_web_lost").exists()
     assert sorted(path.name for path in links.iterdir()) == ["web_default_app-app2.log", "web_default_app-done.log"]

@@ -241,6 +241,23 @@ async def test_an_attempt_that_takes_long_is_not_made_up_for() -> None:
     assert times(world, "liveness") == [0, 2.5, 5, 7.5]
 
 
+@pytest.mark.virtual
+async def test_results_are_counted() -> None:
+    world = World(readiness={}, liveness={})
+    await asyncio.sleep(11)
+    world.answers["readiness"] = BAD
+    await asyncio.sleep(10)
+    lines = world.probes.metrics().splitlines()
+    labels = 'container="app",namespace="default",pod="web"'
+    assert f'prober_probe_total{{{labels},pod_uid="u",probe_type="Readiness",result="successful"}} 2' in lines
+    assert f'prober_probe_total{{{labels},pod_uid="u",probe_type="Readiness",result="failed"}} 1' in lines
+    assert (
+        'prober_probe_duration_seconds_bucket{container="app",le="0.005",namespace="default",pod="web",probe_type="Liveness"} 3'
+        in lines
+    )
+    assert f'prober_probe_duration_seconds_count{{{labels},probe_type="Readiness"}} 2' in lines
+
+
 # -- attempts ----------------------------------------------------------------------------------------------------------
 
 

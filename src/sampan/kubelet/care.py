@@ -66,12 +66,13 @@ class Care:
             low=options.image_gc_low,
             min_seconds=options.image_min_seconds,
         )
-        self.containers = ContainerGc(cri, options.logs, gone=gone, over=over)
+        self.containers = ContainerGc(cri, options.logs, cgroups, gone=gone, over=over)
         self.logs = LogRotation(cri, max_size=options.log_max_size, max_files=options.log_max_files, clock=clock)
         grace = {signal: seconds(each) for signal, each in options.eviction_soft_grace.items()}
         wanted = thresholds(
-            options.eviction_hard, options.eviction_soft, grace, allocatable="pods" in options.enforce_allocatable
-        )
+            options.eviction_hard, options.eviction_soft, grace, options.eviction_reclaim,
+            allocatable="pods" in options.enforce_allocatable,
+        )  # fmt: skip
         self.eviction = Eviction(
             wanted, summary, pods, end, self._event, node=node, reclaim=self._reclaim, pods_memory=cgroups.memory,
             changed=changed, pressure_seconds=options.eviction_pressure_seconds, max_grace=options.eviction_max_grace,

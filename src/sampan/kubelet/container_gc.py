@@ -1,8 +1,9 @@
-"""Dead containers are removed but the last of each name, with sandboxes that are over and logs that nobody will ask for any more.
+"""Dead containers are removed but the last of each name, with sandboxes that are over, control groups that were left, and logs that nobody
+will ask for any more.
 
 Of a pod that is gone from the node nothing is kept. What runs is never touched.
 
-Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_gc.go
+Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_gc.go, pkg/kubelet/kubelet_pods.go cleanupOrphanedPodCgroups
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from sampan.cri import pb
 from sampan.kubelet import names
+from sampan.kubelet.cgroups import Cgroups
 from sampan.kubelet.cri import Cri, CriFailed
 
 log = logging.getLogger("sampan.kubelet")
@@ -27,9 +29,12 @@ SECONDS = 60.0
 class ContainerGc:
     """`gone`: does nobody want the pod of this uid any more? False while that is not known. `over`: has it ended, for good?"""
 
-    def __init__(self, cri: Cri, logs: Path, *, gone: Callable[[str], bool], over: Callable[[str], bool]) -> None:
+    def __init__(
+        self, cri: Cri, logs: Path, cgroups: Cgroups, *, gone: Callable[[str], bool], over: Callable[[str], bool]
+    ) -> None:
         self._cri = cri
         self._logs = logs
+        self._cgroups = cgroups
         self._gone = gone
         self._over = over
 
@@ -51,6 +56,8 @@ class ContainerGc:
         left = await self._containers(containers.containers, nothing_kept)
         await self._sandboxes(sandboxes.items, left, nothing_kept)
         self._log_directories({each.id for each in containers.containers})
+        known = {each.labels.get(names.POD_UID, "") for each in (*containers.containers, *sandboxes.items)}
+        await self._groups(known)
 
     async def _containers(self, found: Any, nothing_kept: Callable[[str], bool]) -> set[str]:
         """The sandboxes of what is left."""
@@ -94,6 +101,15 @@ class ContainerGc:
             log.warning("cannot remove %s: %s", what, error)
             return error.gone
         return True
+
+    async def _groups(self, known: set[str]) -> None:
+        """Of pods that are gone from the runtime too, as of one that was removed while the kubelet was away."""
+        for uid in self._cgroups.uids() - known:
+            if self._gone(uid):
+                try:
+                    await self._cgroups.remove(uid)
+                except OSError as error:
+                    log.warning("%s", error)
 
     # -- logs ----------------------------------------------------------------------------------------------------------
 

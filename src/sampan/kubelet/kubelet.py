@@ -51,8 +51,9 @@ RUNTIME_SECONDS = 30.0
 class Host:
     """The kubelet as its server knows it."""
 
-    def __init__(self, pods: Pods) -> None:
+    def __init__(self, pods: Pods, probes: Probes) -> None:
         self._pods = pods
+        self._probes = probes
 
     def pods(self) -> list[Obj]:
         return self._pods.all()
@@ -65,7 +66,7 @@ class Host:
         return ""
 
     def probe_metrics(self) -> str:
-        return ""
+        return self._probes.metrics()
 
 
 class Kubelet:
@@ -106,7 +107,7 @@ class Kubelet:
         self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)
         self.streaming = Streaming(self.cri, dial)
         self.server = KubeletServer(
-            options, Host(self.pods), self.cri, client, self.stats, clock=clock, names=(*self.host_ips, options.name),
+            options, Host(self.pods, self.probes), self.cri, client, self.stats, clock=clock, names=(*self.host_ips, options.name),
             streams=self.streaming,
         )  # fmt: skip
         self._resolver = dns_config.Node(options.cluster_dns, options.cluster_domain, options.resolver, self.host_ips)

@@ -56,6 +56,7 @@ class Options:
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(EVICTION_HARD))
     eviction_soft: Mapping[str, str] = field(default_factory=dict)
     eviction_soft_grace: Mapping[str, str] = field(default_factory=dict)
+    eviction_reclaim: Mapping[str, str] = field(default_factory=dict)
     eviction_max_grace: int = 0
     eviction_pressure_seconds: float = 300.0
     image_gc_high: int = 85
@@ -113,6 +114,7 @@ _FILE: dict[str, tuple[str, Any]] = {
     "evictionHard": ("eviction_hard", dict),
     "evictionSoft": ("eviction_soft", dict),
     "evictionSoftGracePeriod": ("eviction_soft_grace", dict),
+    "evictionMinimumReclaim": ("eviction_reclaim", dict),
     "evictionMaxPodGracePeriod": ("eviction_max_grace", int),
     "evictionPressureTransitionPeriod": ("eviction_pressure_seconds", "duration"),
     "imageGCHighThresholdPercent": ("image_gc_high", int),

@@ -15,6 +15,7 @@ from sampan.api.times import parse_time
 from sampan.client import reference
 from sampan.http.client import Dial, dial
 from sampan.kubelet import names
+from sampan.kubelet.probes import metrics
 from sampan.kubelet.probes.attempt import Attempt, ProbeError, Run
 from sampan.kubelet.probes.attempt import attempt as ask
 from sampan.kubelet.probes.worker import FIELDS, KINDS, Kind, Result, Worker
@@ -113,6 +114,10 @@ class Probes:
         """False: it must be ended; None: not known yet."""
         return _verdict(self._results.get(("startup", container_id)))
 
+    def metrics(self) -> str:
+        """`/metrics/probes`."""
+        return metrics.page(worker.tally for worker, _ in self._workers.values())
+
     # -- for workers ---------------------------------------------------------------------------------------------------
 
     def status_of(self, uid: str) -> tuple[Obj, Obj] | None:
@@ -156,6 +161,8 @@ class Probes:
         """None: it could not be tried, which is no result."""
         ips = status.get("podIPs") or [{"ip": status.get("podIP", "")}]
         title, error = worker.kind.capitalize(), ProbeError()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         for _ in range(TRIES):
             try:
                 outcome = await self._attempt(worker.probe, worker.container, worker.container_id, ips[0]["ip"])
@@ -166,6 +173,7 @@ class Probes:
                 self._tell(worker, pod, "ProbeWarning", f"{title} probe warning: {outcome.output}")
             elif outcome.result == "failure":
                 self._tell(worker, pod, "Unhealthy", f"{title} probe failed: {outcome.output}")
+            worker.tally.count(outcome.result != "failure", loop.time() - began)
             return "failure" if outcome.result == "failure" else "success"
         self._tell(worker, pod, "Unhealthy", f"{title} probe errored and resulted in unknown state: {error}")
         return None
@@ -177,7 +185,14 @@ class Probes:
         self._recorder.event(reference(pod, names.field_path(pod, name)), "Warning", reason, message)
 
     def _start(self, pod: Obj, kind: Kind, container: Obj) -> None:
-        worker = Worker(self, kind, names.uid_of(pod), container)
+        meta = pod["metadata"]
+        labels = {
+            "probe_type": kind.capitalize(),
+            "container": container["name"],
+            "pod": meta["name"],
+            "namespace": meta["namespace"],
+        }
+        worker = Worker(self, kind, container, metrics.Tally(labels, names.uid_of(pod)))
         # after a restart of the kubelet, not all pods of the node are asked at once
         # DEVIATION: upstream spreads the first probes of new pods too, while it is younger than their period
         known = parse_time((pod.get("status") or {}).get("startTime") or "9999-12-31T00:00:00Z") < self._began

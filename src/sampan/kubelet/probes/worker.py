@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sampan.api.times import parse_time
 from sampan.kubelet import names
+from sampan.kubelet.probes.metrics import Tally
 
 if TYPE_CHECKING:
     from sampan.kubelet.probes.probes import Probes
@@ -32,10 +33,11 @@ Set = Callable[[str, Result], None]
 class Worker:
     """`probes` keeps the results. Cancelled, it leaves none behind."""
 
-    def __init__(self, probes: Probes, kind: Kind, uid: str, container: Obj) -> None:
+    def __init__(self, probes: Probes, kind: Kind, container: Obj, tally: Tally) -> None:
         self.probes = probes
         self.kind = kind
-        self.uid = uid
+        self.uid = tally.uid
+        self.tally = tally
         self.container = container
         self.probe: Obj = container[FIELDS[kind]]
         self.period = float(self.probe.get("periodSeconds") or 10)
