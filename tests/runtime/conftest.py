@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -37,6 +38,20 @@ def home() -> Iterator[Home]:
     if why := Home.missing():
         pytest.skip(why)
     yield from checked(opened(Home()))
+
+
+@pytest.fixture
+async def networked() -> AsyncIterator[Pods]:
+    """The same as `own`, with a network for its pods."""
+    if why := Home.missing():
+        pytest.skip(why)
+    home = await asyncio.to_thread(opened, Home(inside=True))
+    try:
+        async for each in _pods(home):
+            yield each
+    finally:
+        left = await asyncio.to_thread(home.close)
+    assert left == []
 
 
 async def _pods(home: Home) -> AsyncIterator[Pods]:

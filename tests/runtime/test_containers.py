@@ -198,7 +198,7 @@ async def test_events(pods: Pods) -> None:
     container = await pods.start(sandbox, "sh", "-c", "sleep 0.1")
     await pods.ended(container)
     await pods.cri.RemovePodSandbox(pod_sandbox_id=sandbox)
-    seen = []
+    seen: list[tuple[int, str, int]] = []
     async with asyncio.timeout(10):
         while len(seen) < 8:
             event = await events.read()

@@ -83,8 +83,10 @@ async def test_seccomp_and_privileges(pods: Pods, tmp_path: Path) -> None:
     _, words = await refused(pods.create(pods.sandboxes[0], "true", name="no", linux=secured(privileged=True)))
     assert "no privileged container allowed in sandbox" in words
     sandbox = await pods.run("wide", linux=privileged())
-    seen = (await pods.output("sh", "-c", wide, sandbox=sandbox, linux=secured(privileged=True))).split()
-    assert seen[0] == "mounted" and int(seen[1]) > 20 and seen[2] == "0"
+    mounted, devices, mode = (
+        await pods.output("sh", "-c", wide, sandbox=sandbox, linux=secured(privileged=True))
+    ).split()
+    assert mounted == "mounted" and int(devices) > 20 and mode == "0"
     assert "mounted" not in await pods.output("sh", "-c", wide, linux=secured())
 
 
