@@ -90,8 +90,10 @@ class Lines:
 
     def show(self, data: bytes) -> bytes:
         """Of whole lines."""
-        plain = not (self._timestamps or self._since or self._stream)
-        out = b"".join(_texts(data) if plain else self._chosen(data))
+        if self._timestamps or self._since or self._stream:
+            out = b"".join(self._chosen(data))
+        else:
+            out = _texts(data)
         if self._left >= 0:
             out = out[: self._left]
             self._left -= len(out)
@@ -119,16 +121,25 @@ class Lines:
             yield text if whole else text[:-1]
 
 
-def _texts(data: bytes) -> list[bytes]:
+def _texts(data: bytes) -> bytes:
     """The same where everything is wanted: what is measured in megabytes a second."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    # as a rule all times are of one length, and all lines whole: then each is cut once
+    space = lines[0].find(b" ") if lines else -1
+    tag, text = space + 7, space + 10
+    cut = [line[text:] for line in lines if line[tag:text] == b" F " and line[space : space + 4] == b" std"]
+    if len(cut) == len(lines):
+        return b"\n".join(cut) + b"\n" if cut else b""
     out = []
-    for line in data.split(b"\n"):
+    for line in lines:
         parts = line.split(b" ", 3)
         if len(parts) == 4 and parts[1] in (b"stdout", b"stderr"):
             out.append(parts[3])
             if not parts[2].startswith(b"P"):
                 out.append(b"\n")
-    return out
+    return b"".join(out)
 
 
 def _split(data: bytes) -> list[bytes]:
