@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections import deque
 from collections.abc import Collection
 
 from sampan.http.server.websocket import WebSocket
@@ -28,7 +27,7 @@ class Channel:
     def __init__(self, channels: Channels, number: int) -> None:
         self.number = number
         self._channels = channels
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -43,10 +42,10 @@ class Channel:
                 raise ConnectionResetError("the peer is gone")
             self._changed.clear()
             await self._changed.wait()
-        chunk = self._chunks.popleft()
-        self._size -= len(chunk)
-        if self._size <= HIGH_WATER // 2:
-            self._room.set()
+        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        self._room.set()
         return chunk
 
     async def write(self, data: bytes) -> None:

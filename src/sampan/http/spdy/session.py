@@ -17,14 +17,12 @@ Source: github.com/moby/spdystream connection.go, stream.go; k8s.io/apimachinery
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from sampan.http.server.messages import RawConnection
 from sampan.http.spdy import frames
 
 HIGH_WATER = 512 * 1024
-LOW_WATER = 128 * 1024
 MAX_STREAMS = 1024
 #: one frame holds the connection for as long as it takes to send
 PIECE = 256 * 1024
@@ -40,7 +38,7 @@ class Stream:
         self.number = number
         self.headers = headers
         self._session = session
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._replied: asyncio.Future[None] | None = None
@@ -63,10 +61,11 @@ class Stream:
                 await self._waiter
             finally:
                 self._waiter = None
-        chunk = self._chunks.popleft()
-        self._size -= len(chunk)
-        if self._size <= LOW_WATER:
-            self._session.taken(self)
+        # all there is: what comes in small pieces need not go on in them
+        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        self._session.taken(self)
         return chunk
 
     async def read_all(self, limit: int) -> bytes:
