@@ -143,7 +143,7 @@ async def test_changes_arrive_within_seconds_and_at_once(node: NodeUnderTest) ->
     await create(node, "secrets", "live", stringData={"k": "1"})
     volumes: list[Obj] = [
         {"name": "config", "configMap": {"name": "live"}}, {"name": "secret", "secret": {"secretName": "live"}},
-        {"name": "later", "configMap": {"name": "later", "optional": True}},
+        {"name": "later", "configMap": {"name": "live-later", "optional": True}},
         {"name": "down", "downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels['l']"}}]}},
     ]  # fmt: skip
     container = node.container("sleep", "1000", volumeMounts=[at(each["name"], f"/{each['name']}") for each in volumes])
@@ -157,7 +157,7 @@ async def test_changes_arrive_within_seconds_and_at_once(node: NodeUnderTest) ->
     assert await in_container(node, pod, "busybox readlink /config/..data") != before
     await client.patch("secrets", "live", {"stringData": {"k": "2"}}, NS)
     await becomes(node, pod, "cat /secret/k", "2")
-    await create(node, "configmaps", "later", data={"k": "here"})
+    await create(node, "configmaps", "live-later", data={"k": "here"})
     await becomes(node, pod, "cat /later/k", "here")
     await client.patch("pods", name, {"metadata": {"labels": {"l": "2"}}}, NS)
     await becomes(node, pod, "cat /down/l", "2")
