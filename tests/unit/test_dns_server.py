@@ -236,3 +236,19 @@ async def test_no_reply_is_larger_than_the_buffer_allowed() -> None:
         reply = (await ask("many.", edns=4096)).reply
         assert reply.truncated and len(reply.answer) < 32
         assert len((await ask("many.", tcp=True)).reply.answer) == 100
+
+
+async def test_the_table_of_answers_is_bounded_and_keeps_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.network.dns.server.MAX_KEPT", 10)
+    last = Answers(lambda query: Reply(answer=[wire.address(query.name, 5, "10.0.0.1")], lasts=60))
+    ask = simple(Site(".", "dns://:53", last, measured=True))
+    for number in range(100):
+        await ask("hot.")
+        await ask(f"n{number}.")
+    assert last.asked.count("hot. A") == 1 and len(last.asked) == 101
+    await ask("n0.")
+    assert len(last.asked) == 102  # it had to go
+    page = ask.metrics.render()
+    assert 'coredns_dns_request_duration_seconds_count{server="dns://:53",zone=".",view=""}' in page
+    ask.server.clear()
+    assert 'type="A"} 201' in ask.metrics.render()

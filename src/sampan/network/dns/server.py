@@ -24,8 +24,8 @@ from sampan.network.dns.wire import BadMessage, Query, Reply
 
 log = logging.getLogger("sampan.dns")
 errors = logging.getLogger("sampan.dns.errors")
-#: answers kept as bytes
-MAX_KEPT = 16384
+#: answers kept as bytes, in each of two generations
+MAX_KEPT = 8192
 MAX_DEPTH = 10
 
 
@@ -72,15 +72,22 @@ class Server:
         self._rng = rng
         self._fatal = fatal
         self._kept: dict[bytes, _Kept] = {}
+        #: those of before, that have not been asked for since
+        self._older: dict[bytes, _Kept] = {}
         self._loop = asyncio.get_running_loop()
 
     def known(self, data: bytes) -> bytes | None:
         """An answer given before, for a datagram."""
-        found = self._kept.get(data[2:])
+        key = data[2:]
+        found = self._kept.get(key)
         if found is None:
-            return None
+            found = self._older.pop(key, None)
+            if found is None:
+                return None
+            self._keep(key, found)
         if found.epoch != self._epoch() or found.until <= self._loop.time():
-            self._forget(data[2:], found)
+            self._count(found)
+            del self._kept[key]
             return None
         packets = found.packets
         found.hits += 1
@@ -149,13 +156,10 @@ class Server:
 
     def _keep(self, key: bytes, kept: _Kept) -> None:
         if len(self._kept) >= MAX_KEPT:
-            oldest = next(iter(self._kept))
-            self._forget(oldest, self._kept[oldest])
+            for each in self._older.values():
+                self._count(each)
+            self._older, self._kept = self._kept, {}
         self._kept[key] = kept
-
-    def _forget(self, key: bytes, kept: _Kept) -> None:
-        self._count(kept)
-        del self._kept[key]
 
     def _count(self, kept: _Kept) -> None:
         if kept.hits and kept.sample is not None:
@@ -164,12 +168,13 @@ class Server:
 
     def gather(self) -> None:
         """Count what was answered from the table."""
-        for kept in self._kept.values():
+        for kept in (*self._kept.values(), *self._older.values()):
             self._count(kept)
 
     def clear(self) -> None:
         self.gather()
         self._kept.clear()
+        self._older.clear()
 
 
 def _sample(query: Query, site: Site, reply: Reply, size: int) -> Sample:
