@@ -34,13 +34,14 @@ from sampan.network.proxy.health import Health
 from sampan.network.proxy.metrics import Metrics
 from sampan.network.proxy.options import Options
 from sampan.network.proxy.routes import Routes, in_node
-from sampan.network.proxy.ruleset import Change, Ruleset, Wanted
+from sampan.network.proxy.ruleset import Change, Ruleset, Wanted, many
 from sampan.network.proxy.table import TABLE
 
 log = logging.getLogger("sampan.network.proxy")
 Obj = dict[str, Any]
 SLICES, RANGES, SERVICE = "endpointslices.discovery.k8s.io", "servicecidrs.networking.k8s.io", "service"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+MANY = 500
 FIRST_RETRY, LAST_RETRY = 0.1, 30.0
 
 
@@ -193,7 +194,8 @@ class Proxy:
         loop = asyncio.get_running_loop()
         started = loop.time()
         text, self._ranges_changed = self._ranges_text() if self._ranges_changed else "", False
-        change = self._ruleset.change({key: self._wanted(key) for key in dirty})
+        with many() if len(dirty) > MANY else contextlib.nullcontext():
+            change = self._ruleset.change({key: self._wanted(key) for key in dirty})
         if self._whole:
             await asyncio.to_thread(nft.run, self._ruleset.program())
             change = Change(moved=self._ruleset.endpoints())  # whatever was before
