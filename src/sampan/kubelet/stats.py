@@ -92,9 +92,10 @@ class Stats:
         try:
             found = await self._cri.ListPodSandboxStats()
         except CriFailed as error:
-            if error.code != "UNIMPLEMENTED":
+            if error.down:
                 raise
-            self._sandboxes = False
+            # containerd 1.6 tells of no sandbox at all while there is one whose control group is gone, as of a pod that is over
+            self._sandboxes = error.code != "UNIMPLEMENTED"
             return {}
         return {each.attributes.labels.get(names.POD_UID, ""): each.linux for each in found.stats}
 
