@@ -232,8 +232,13 @@ async def test_parts_of_volumes(node: NodeUnderTest, tmp_path: Path) -> None:
     pod = await node.running(name)
     await becomes(node, pod, "busybox wc -l < /all/x/y/f", "1")
     assert node.log(pod).splitlines() == ["A", f"of-{name}", "x", "s", "n", "777"]
-    # a part does not follow its source, and stays when the container starts anew
+    # a part does not follow its source, until the container starts anew
     await node.cluster.client.patch("configmaps", "parts", {"data": {"a": "new"}}, NS)
+    key = pod["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
+    await node.cri.StopContainer(container_id=key, timeout=0)
+    pod = await node.until(name, lambda pod: pod["status"]["containerStatuses"][0].get("restartCount") == 1)
+    pod = await node.running(name)
+    await becomes(node, pod, "cat /etc/a.conf", "new")
     directory = node.options.root / "pods" / pod["metadata"]["uid"]
     assert sorted(str(each.relative_to(directory)) for each in (directory / "volume-subpaths").glob("*/*/*")) == [
         "volume-subpaths/config/main/0", "volume-subpaths/data/main/1", "volume-subpaths/data/main/2",

@@ -25,7 +25,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 async def volumes(place: Place) -> None:
     """Raises OSError: something is in use."""
     for directory in (place.subpaths, place.volumes):
-        _unmount_below(directory)
+        await _unmount_below(directory)
     await remove_tree(place.subpaths)
     await remove_tree(place.volumes)
     await remove_tree(place.directory / "plugins")
@@ -33,12 +33,19 @@ async def volumes(place: Place) -> None:
 
 async def everything(place: Place) -> None:
     """The volumes, and all else of the pod."""
-    _unmount_below(place.directory)
+    await _unmount_below(place.directory)
     await remove_tree(place.directory)
 
 
-def _unmount_below(directory: Path) -> None:
-    for each in mounts.below(directory):
+async def _unmount_below(directory: Path) -> None:
+    found = mounts.below(directory)
+    if found:
+        # the kernel waits for all processors before it lets go of a mount, some ten milliseconds each time: on a thread
+        await asyncio.to_thread(_unmount, found)
+
+
+def _unmount(found: list[Path]) -> None:
+    for each in found:
         mounts.unmount(each)
 
 
