@@ -173,9 +173,10 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",
         "--kubelet-client-certificate", str(pki / "apiserver-kubelet-client.crt"),
         "--kubelet-client-key", str(pki / "apiserver-kubelet-client.key"),
-        "--storage", settings.store, "--data-dir", str(cluster.directory), "--ready-fd", str(writer),
+        "--storage", settings.store, "--data-dir", str(cluster.directory),
     ]  # fmt: skip
-    process = processes.begin(cluster, API, command, fds=[writer])
+    processes.note(cluster, API, command)
+    process = processes.begin(cluster, API, [*command, "--ready-fd", str(writer)], fds=[writer])
     os.close(writer)
     try:
         ready, _, _ = select.select([reader], [], [], START_SECONDS)

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_MNT_DETACH, _UMOUNT_NOFOLLOW, _MS_BIND = 2, 8, 4096
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -32,3 +32,17 @@ def detach_below(directory: Path) -> None:
         if libc.umount2(os.fsencode(point), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(point))
+
+
+def hold_network(path: Path) -> None:
+    """The network namespace that we are in, as a file. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o400)
+    here = Path("/proc/self/ns/net")
+    if path.stat().st_ino == here.stat().st_ino:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW)  # of a namespace that is no more
+    if libc.mount(os.fsencode(here), os.fsencode(path), None, ctypes.c_ulong(_MS_BIND), None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))

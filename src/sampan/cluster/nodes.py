@@ -19,10 +19,10 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, Informers
 from sampan.client.errors import is_not_found
-from sampan.cluster import addons, certificates, doctor, groups, kubeconfig, processes, spec
+from sampan.cluster import addons, certificates, control_plane, doctor, groups, kubeconfig, processes, spec
 from sampan.cluster.components import Credentials
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.mounts import detach_below
+from sampan.cluster.mounts import detach_below, hold_network
 from sampan.cluster.state import Cluster, Settings, all_clusters
 from sampan.network.host_rules import Published
 from sampan.network.nodes import ClusterNetwork
@@ -51,6 +51,7 @@ def prepare(cluster: Cluster, settings: Settings) -> None:
         if not settings.ranges.nodes:
             settings.ranges = _chosen(settings.ranges)
         network(cluster, settings).create(_published(cluster, settings))
+        hold_network(cluster.host)
 
 
 def _chosen(wanted: spec.Ranges) -> spec.Ranges:
@@ -109,6 +110,7 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
         there = network(cluster, settings).add(node.name, node.index)
     home = cluster.node(node.name)
     (home / "manifests").mkdir(parents=True, exist_ok=True, mode=0o700)
+    control_plane.write(cluster, settings, node)
     socket = cluster.socket(node.name)
     if cluster.pid(_process(node, RUNTIME)) is None:
         command = [

@@ -7,13 +7,15 @@ anything of ours runs.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sampan.cluster.state import Cluster
@@ -32,12 +34,31 @@ def begin(
     env = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"}
     log = cluster.log(name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output:
+    if not fds:
+        _note(cluster, name, whole)
+    with _alone(cluster, name), open(log, "ab") as output:
         process = subprocess.Popen(
             whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=fds, env=env, start_new_session=True
         )
-    cluster.note_pid(process.pid, name)
+        cluster.note_pid(process.pid, name)
     return process
+
+
+def note(cluster: Cluster, name: str, command: Sequence[str]) -> None:
+    """How it is started again, by others than us (`keep.sh`)."""
+    _note(cluster, name, [sys.executable, "-m", "sampan.cli", *command])
+
+
+def _note(cluster: Cluster, name: str, whole: Sequence[str]) -> None:
+    (cluster.directory / f"{name}.command").write_text(shlex.join(whole) + "\n")
+
+
+@contextlib.contextmanager
+def _alone(cluster: Cluster, name: str) -> Iterator[None]:
+    """Nobody else starts it meanwhile."""
+    with open(cluster.directory / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def stop(pids: Iterable[int], seconds: float = STOP_SECONDS) -> None:

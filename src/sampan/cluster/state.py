@@ -77,6 +77,11 @@ class Cluster:
         return self.run / "net" / node
 
     @property
+    def host(self) -> Path:
+        """A hold on the machine's own network namespace, for those who are in a node's."""
+        return self.run / "host"
+
+    @property
     def pki(self) -> Path:
         return self.directory / "pki"
 

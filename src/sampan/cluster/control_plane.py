@@ -1,0 +1,91 @@
+"""The control plane as upstream's shows itself: static pods in kube-system on the first node, named and labelled as kubeadm's.
+
+The processes are the machine's own, begun by `up` before there is any node. Each pod's container enters the machine's
+namespaces and stands for one of them (`keep.sh`): it shows that process's output, ends when the process does, and starts it
+again. Store and API server are one process here, controllers and scheduler another: two pods each stand for it.
+
+Source: kubernetes/cmd/kubeadm/app/phases/controlplane/manifests.go, util/staticpod/utils.go
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sampan.cluster import spec
+from sampan.cluster.state import Cluster, Settings
+
+SCRIPT = "keep.sh"
+#: python as quick as it starts
+ENTER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("enter.py")))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A pod, and the process it stands for. `watch`: others start it again."""
+
+    component: str
+    process: str
+    watch: bool = False
+
+
+PLANE = (
+    Shown("kube-apiserver", "apiserver"),
+    Shown("etcd", "apiserver"),
+    Shown("kube-controller-manager", "components"),
+    Shown("kube-scheduler", "components"),
+)
+
+
+def write(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
+    """The manifests of a node. Raises OSError."""
+    home = cluster.node(node.name)
+    script = cluster.directory / SCRIPT
+    script.write_text(resources.files("sampan.cluster").joinpath(SCRIPT).read_text())
+    shown = list(PLANE) if node.role == spec.CONTROL_PLANE else []
+    if settings.store.startswith("etcd"):
+        shown = [each for each in shown if each.component != "etcd"]  # it is somewhere else, and shows itself
+    shown.append(Shown("kube-proxy", f"nodes/{node.name}/node", watch=True))
+    for each in shown:
+        target = home / "manifests" / f"{each.component}.yaml"
+        text = yaml.safe_dump(manifest(each, cluster), sort_keys=False)
+        if not target.exists() or target.read_text() != text:
+            scratch = target.with_name(f".{target.name}")
+            scratch.write_text(text)
+            scratch.replace(target)
+
+
+def manifest(shown: Shown, cluster: Cluster) -> dict[str, Any]:
+    from sampan.runtime import builtin
+
+    labels = {"component": shown.component, "tier": "control-plane"}
+    if shown.component == "kube-proxy":
+        labels = {"k8s-app": "kube-proxy"}
+    directory = str(cluster.directory)
+    command = [*ENTER, str(cluster.host), "sh", f"{directory}/{SCRIPT}", directory, shown.process]
+    command += ["watch"] if shown.watch else []
+    container = {
+        "name": shown.component,
+        "image": builtin.name(),
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "securityContext": {"privileged": True},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": shown.component, "namespace": "kube-system", "labels": labels},
+        "spec": {
+            "containers": [container],
+            "hostNetwork": True,
+            "hostPID": True,
+            "priorityClassName": "system-node-critical",
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "terminationGracePeriodSeconds": 10,
+        },
+    }
