@@ -109,6 +109,9 @@ def test_mounts_come_in_order_and_replace_the_sandboxs(tmp_path: Path) -> None:
 
 def test_resources(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = pb.LinuxContainerResources(cpu_quota=5, memory_limit_in_bytes=7, unified={"pids.max": "9"})
+    monkeypatch.setattr(cgroups, "counts_swap", lambda: False)
+    assert spec.resources(pb.LinuxContainerResources(memory_limit_in_bytes=7)) == {"memory": {"limit": 7}}
+    monkeypatch.setattr(cgroups, "counts_swap", lambda: True)
     rest = {"cpu": {"quota": 5}, "memory": {"limit": 7, "swap": 7}}
     monkeypatch.setattr(cgroups, "unified", lambda: True)
     assert spec.resources(wanted) == {**rest, "unified": {"pids.max": "9"}}

@@ -68,6 +68,15 @@ def counts_hugepages() -> bool:
     return "hugetlb" in (mounts() if not unified() else _read(mounts()[""] / "cgroup.controllers").split())
 
 
+@functools.cache
+def counts_swap() -> bool:
+    """Kernels may be told not to; a limit of swap is an error then."""
+    if not unified():
+        return (mounts()["memory"] / "memory.memsw.limit_in_bytes").exists()
+    own = next((line[3:] for line in _read(Path("/proc/self/cgroup")).splitlines() if line.startswith("0::")), "/")
+    return (mounts()[""] / own.lstrip("/") / "memory.swap.max").exists()
+
+
 def by_systemd() -> bool:
     """Is systemd the one who should make groups? On version 2 it is, where it runs: nobody else may write there."""
     return unified() and Path("/run/systemd/system").is_dir()

@@ -151,7 +151,7 @@ def resources(wanted: Any) -> dict[str, Any]:
     memory = {
         "limit": wanted.memory_limit_in_bytes,
         # without a limit of its own, swap has none beyond memory's
-        "swap": wanted.memory_swap_limit_in_bytes or wanted.memory_limit_in_bytes,
+        "swap": (wanted.memory_swap_limit_in_bytes or wanted.memory_limit_in_bytes) if cgroups.counts_swap() else 0,
     }
     cpu = {
         "shares": wanted.cpu_shares,
