@@ -17,6 +17,13 @@ from sampan.kubelet import names, resources
 
 Obj = dict[str, Any]
 CRITICAL = 2_000_000_000
+#: sysctls of the pod's own namespaces that harm nobody else
+SAFE_SYSCTLS = frozenset((
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +37,18 @@ def critical(pod: Obj) -> bool:
 
 
 def admit(
-    pod: Obj, others: Iterable[Obj], node: Obj, allocatable: Mapping[str, str], pressures: Collection[str] = ()
+    pod: Obj,
+    others: Iterable[Obj],
+    node: Obj,
+    allocatable: Mapping[str, str],
+    pressures: Collection[str] = (),
+    unsafe_sysctls: Collection[str] = (),
 ) -> Refusal | None:
-    """`others`: the pods that are on the node and not over. `pressures`: the node's, MemoryPressure and the like."""
-    if (refused := _under_pressure(pod, pressures)) is not None:
-        return refused
+    """`others`: the pods that are on the node and not over. `pressures`: the node's, MemoryPressure and the like. `unsafe_sysctls`: those
+    that are allowed nevertheless, `kernel.msg*` for all that begin so."""
+    for refused in (_under_pressure(pod, pressures), _sysctls(pod, unsafe_sysctls)):
+        if refused is not None:
+            return refused
     spec = pod["spec"]
     if (spec.get("os") or {}).get("name") not in (None, "", "linux"):
         return Refusal("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
@@ -68,6 +82,22 @@ def _under_pressure(pod: Obj, pressures: Collection[str]) -> Refusal | None:
         if any(_tolerates(each, taint) for each in pod["spec"].get("tolerations") or ()):
             return None
     return Refusal("Evicted", f"The node had condition: [{' '.join(held)}]. ")
+
+
+def _sysctls(pod: Obj, unsafe: Collection[str]) -> Refusal | None:
+    spec = pod["spec"]
+    for each in (spec.get("securityContext") or {}).get("sysctls") or ():
+        name = each["name"].replace("/", ".")
+        allowed = name in SAFE_SYSCTLS or any(
+            name.startswith(one[:-1]) if one.endswith("*") else name == one for one in unsafe
+        )
+        if not allowed:
+            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
+        if name.startswith("net.") and spec.get("hostNetwork"):
+            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host net enabled')
+        if not name.startswith("net.") and spec.get("hostIPC"):
+            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host ipc enabled')
+    return None
 
 
 def _resources(pod: Obj, others: Iterable[Obj], allocatable: Mapping[str, str]) -> Refusal | None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sampan.client import Bucket
 from sampan.cri import pb
 from sampan.kubelet.backoff import Backoffs
 from sampan.kubelet.cri import Cri, CriFailed
@@ -65,16 +66,16 @@ def tagged(image: str) -> str:
 class Images:
     def __init__(
         self, cri: Cri, backoffs: Backoffs, *, clock: Callable[[], float], credentials: Credentials | None = None,
-        parallel: int = 5,
+        parallel: int = 5, allowed: Bucket | None = None,
     ) -> None:  # fmt: skip
+        """`allowed`: how many pulls a second."""
         self._cri = cri
         self._backoffs = backoffs
         self._clock = clock
         self._credentials = credentials
         self._slots = asyncio.Semaphore(parallel)
+        self._allowed = allowed
         self._errors: dict[tuple[str, str], str] = {}
-        #: by pod and image, pods that are gone are forgotten
-        self.pulling = 0
 
     async def status(self, image: str) -> Any | None:
         """CRI's Image. Raises CriFailed."""
@@ -146,6 +147,8 @@ class Images:
 
     async def _try(self, pod: Obj, image: str, sandbox_config: Any) -> str:
         """With each of the credentials, until one is good. Raises CriFailed."""
+        if self._allowed is not None and not self._allowed.try_take():
+            raise CriFailed("", "pull QPS exceeded")
         tries = (await self._credentials(pod, image) if self._credentials else []) or [None]
         spec = pb.ImageSpec(image=image, annotations=pod["metadata"].get("annotations") or {})
         errors: list[CriFailed] = []
@@ -170,7 +173,9 @@ def _image(found: Any) -> Image:
 
 
 def _rpc(error: CriFailed) -> str:
-    """As gRPC's own errors read in Go."""
+    """As gRPC's own errors read in Go; what the runtime was not asked has no code."""
+    if not error.code:
+        return error.message
     code = "".join(part.capitalize() for part in error.code.split("_"))
     return f"rpc error: code = {code} desc = {error.message}"
 

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from sampan.client import Client, EventRecorder, Informers
+from sampan.client import Bucket, Client, EventRecorder, Informers
 from sampan.cri import pb
 from sampan.http.client import Dial, dial
 from sampan.kubelet import dns_config, machine, pull_secrets
@@ -45,7 +45,7 @@ from sampan.kubelet.volumes import Mounted, Volumes
 
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
-RUNTIME_SECONDS = 30.0
+RUNTIME_SECONDS, KEPT_SECONDS = 30.0, 1.0
 
 
 class Host:
@@ -67,6 +67,16 @@ class Host:
 
     def probe_metrics(self) -> str:
         return self._probes.metrics()
+
+
+async def _kept(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """One of its parts, begun anew should it fail: the others go on meanwhile."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("a part of the kubelet failed; it begins anew")
+        await asyncio.sleep(KEPT_SECONDS)
 
 
 class Kubelet:
@@ -149,28 +159,22 @@ class Kubelet:
         self.nodes.add_handler(self._node_seen, lambda _, new: self._node_seen(new))
         async with self.server:
             self.recorder.event(self.node.reference, "Normal", "Starting", "Starting kubelet.")
+            # pods are asked for at once: those that ran before need no Node
+            self.informers.start()
             async with asyncio.TaskGroup() as group:
                 for each in self._all():
-                    group.create_task(each)
+                    group.create_task(_kept(each))
 
-    def _all(self) -> list[Coroutine[Any, Any, None]]:
+    def _all(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What it does as long as it lives."""
         out = [
-            self._register(), self.health.watch_status(), self.health.watch_containers(), self.volumes.keep(), self.pods.tidy(),
-            self.pods.keep_mirrors(), self.care.run(), self.server.keep(),
+            self.node.run, self.health.watch_status, self.health.watch_containers, self.volumes.keep, self.pods.tidy,
+            self.pods.keep_mirrors, self.care.run, self.server.keep,
         ]  # fmt: skip
         if self.options.static_pods is not None:
             path = self.options.static_pods
-            out.append(StaticPods(path, self.options.name, self.pods.of_files, clock=self._clock).run())
+            out.append(StaticPods(path, self.options.name, self.pods.of_files, clock=self._clock).run)
         return out
-
-    async def _register(self) -> None:
-        """Pods are asked for at once: those that are known need no Node; only new ones do, to be admitted."""
-        self.informers.start()
-        await self.node.register()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.node.keep())
-            group.create_task(self.node.renew())
 
     def _cgroups(self) -> Cgroups:
         options = self.options
@@ -187,6 +191,7 @@ class Kubelet:
             images=Images(
                 self.cri, Backoffs(clock, most=min(300.0, most)), clock=clock, credentials=self._credentials,
                 parallel=1 if options.serialize_pulls else options.max_pulls or 1000,
+                allowed=Bucket(options.registry_qps, options.registry_burst) if options.registry_qps > 0 else None,
             ),
             restarts=Backoffs(clock, first=min(10.0, most), most=most), cgroups=cgroups, machine=self.info,
             runtime=self.runtime, clock=clock, host_ips=self.host_ips, volumes=self.volumes, probes=self.probes,

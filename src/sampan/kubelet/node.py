@@ -77,6 +77,13 @@ class Node:
         """Something of the status is different: say so now."""
         self._changed.set()
 
+    async def run(self) -> None:
+        """Until cancelled: there, true and alive."""
+        await self.register()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keep())
+            group.create_task(self.renew())
+
     # -- registration --------------------------------------------------------------------------------------------------
 
     async def register(self) -> None:

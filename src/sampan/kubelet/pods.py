@@ -183,7 +183,8 @@ class Pods:
             return None
         if self._node.object is None:
             return None
-        return admission.admit(pod, self.active(), self._node.object, self._node.allocatable, self._pressures())
+        node, unsafe = self._node, self.parts.options.allowed_unsafe_sysctls
+        return admission.admit(pod, self.active(), node.object or {}, node.allocatable, self._pressures(), unsafe)
 
     def _done(self, worker: Worker) -> None:
         if self.workers.get(worker.uid) is worker:
