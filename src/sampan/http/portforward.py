@@ -23,7 +23,16 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 
-from sampan.http.remotecommand import CREATION_SECONDS, IDLE_SECONDS, CommandFailed, Sink, Source, spdy_handshake
+from sampan.http.remotecommand import (
+    BULK,
+    BULK_SECONDS,
+    CREATION_SECONDS,
+    IDLE_SECONDS,
+    CommandFailed,
+    Sink,
+    Source,
+    spdy_handshake,
+)
 from sampan.http.server import websocket
 from sampan.http.server.channels import Channels
 from sampan.http.server.messages import RawConnection, Request, Response
@@ -71,6 +80,8 @@ async def forward(source: Source, sink: Sink, connect: Connect, port: int, pod: 
     try:
         while data := await reader.read(PIECE):
             await sink.write(data)
+            if len(data) >= BULK:
+                await asyncio.sleep(BULK_SECONDS)
     except ConnectionError:
         # either side: kubectl ends all its connections on any word about one of them, and so it gets none
         log.debug("a forwarded connection was cut")

@@ -27,7 +27,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from sampan.http.remotecommand import CommandFailed, Ends, Sink, Source
+from sampan.http.remotecommand import BULK, BULK_SECONDS, CommandFailed, Ends, Sink, Source
 from sampan.runtime import files
 from sampan.runtime.conmon import Conmon, last_error
 
@@ -234,6 +234,8 @@ async def _copy(file: int, sink: Sink | None, started: Callable[[], bool]) -> No
         if sink is not None:
             await sink.write(held + data)
         held = b""
+        if len(data) >= BULK:
+            await asyncio.sleep(BULK_SECONDS)
     if held and sink is not None and started():
         await sink.write(held)
 
