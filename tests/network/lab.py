@@ -97,6 +97,37 @@ class Lab:
             sock = socket.create_server((host, port), reuse_port=False, backlog=128)
         self.servers.append(await asyncio.start_server(answer, sock=sock))
 
+    async def relay(self, namespace: Path, port: int, target: int) -> None:
+        """What listens on our own loopback, on that of a namespace."""
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", target)
+            await asyncio.gather(carry(reader, there_writer), carry(there_reader, writer))
+
+        with inside(namespace):
+            sock = socket.create_server(("127.0.0.1", port))
+        self.servers.append(await asyncio.start_server(connected, sock=sock))
+
+    async def get(self, namespace: Path, host: str, port: int, path: str) -> tuple[int, str]:
+        """Code and body of an HTTP server's answer."""
+        with self.socket(namespace) as sock:
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(SECONDS):
+                await loop.sock_connect(sock, (host, port))
+                await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+                out = b""
+                while chunk := await loop.sock_recv(sock, 65536):
+                    out += chunk
+        head, _, body = out.decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
+
     async def serve_udp(self, namespace: Path, port: int, name: str) -> None:
         class Answer(asyncio.DatagramProtocol):
             def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]

@@ -119,24 +119,29 @@ class Stage:
         return set(await self.lab.names(self.at(who), host, port, times))
 
 
-@asynccontextmanager
-async def staged(lab: Lab, api: Local, state: Path, **options: Any) -> AsyncIterator[Stage]:
-    client = Client(InProcessTransport(api.server.handler, ADMIN), user_agent="test")
-    node, world = lab.namespace("node"), lab.namespace("world")
+async def scene(lab: Lab, client: Client, informers: Informers, state: Path) -> Stage:
+    """All but the proxy."""
+    node, world, far = (lab.namespace(name) for name in ("node", "world", "far"))
     lab.wire(node, f"{NODE_IP}/24", world, f"{WORLD_IP}/24")
-    far = lab.namespace("far")
     lab.wire(far, f"{FAR_IP}/24", node, "10.244.9.1/24", names=("eth0", "far0"))
     pods = Pods(Settings(state, CIDR, CLUSTER))
     with inside(node):
         pods.prepare()
+    stage = Stage(lab, client, informers, node, world, pods)
+    stage.ips["far"] = FAR_IP
+    await stage.serve("far")
+    for name in "abc":
+        await stage.pod(name)
+    return stage
+
+
+@asynccontextmanager
+async def staged(lab: Lab, api: Local, state: Path, **options: Any) -> AsyncIterator[Stage]:
+    client = Client(InProcessTransport(api.server.handler, ADMIN), user_agent="test")
     async with Informers(client) as informers:
-        stage = Stage(lab, client, informers, node, world, pods)
-        stage.ips["far"] = FAR_IP
-        await stage.serve("far")
-        for name in "abc":
-            await stage.pod(name)
+        stage = await scene(lab, client, informers, state)
         settings = Options(NODE, cluster_cidr=CLUSTER, health=("", 0), metrics=("", 0), **options)
-        stage.proxy = Proxy(informers, settings, clock=time.time, namespace=node)
+        stage.proxy = Proxy(informers, settings, clock=time.time, namespace=stage.node)
         # after the proxy's own: what they have seen, it has
         for name, selector in (("services", f"!{PROXY_NAME},!{HEADLESS}"), (SLICES, f"!{HEADLESS}")):
             informer = informers.get(name, label_selector=selector)
