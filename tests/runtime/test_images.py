@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,13 @@ from sampan.cli.commands import cli
 from sampan.cluster import images, state
 from sampan.cluster.errors import ClusterError
 from sampan.cri import pb
+from sampan.runtime import records
+from sampan.runtime.errors import CriError
+from sampan.runtime.hosts import Hosts
+from sampan.runtime.layers import Limits
+from sampan.runtime.pull import Puller
+from sampan.runtime.registry import Registry
+from sampan.runtime.store import Store
 from tests.images import Built, busybox, entry, sha, tar
 from tests.runtime.pods import Pods
 from tests.runtime.registries import registry
@@ -92,6 +101,32 @@ async def test_pulled(cleared: Pods, tmp_path: Path) -> None:
         )
     code, words = await refused(pods.cri.PullImage(image=pb.ImageSpec(image=missing)))
     assert code in ("UNAVAILABLE", "UNKNOWN") and "connect: connection refused" in words
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounts need root")
+    small, large = Built([tar(entry("f"))]), Built([tar(entry("f", os.urandom(14 << 20)))])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    await asyncio.to_thread(subprocess.run, ["mount", "-t", "tmpfs", "-o", "size=20m", "none", disk], check=True)
+    try:
+        store = Store(disk / "store")
+        store.open()
+        puller = Puller(store, Registry(Hosts()), Limits(keep_free=0))
+        with pytest.raises(CriError, match=r"No space left on device|larger than allowed"):
+            await puller.load(large.docker_save(tmp_path / "large.tar", "large:1"))
+        assert not list(store.ingest.iterdir()) and store.images() == []
+        [image] = await puller.load(small.docker_save(tmp_path / "small.tar", "small:1"))
+        (disk / "rest").write_bytes(bytes(shutil.disk_usage(disk).free))
+        record = records.create(tmp_path / "records", "a" * 64, pb.PodSandboxConfig(), records.SandboxState(1))
+        record.directory = disk / "gone"  # as good as full
+        record.note(ready=False)
+        assert not record.state.ready and store.find("small:1") == image
+        with pytest.raises(CriError, match="larger than allowed"):  # some of the disk is never ours
+            await Puller(store, Registry(Hosts()), Limits()).load(tmp_path / "small.tar")
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", "-l", disk], check=True)
 
 
 async def test_a_pull_that_was_killed(own: Pods, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--oci-runtime", default="runc", help="runc, or what takes the same commands (default: %(default)s)"
     )
+    out.add_argument("--cgroup-driver", choices=("auto", "cgroupfs", "systemd"), default="auto",
+                     help="who makes control groups (default: systemd, where it runs on version 2 of them)")  # fmt: skip
     out.add_argument("--conmon", default="conmon", help="the container monitor (default: %(default)s)")
     out.add_argument("--network", choices=("cni", "loopback"), default="cni",
                      help="cni: pods get an address and a way out; loopback: neither (default: %(default)s)")  # fmt: skip
@@ -61,13 +63,14 @@ def main(arguments: list[str]) -> int:
             print(f"sampan runtime: {program} is not installed", file=sys.stderr)
             print(f"apt-get install {package}, or name another one", file=sys.stderr)
             return 1
-    options = Options(given.listen, given.root, given.state, given.registry_config_dir, given.oci_runtime, given.conmon)
+    options = Options(
+        given.listen, given.root, given.state, given.registry_config_dir, given.oci_runtime, given.conmon,
+        None if given.cgroup_driver == "auto" else given.cgroup_driver == "systemd",
+    )  # fmt: skip
     network: Network = Loopback()
     if given.network == "cni":
         kept = given.root.absolute() / "network"
-        network = PodNetwork(
-            NetworkOptions(kept, given.pod_cidr, given.cluster_cidr, given.masquerade, given.pod_mtu)
-        )
+        network = PodNetwork(NetworkOptions(kept, given.pod_cidr, given.cluster_cidr, given.masquerade, given.pod_mtu))
     if sys.version_info < (3, 12):  # else a thread for each child
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

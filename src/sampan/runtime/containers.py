@@ -204,14 +204,12 @@ class Containers:
                 )  # fmt: skip
                 started, pid_start = int(self._clock() * 1e9), records.pid_start(pid)
                 await monitor.start(container.id)
-                container.change(starting=False, started=started, pid=pid, pid_start=pid_start)
+                container.note(starting=False, started=started, pid=pid, pid_start=pid_start)
             except CriError as error:
                 await monitor.delete(container.id, container.state.cgroup)
                 now = int(self._clock() * 1e9)
                 words = f"failed to create task: {error}"
-                container.change(
-                    starting=False, finished=now, exit_code=START_FAILED, reason="StartError", message=words
-                )
+                container.note(starting=False, finished=now, exit_code=START_FAILED, reason="StartError", message=words)
                 self._event(container.id).set()
                 raise CriError(f'failed to start container "{container.id}": {words}') from None
             self._refresh(container)
@@ -249,7 +247,7 @@ class Containers:
             # a child that was killed for memory is its parent's business; the first process dies of SIGKILL
             oom = code == OOM and ((container.directory / "oom").exists() or cgroups.oom_kills(state.cgroup) > 0)
             reason = "OOMKilled" if oom else "Completed" if code == 0 else "Error"
-        container.change(finished=max(int(when * 1e9), state.started), exit_code=code, reason=reason, pid=0)
+        container.note(finished=max(int(when * 1e9), state.started), exit_code=code, reason=reason, pid=0)
         cgroups.kill(state.cgroup)  # in a process namespace that others share its children would live on
         self._event(container.id).set()
         self.on_exit(container)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 S = TypeVar("S")
+log = logging.getLogger("runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ class Record(Generic[S]):
     def change(self, **fields: Any) -> None:
         self.state = replace(self.state, **fields)  # type: ignore[type-var]  # S is one of the two above
         _write_state(self.directory, self.state)
+
+    def note(self, **fields: Any) -> None:
+        """As `change`; but a full disk must not keep anything from its end, which alone would empty it. We know, and should we be
+        killed before it can be written, it is found out again.
+        """
+        try:
+            self.change(**fields)
+        except OSError as error:
+            log.warning("the state of %s is not written: %s", self.id, error)
 
     def save(self) -> None:
         """The request, after a change."""

@@ -77,7 +77,7 @@ class Sandboxes:
         """Without its first process the shared process namespace is dead."""
         state = sandbox.state
         if state.ready and state.init and records.pid_start(state.init) != state.init_start:
-            sandbox.change(ready=False)
+            sandbox.note(ready=False)
 
     def get(self, key: str) -> Sandbox:
         """By ID or an unambiguous beginning of it. Raises NotFound."""
@@ -168,7 +168,7 @@ class Sandboxes:
         """Its containers have been stopped. Idempotent."""
         async with self._lock(sandbox.id):
             if sandbox.state.ready:
-                sandbox.change(ready=False)  # whoever comes after us goes on with it
+                sandbox.note(ready=False)  # whoever comes after us goes on with it
             await self._take_down(sandbox)
 
     async def _take_down(self, sandbox: Sandbox, *, cut_short: bool = False) -> None:
@@ -176,10 +176,10 @@ class Sandboxes:
         if state.init_cgroup:
             end = self.monitor(sandbox).scrub if cut_short else self.monitor(sandbox).delete
             await end(sandbox.id, state.init_cgroup)
-            sandbox.change(init=0, init_cgroup="")
+            sandbox.note(init=0, init_cgroup="")
         if state.attached:
             await self._network.detach(self._attachment(sandbox))
-            sandbox.change(attached=False)
+            sandbox.note(attached=False)
         await asyncio.to_thread(self._unmount, sandbox.id)
 
     def _unmount(self, key: str) -> None:
