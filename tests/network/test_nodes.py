@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tm
         Published(network.ranges.node(0), 30080, 8081, listen="127.0.0.1"),
     )
     for _ in range(2):  # the second time changes nothing
-        network.create(published)
+        network.create(published, resolver=IPv4Address("127.0.0.1"))
         nodes = [network.add(f"node-{number}", number) for number in range(2)]
     assert [str(node.address) for node in nodes] == ["10.213.0.2", "10.213.0.3"]
     one, two = (OnNode(lab, network, node, number, tmp_path) for number, node in enumerate(nodes))
@@ -89,6 +89,13 @@ async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tm
     # the world sees the host
     assert await lab.ask(first, WORLD, 80) == f"world {HOST}"
     assert await lab.ask(nodes[1].namespace, WORLD, 80) == f"world {HOST}"
+    # a resolver on the host's loopback answers, and nothing else there does
+    gateway = str(network.ranges.gateway)
+    await lab.serve(host, 53, "resolver", host="127.0.0.1")
+    await lab.serve(host, 54, "secret", host="127.0.0.1")
+    assert (await lab.ask(first, gateway, 53)).startswith("resolver")
+    with pytest.raises((ConnectionError, TimeoutError)):
+        await lab.ask(first, gateway, 54, seconds=0.3)
     # what is published is all that the world sees
     assert await lab.ask(lab.run / "world", HOST, 8080) == f"node-0 {WORLD}"
     assert (await lab.ask(host, "127.0.0.1", 8080)).startswith("node-0")

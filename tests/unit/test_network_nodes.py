@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sampan.network.host_rules import Published, program
 from sampan.network.nodes import short_name
 from sampan.network.proxy.routes import ways
 from sampan.network.ranges import NoRoom, Ranges, choose
+from sampan.network.resolver import for_nodes
 
 
 def test_the_usual_ranges_unless_the_machine_uses_them() -> None:
@@ -67,3 +69,30 @@ def test_routes_lead_to_pods_through_their_nodes_and_to_services_through_one_tha
     }
     assert ways(nodes, skip="b") == {IPv4Network("10.244.0.0/24"): IPv4Address("10.0.0.2")}
     assert ways([], services=[services]) == {}
+
+
+@pytest.mark.parametrize(
+    ("etc", "systemd", "text", "led"),
+    [
+        ("search a\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n", None, "search a\nnameserver 9.9.9.9\n", None),
+        (
+            "nameserver 127.0.0.53\n",
+            "nameserver 192.168.1.1\nsearch lan\n",
+            "nameserver 192.168.1.1\nsearch lan\n",
+            None,
+        ),
+        ("nameserver 127.0.0.1\nsearch lan\n", None, "nameserver 10.213.0.1\nsearch lan\n", "127.0.0.1"),
+        ("nameserver 127.0.0.53\n", "nameserver 127.0.0.1\n", "nameserver 10.213.0.1\n", "127.0.0.53"),
+        ("nameserver ::1\n", None, "nameserver 10.213.0.1\n", "127.0.0.1"),
+        ("nameserver fe80::1%eth0\n", None, "nameserver fe80::1%eth0\n", None),
+        (None, None, "nameserver 10.213.0.1\n", "127.0.0.1"),
+    ],
+)
+def test_nodes_resolve_as_the_host_does(
+    tmp_path: Path, etc: str | None, systemd: str | None, text: str, led: str | None
+) -> None:
+    for name, content in (("etc", etc), ("systemd", systemd)):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+    found = for_nodes(IPv4Address("10.213.0.1"), tmp_path / "etc", tmp_path / "systemd")
+    assert found == (text, None if led is None else IPv4Address(led))

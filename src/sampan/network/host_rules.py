@@ -20,7 +20,10 @@ table ip {table} {{
     meta l4proto {{ tcp, udp, sctp }} dnat ip to ip daddr . meta l4proto . th dport map @ports-of;
     meta l4proto {{ tcp, udp, sctp }} dnat ip to meta l4proto . th dport map @ports;
   }}
-  chain prerouting {{ type nat hook prerouting priority -100; policy accept; fib daddr type local jump translate; }}
+  chain prerouting {{
+    type nat hook prerouting priority -100; policy accept;
+{resolver}    fib daddr type local jump translate;
+  }}
   chain output {{ type nat hook output priority -100; policy accept; fib daddr type local jump translate; }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
@@ -37,6 +40,7 @@ table ip {table} {{
   }}
   chain input {{
     type filter hook input priority 0; policy accept;
+    iifname "{bridge}" ip daddr 127.0.0.0/8 ct status dnat accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 ct state new drop;
   }}
 }}
@@ -55,8 +59,10 @@ class Published:
     listen: str = ""
 
 
-def program(table: str, bridge: str, ranges: Ranges, published: Collection[Published]) -> str:
-    """In the place of what was there."""
+def program(
+    table: str, bridge: str, ranges: Ranges, published: Collection[Published], resolver: IPv4Address | None = None
+) -> str:
+    """In the place of what was there. `resolver`: on the host's loopback, for who asks the bridge's own address."""
     everywhere, at_one = [], []
     for each in published:
         element = f"{each.protocol} . {each.host_port} : {each.node} . {each.node_port}"
@@ -66,10 +72,15 @@ def program(table: str, bridge: str, ranges: Ranges, published: Collection[Publi
             at_one.append(f"{each.listen} . {element}")
     text = _PROGRAM.format(
         table=table, bridge=bridge, inside=f"{ranges.nodes}, {ranges.pods}", ports=_listed(everywhere),
-        ports_of=_listed(at_one),
+        ports_of=_listed(at_one), resolver=_resolver(bridge, ranges.gateway, resolver) if resolver else "",
     )  # fmt: skip
     return replaced(table, text)
 
 
 def _listed(elements: list[str]) -> str:
     return f"elements = {{ {', '.join(elements)} }}" if elements else ""
+
+
+def _resolver(bridge: str, gateway: IPv4Address, resolver: IPv4Address) -> str:
+    match = f'    iifname "{bridge}" ip daddr {gateway}'
+    return "".join(f"{match} {protocol} dport 53 dnat to {resolver};\n" for protocol in ("udp", "tcp"))

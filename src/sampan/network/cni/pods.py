@@ -198,8 +198,11 @@ def _forget_flows(ports: tuple[HostPort, ...]) -> None:
     if not udp:
         return
 
+    with Routing() as routing:
+        own = {each.interface.ip for each in routing.addresses()}
+
     def is_stale(flow: Flow) -> bool:
-        return flow.port in udp
+        return flow.port in udp and flow.to in own
 
     with Conntrack() as table:
         table.clear(is_stale)
