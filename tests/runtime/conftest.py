@@ -87,6 +87,6 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 
     def kind(item: Any) -> int:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        return order.get(params.get("runtime"), -1)
+        return order.get(str(params.get("runtime")), -1)
 
     items.sort(key=kind)

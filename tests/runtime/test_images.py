@@ -34,6 +34,10 @@ from tests.runtime.test_containers import refused
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 
 
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
 async def found(pods: Pods, name: str) -> Any:
     return (await pods.cri.ImageStatus(image=pb.ImageSpec(image=name))).image
 
@@ -109,7 +113,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     small, large = Built([tar(entry("f"))]), Built([tar(entry("f", os.urandom(14 << 20)))])
     disk = tmp_path / "disk"
     disk.mkdir()
-    await asyncio.to_thread(subprocess.run, ["mount", "-t", "tmpfs", "-o", "size=20m", "none", disk], check=True)
+    await asyncio.to_thread(run, "mount", "-t", "tmpfs", "-o", "size=20m", "none", str(disk))
     try:
         store = Store(disk / "store")
         store.open()
@@ -126,7 +130,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         with pytest.raises(CriError, match="larger than allowed"):  # some of the disk is never ours
             await Puller(store, Registry(Hosts()), Limits()).load(tmp_path / "small.tar")
     finally:
-        await asyncio.to_thread(subprocess.run, ["umount", "-l", disk], check=True)
+        await asyncio.to_thread(run, "umount", "-l", str(disk))
 
 
 async def test_a_pull_that_was_killed(own: Pods, tmp_path: Path) -> None:

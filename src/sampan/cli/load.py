@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sampan.cli.told import NAME, told
 from sampan.cluster import images, state
-from sampan.cluster.errors import ClusterError
-
-NAME = click.option("--name", default="default", show_default=True, help="Name of the cluster.")
 
 
 @click.group("load")
@@ -24,26 +21,22 @@ def group() -> None:
 @group.command("image-archive")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @NAME
+@told
 def archive(file: Path, name: str) -> None:
     """A file that `docker save` wrote, or an OCI archive."""
-    _told(name, lambda cluster: images.load_archive(cluster, file))
+    _show(images.load_archive(state.find(name), file))
 
 
 @group.command("docker-image")
 @click.argument("image", nargs=-1, required=True)
 @NAME
+@told
 def docker(image: tuple[str, ...], name: str) -> None:
     """Images of this machine's Docker or Podman."""
-    _told(name, lambda cluster: images.load_from_docker(cluster, image))
+    _show(images.load_from_docker(state.find(name), image))
 
 
-def _told(name: str, load: Callable[[state.Cluster], Coroutine[Any, Any, dict[str, list[str]]]]) -> None:
-    try:
-        found = asyncio.run(load(state.find(name)))
-    except ClusterError as error:
-        click.echo(click.style("Error: ", fg="red") + error.what, err=True)
-        click.echo(f"  {error.hint}", err=True)
-        sys.exit(1)
-    for node, names in found.items():
+def _show(loading: Coroutine[Any, Any, dict[str, list[str]]]) -> None:
+    for node, names in asyncio.run(loading).items():
         for each in names:
             click.echo(f" • {node}: {each}")
