@@ -171,6 +171,25 @@ async def test_bundles_of_authorities(root: Path) -> None:
     await volumes_of(root, api).remove("u-1")
 
 
+async def test_a_full_disk_is_said_and_an_update_all_or_nothing(root: Path) -> None:
+    os.mkdir(root)
+    mounts.tmpfs(root, 256 << 10)
+    api = Api()
+    api.objects["c"] = {"data": {"k": "1" * 1000}}
+    spec = pod({"name": "c", "configMap": {"name": "c"}})
+    volumes = volumes_of(root, api)
+    found = await volumes.mount(spec)
+    api.objects["c"] = {"data": {"k": "2" * 1000, "m": "3" * (300 << 10)}}
+    await volumes.refresh(spec)
+    assert (found["c"].path / "k").read_text() == "1" * 1000
+    await volumes.remove("u-1")
+    with pytest.raises(VolumeError, match=r'^MountVolume\.SetUp failed for volume "c" : .*no space left on device$'):
+        await volumes.mount(spec)
+    assert os.listdir(root / "pods/u-1/volumes/kubernetes.io~configmap/c") == []
+    await volumes.remove("u-1")
+    mounts.unmount(root)
+
+
 def claimed(api: Api, name: str, phase: str = "Bound", **spec: Any) -> Obj:
     api.objects[name] = {
         "metadata": {"name": name, "uid": f"uid-{name}"},
@@ -206,9 +225,12 @@ async def test_local_volumes_are_let_go_of_not_emptied(root: Path, tmp_path: Pat
     ("change", "why"),
     [
         ({"phase": "Pending"}, "error processing PVC shop/data: PVC is not bound"),
-        ({"local": {"path": "/no/such/disk"}}, 'path "/no/such/disk" does not exist'),
+        (
+            {"local": {"path": "/no/such/disk"}},
+            'MountVolume.NewMounter initialization failed for volume "pv-data" : path "/no/such/disk" does not exist',
+        ),
         ({"local": {"path": "/etc/hostname"}}, "only directory and block device are supported"),
-        ({"nfs": {"server": "s", "path": "/"}}, 'no volume plugin matched name "nfs"'),
+        ({"nfs": {"server": "s", "path": "/"}}, 'volumeSpec for volume "pv-data" err=no volume plugin matched'),
         ({"claimRef": {"uid": "other"}}, "its pv.Spec.ClaimRef.UID other does not point to claim.UID uid-data"),
         ({"volumeMode": "Block"}, "volume data has volumeMode Block, but is specified in volumeMounts"),
     ],

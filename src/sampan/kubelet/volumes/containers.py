@@ -108,21 +108,19 @@ def _propagation(mode: str | None) -> int:
 
 def _recursive(each: Obj, supported: bool) -> bool:
     mode = each.get("recursiveReadOnly") or "Disabled"
-    prefix = "failed to resolve recursive read-only mode: volume " + f'"{each["name"]}"'
-    match mode:
-        case "Disabled":
-            return False
-        case "IfPossible" if not each.get("readOnly"):
-            raise ConfigError(f"{prefix} requested recursive read-only mode, but it is not read-only")
-        case "IfPossible":
-            return supported
-        case "Enabled" if not each.get("readOnly"):
-            raise ConfigError(f"{prefix} requested recursive read-only mode, but it is not read-only")
-        case "Enabled" if not supported:
-            raise ConfigError(f"{prefix} requested recursive read-only mode, but it is not supported by the runtime")
-        case "Enabled":
-            return True
-    raise ConfigError(f'{prefix} has unknown recursive read-only mode "{mode}"')
+    if mode == "Disabled":
+        return False
+    why, propagation = "", each.get("mountPropagation") or "None"
+    if not each.get("readOnly"):
+        why = "it is not read-only"
+    elif propagation != "None":
+        why = f'it is not compatible with propagation "{propagation}"'
+    elif mode == "Enabled" and not supported:
+        why = "it is not supported by the runtime"
+    if why:
+        text = f'volume "{each["name"]}" requested recursive read-only mode, but {why}'
+        raise ConfigError(f"failed to resolve recursive read-only mode: {text}")
+    return supported
 
 
 def _message_file(directory: Path) -> Path:

@@ -5,6 +5,7 @@ Source: kubernetes pkg/kubelet/volumemanager/populator/desired_state_of_world_po
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from sampan.api.errors import StatusError
 from sampan.http import HttpError
 from sampan.kubelet.volumes import host_path, mounts, ownership
-from sampan.kubelet.volumes.errors import SetUpFailed, VolumeError
+from sampan.kubelet.volumes.errors import SetUpFailed, not_processed
 from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
 
 
@@ -31,30 +32,26 @@ async def _mount(name: str, claim: str, at: Setting, *, read_only: bool = False,
     try:
         pv = await _bound(name, claim, at, of_pod=of_pod)
     except SetUpFailed as error:
-        failure = f"error processing PVC {at.namespace}/{claim}: {error}"
-        raise VolumeError(
-            [
-                f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
-                f"failed to process volumes=[{name}]: {failure}"
-            ]
-        ) from None
+        raise not_processed(name, f"error processing PVC {at.namespace}/{claim}: {error}") from None
     spec, pv_name = pv["spec"], pv["metadata"]["name"]
-    if found := spec.get("hostPath"):
-        return Mounted(host_path.check(found["path"], found.get("type") or ""), read_only, pv_name)
-    if found := spec.get("local"):
-        return Mounted(_bind(Path(found["path"]), pv_name, at, read_only=read_only), read_only, pv_name)
-    raise SetUpFailed(unsupported(spec, pv_name))
+    try:
+        if found := spec.get("hostPath"):
+            return Mounted(host_path.check(found["path"], found.get("type") or ""), read_only, pv_name)
+        if found := spec.get("local"):
+            return Mounted(await _local(Path(found["path"]), pv_name, at, read_only=read_only), read_only, pv_name)
+    except SetUpFailed as error:
+        error.volume = pv_name
+        raise
+    raise unsupported(spec, pv_name)
 
 
-def unsupported(spec: Obj, name: str) -> str:
+def unsupported(source: Obj, name: str) -> Exception:
     """What no code here can mount."""
-    # DEVIATION: of volumes that are not a node's own, there are none: no CSI drivers, no NFS, no images
-    kinds = [
-        key
-        for key, value in spec.items()
-        if isinstance(value, dict) and key not in ("claimRef", "capacity", "nodeAffinity")
-    ]
-    return f'no volume plugin matched name "{", ".join(kinds) or name}"'
+    # DEVIATION: of volumes that are not a node's own there are none: no CSI drivers, no NFS or iSCSI, no images
+    if driver := (source.get("csi") or {}).get("driver"):
+        why = f"driver name {driver} not found in the list of registered CSI drivers"
+        return SetUpFailed(f"kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: {why}", volume=name)
+    return not_processed(name, f'failed to get Plugin from volumeSpec for volume "{name}" err=no volume plugin matched')
 
 
 async def _bound(name: str, claim: str, at: Setting, *, of_pod: bool) -> Obj:
@@ -110,27 +107,31 @@ def _text(error: StatusError | HttpError) -> str:
     return error.message if isinstance(error, StatusError) else str(error)
 
 
-def _bind(source: Path, name: str, at: Setting, *, read_only: bool) -> Path:
+async def _local(source: Path, name: str, at: Setting, *, read_only: bool) -> Path:
     """A directory of the node, at the pod's own place for it."""
     target = at.place.volume("local-volume", name)
     if mounts.is_mounted(target):
         return target
+    _bind(source, target, read_only)
+    group, lazily = ownership.group_of(at.pod), ownership.on_mismatch_only(at.pod)
+    if group is None or read_only:
+        return target
+    try:
+        # it may hold millions of files: on a thread
+        await asyncio.to_thread(ownership.give, target, group, if_mismatched=lazily)
+    except BaseException:
+        mounts.unmount(target)
+        raise
+    return target
+
+
+def _bind(source: Path, target: Path, read_only: bool) -> None:
     try:
         kind = source.stat().st_mode
     except OSError:
-        raise SetUpFailed(f'path "{source}" does not exist') from None
+        raise SetUpFailed(f'path "{source}" does not exist', step="MountVolume.NewMounter initialization") from None
     if not stat.S_ISDIR(kind):
         # DEVIATION: block devices are not formatted and mounted
         raise SetUpFailed("only directory and block device are supported")
     target.mkdir(0o750, parents=True, exist_ok=True)
-    os.chmod(target, 0o750)
-    try:
-        mounts.bind(os.path.realpath(source), target, read_only=read_only)
-        if not read_only:
-            group, policy = ownership.group_of(at.pod), ownership.on_mismatch_only(at.pod)
-            ownership.give(target, group, if_mismatched=policy)
-    except BaseException:
-        mounts.unmount(target)
-        target.rmdir()
-        raise
-    return target
+    mounts.bind(os.path.realpath(source), target, read_only=read_only)

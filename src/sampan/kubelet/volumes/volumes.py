@@ -36,7 +36,7 @@ from sampan.kubelet.volumes import (
     secret,
 )
 from sampan.kubelet.volumes.attempts import Attempts
-from sampan.kubelet.volumes.errors import FAILED_MOUNT, SetUpFailed, VolumeError
+from sampan.kubelet.volumes.errors import FAILED_MOUNT, SetUpFailed, VolumeError, words
 from sampan.kubelet.volumes.places import place, uids
 from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
 
@@ -132,12 +132,14 @@ class Volumes:
         uid, name = at.pod["metadata"]["uid"], volume["name"]
         try:
             if kind not in KINDS:
-                raise SetUpFailed(persistent.unsupported(volume, name))
+                raise persistent.unsupported(volume, name)
             done[name] = await KINDS[kind](volume if kind in volume else {**volume, kind: {}}, at)
         except VolumeError as error:
             messages: Sequence[str] = error.messages
-        except (SetUpFailed, OSError, ValueError) as error:
-            messages = [f'MountVolume.SetUp failed for volume "{name}" : {error}']
+        except SetUpFailed as error:
+            messages = [error.message(name)]
+        except (OSError, ValueError) as error:
+            messages = [SetUpFailed(words(error) if isinstance(error, OSError) else str(error)).message(name)]
         else:
             self._attempts.succeeded(uid, name)
             return
