@@ -44,7 +44,7 @@ class Cri:
 
     def __init__(self, socket: str, *, seconds: float = SECONDS) -> None:
         self.socket = socket if socket.startswith("unix:") else f"unix://{socket}"
-        self._seconds = seconds
+        self.seconds = seconds
         self._grpc: Any = importlib.import_module("grpc")
         aio: Any = importlib.import_module("grpc.aio")
         # a runtime that starts anew is met at once, and messages may hold all of a node's containers
@@ -101,9 +101,9 @@ class Cri:
         call, request = self._calls[name]
 
         async def run(**fields: Any) -> Any:
-            seconds = SLOW.get(name, self._seconds)
+            seconds = SLOW.get(name, self.seconds)
             if name in ADDED:
-                seconds = self._seconds + fields.get(ADDED[name], 0)
+                seconds = self.seconds + fields.get(ADDED[name], 0)
             try:
                 return await call(request(**fields), timeout=seconds)
             except self._grpc.RpcError as error:
