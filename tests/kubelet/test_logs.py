@@ -6,17 +6,24 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.kubelet.conftest import NodeUnderTest
+from tests.kubelet.conftest import NodeUnderTest, made
 from tests.kubelet.kubectl import Kubectl
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) ")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sampan", "containerd"])
+async def node(request: pytest.FixtureRequest) -> AsyncIterator[NodeUnderTest]:
+    async with made(request.param) as node:
+        yield node
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,10 +12,16 @@ import pytest_asyncio
 
 from sampan.cluster import certificates
 from sampan.http import HttpClient, Reply
-from tests.kubelet.conftest import NodeUnderTest
+from tests.kubelet.conftest import NodeUnderTest, made
 from tests.kubelet.kubectl import Kubectl
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sampan", "containerd"])
+async def node(request: pytest.FixtureRequest) -> AsyncIterator[NodeUnderTest]:
+    async with made(request.param) as node:
+        yield node
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

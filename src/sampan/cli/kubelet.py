@@ -40,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     add("--resolv-conf", type=Path, metavar="FILE", help=f"the node's (default: {default.resolver})")
     add("--address", metavar="IP", help=f"where the kubelet's own server listens (default: {default.address})")
     add("--port", type=int, help=f"(default: {default.port})")
+    add("--healthz-port", type=int, help=f"for health alone, 0 for none (default: {default.healthz_port})")
+    add("--healthz-bind-address", metavar="IP", help=f"(default: {default.healthz_address})")
     add("--max-pods", type=int, help=f"(default: {default.max_pods})")
     add("--pod-cidr", metavar="CIDR", help="range of the pods, where the Node does not say it")
     add("--cgroup-root", metavar="PATH", help="the control group that pods are in (default: the root)")
@@ -69,7 +71,7 @@ _FIELDS = {
     "pod_logs_dir": "logs", "pod_manifest_path": "static_pods", "resolv_conf": "resolver", "node_labels": "labels",
     "register_node": "register", "register_with_taints": "taints", "client_ca_file": "client_ca", "tls_cert_file": "cert",
     "tls_private_key_file": "key", "anonymous_auth": "anonymous", "authorization_mode": "authorization",
-    "serialize_image_pulls": "serialize_pulls", "bootstrap_kubeconfig": "bootstrap",
+    "serialize_image_pulls": "serialize_pulls", "bootstrap_kubeconfig": "bootstrap", "healthz_bind_address": "healthz_address",
 }  # fmt: skip
 
 

@@ -40,6 +40,9 @@ class Options:
     resolver: Path = Path("/etc/resolv.conf")
     address: str = "0.0.0.0"
     port: int = 10250
+    #: for health alone, without TLS; 0: none
+    healthz_port: int = 10248
+    healthz_address: str = "127.0.0.1"
     max_pods: int = 110
     pod_cidr: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -99,6 +102,8 @@ _FILE: dict[str, tuple[str, Any]] = {
     "resolvConf": ("resolver", Path),
     "address": ("address", str),
     "port": ("port", int),
+    "healthzPort": ("healthz_port", int),
+    "healthzBindAddress": ("healthz_address", str),
     "maxPods": ("max_pods", int),
     "podCIDR": ("pod_cidr", str),
     "registerNode": ("register", bool),

@@ -36,7 +36,6 @@ from sampan.kubelet.stats import Stats, shown
 
 Obj = dict[str, Any]
 SYSTEM_LOGS = Path("/var/log")
-HEALTHZ_PORT = 10248
 log = logging.getLogger("sampan.kubelet.server")
 Answer = Awaitable[Response]
 
@@ -81,7 +80,6 @@ class KubeletServer:
         names: Sequence[str] = (),
         tls: bool = True,
         streams: Streams | None = None,
-        healthz_port: int | None = None,
     ) -> None:
         self._options = options
         self._host = host
@@ -93,7 +91,6 @@ class KubeletServer:
         self._client = client
         self._clock = clock
         self._context: ssl.SSLContext | None = None
-        self._healthz_port = healthz_port
         self._logs = ContainerLogs(cri, clock=clock)
         self._authenticate = Authentication(
             client if options.webhook else None, clock=clock, anonymous=options.anonymous
@@ -124,12 +121,17 @@ class KubeletServer:
         """Raises OSError where a port is taken, or a certificate cannot be read."""
         if self._tls:
             self._context = certificates.server_context(self._options, self._names, self._clock())
-        address = [self._options.address]
-        self._server = Server(self.app, ssl_context=self._context, hosts=address, port=self._options.port)
+        options = self._options
+        self._server = Server(self.app, ssl_context=self._context, hosts=[options.address], port=options.port)
         await self._server.start()
-        if self._healthz_port is not None:
-            self._healthz = Server(self._health_only, ssl_context=None, hosts=["127.0.0.1"], port=self._healthz_port)
-            await self._healthz.start()
+        if options.healthz_port:
+            hosts = [options.healthz_address]
+            self._healthz = Server(self._health_only, ssl_context=None, hosts=hosts, port=options.healthz_port)
+            try:
+                await self._healthz.start()
+            except OSError as error:
+                # another kubelet of this machine may have it; nobody needs it to run pods
+                log.error("Failed to start healthz server: %s", error)
 
     async def stop(self, grace: float = 2.0) -> None:
         for server in (self._server, self._healthz):
