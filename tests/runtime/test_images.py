@@ -86,6 +86,21 @@ async def test_the_command(cleared: Pods, tmp_path: Path, monkeypatch: pytest.Mo
         await images.load_archive(cluster, file)
 
 
+async def test_from_docker(cleared: Pods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker` is asked as it wants to be; a program in its place has the image ready."""
+    file = busybox(Labels={"test": "docker"}).docker_save(tmp_path / "saved.tar", "of-docker:1")
+    program = tmp_path / "docker"
+    program.write_text(f'#!/bin/sh\n[ "$1 $2 $4" = "save --output of-docker:1" ] && cp {file} "$3"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(images, "sockets", lambda _: {"node-1": cleared.home.socket})
+    name = "docker.io/library/of-docker:1"
+    assert await images.load_from_docker(state.find("default"), ["of-docker:1"]) == {"node-1": [name]}
+    with pytest.raises(ClusterError, match="docker failed"):
+        await images.load_from_docker(state.find("default"), ["other:1"])
+    assert (await found(cleared, name)).id
+
+
 async def test_pulled(cleared: Pods, tmp_path: Path) -> None:
     pods = cleared
     built = busybox(Labels={"test": "pull"})
