@@ -18,7 +18,6 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
 class NetworkPolicy(Kind):
-    not_enforced = True
     columns = (NAME, Column("Pod-Selector"), AGE)
 
     def default(self, obj: Obj) -> None:
