@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
 from pathlib import Path
 
 from sampan.network.dns.daemon import log_to_stdout, serve
@@ -32,19 +31,13 @@ def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
     if given.version:
+        import importlib.metadata
+
         print(f"Sampan-{importlib.metadata.version('sampan')}")
         return 0
     if given.plugins:
         print("\n".join(f"dns.{name}" for name in sorted(DIRECTIVES)))
         return 0
     log_to_stdout()
-    with asyncio.Runner(loop_factory=_loop()) as runner:
-        return runner.run(serve(given.conf, given.port, given.quiet))
-
-
-def _loop() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.Loop
+    # uvloop would win nothing: datagrams are read and written by hand
+    return asyncio.run(serve(given.conf, given.port, given.quiet))

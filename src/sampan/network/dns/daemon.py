@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import importlib.metadata
 import logging
 import os
-import platform
 import random
 import signal
 import socket
@@ -92,9 +90,15 @@ class Daemon:
         for zone in instance.zones():
             self._tell(zone)
         self._tell_hash()
-        self._tell(f"Sampan-{importlib.metadata.version('sampan')}")
-        self._tell(f"{sys.platform}/{platform.machine()}, python{platform.python_version()}")
+        self._tell_version()
         self._watch()
+
+    def _tell_version(self) -> None:
+        import importlib.metadata  # when questions are answered already
+
+        self._tell(f"Sampan-{importlib.metadata.version('sampan')}")
+        python = ".".join(map(str, sys.version_info[:3]))
+        self._tell(f"{sys.platform}/{os.uname().machine}, python{python}")
 
     def _instance(self) -> Instance:
         assert self.service.instance is not None
