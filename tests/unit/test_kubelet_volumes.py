@@ -7,10 +7,13 @@ import base64
 import os
 import socket
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sampan.api.errors import StatusError
 from sampan.cri import pb
@@ -63,6 +66,24 @@ def test_files_change_at_once(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir() if each.name.startswith("..")) == sorted(
         ["..data", os.readlink(tmp_path / "..data")]
     )
+
+
+NAMES = st.sampled_from(["a", "b", "a/x", "a/y/z", "c/d", "b/e"])
+
+
+@pytest.mark.slow
+@given(st.lists(st.dictionaries(NAMES, st.sampled_from(["1", "2"]), max_size=4), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_whatever_changes_the_last_payload_is_seen_and_nothing_else(payloads: list[dict[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        for payload in payloads:
+            # a name cannot be a file and a directory at once
+            wanted = {path: text for path, text in payload.items() if not any(f"{path}/" in each for each in payload)}
+            atomic.write(top, {path: File(text.encode(), 0o644) for path, text in wanted.items()}, now=NOW)
+            assert seen(top) == wanted
+            assert len([each for each in top.iterdir() if each.name.startswith("..")]) == 2
+            assert all(each.is_symlink() for each in top.iterdir() if not each.name.startswith("..2"))
 
 
 def test_a_writer_that_was_killed_leaves_no_harm(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def unsupported(source: Obj, name: str) -> Exception:
 
 async def _bound(name: str, claim: str, at: Setting, *, of_pod: bool) -> Obj:
     """The volume that the claim is bound to."""
+    # DEVIATION: whether the volume's node affinity allows this node is the scheduler's business, and not looked at again
     try:
         pvc = await at.sources.claim(at.namespace, claim)
     except (StatusError, HttpError) as error:

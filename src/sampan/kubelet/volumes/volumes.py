@@ -72,7 +72,8 @@ class Volumes:
         allocatable: Callable[[], Mapping[str, str]] = dict,
         warn: Warn | None = None,
     ) -> None:
-        self.root = Path(root)
+        # mounts are known by their real paths
+        self.root = Path(root).resolve()
         self.sources = sources
         self.client = client
         self.node = node
@@ -91,12 +92,12 @@ class Volumes:
     def start(self) -> None:
         """Lets mounts in volumes reach containers that ask for it. Raises OSError."""
         self.root.mkdir(0o750, parents=True, exist_ok=True)
-        self._shared = mounts.share(self.root.resolve())
+        self._shared = mounts.share(self.root)
 
     def stop(self) -> None:
         """Undoes `start`, once no pod needs it any more."""
         if self._shared and not uids(self.root):
-            mounts.unmount(self.root.resolve())
+            mounts.unmount(self.root)
             self._shared = False
 
     # -- of a pod ------------------------------------------------------------------------------------------------------
