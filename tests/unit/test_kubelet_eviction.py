@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sampan.kubelet import eviction_ranking as ranking
 from sampan.kubelet import eviction_signals as signals
+from sampan.kubelet import oom
 from sampan.kubelet.eviction import Eviction
 from sampan.kubelet.eviction_signals import Observation, Threshold
 from sampan.kubelet.worker import Ended
@@ -250,3 +253,34 @@ async def test_a_pod_beyond_its_own_limit_goes_though_the_node_has_enough() -> N
         ("b", 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". ')
     ]  # fmt: skip
     assert not world.eviction.pressures
+
+
+# -- what the kernel did -----------------------------------------------------------------------------------------------
+
+KILLED = "3,120,99,-;oom-kill:constraint=CONSTRAINT_{},nodemask=(null),cpuset=/,mems_allowed=0,{},task_memcg={},task=a,b,pid=42,uid=0"
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        (KILLED.format("NONE", "global_oom", "/kubepods/pod1"), ("a,b", 42)),
+        (KILLED.format("MEMCG", "oom_memcg=/kubepods/pod1", "/kubepods/pod1"), None),
+        ("6,5957,147,-;eth0: left promiscuous mode", None),
+    ],
+)
+def test_victims(record: str, found: tuple[str, int] | None) -> None:
+    assert oom.victim(record) == found
+
+
+async def test_a_machine_out_of_memory_is_told_of(tmp_path: Path) -> None:
+    log, told = tmp_path / "kmsg", asyncio.Queue[tuple[str, str, str]]()
+    os.mkfifo(log)
+    task = asyncio.create_task(oom.OomWatcher(lambda *words: told.put_nowait(words), log).run())
+    await asyncio.sleep(0)
+    file = os.open(log, os.O_WRONLY)
+    os.write(file, KILLED.format("NONE", "global_oom", "/").encode())
+    async with asyncio.timeout(5):
+        assert await told.get() == ("Warning", "SystemOOM", "System OOM encountered, victim process: a,b, pid: 42")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    os.close(file)

@@ -18,6 +18,7 @@ from sampan.kubelet.eviction_signals import thresholds
 from sampan.kubelet.image_gc import ImageGc
 from sampan.kubelet.log_rotation import LogRotation
 from sampan.kubelet.machine import MachineInfo, reserved_for
+from sampan.kubelet.oom import OomWatcher
 from sampan.kubelet.options import Options, seconds
 from sampan.kubelet.worker import Ended
 
@@ -73,6 +74,7 @@ class Care:
             options.eviction_hard, options.eviction_soft, grace, options.eviction_reclaim,
             allocatable="pods" in options.enforce_allocatable,
         )  # fmt: skip
+        self._oom = OomWatcher(self._of_node)
         self.eviction = Eviction(
             wanted, summary, pods, end, self._event, node=node, reclaim=self._reclaim, pods_memory=cgroups.memory,
             changed=changed, pressure_seconds=options.eviction_pressure_seconds, max_grace=options.eviction_max_grace,
