@@ -278,6 +278,17 @@ def test_parts_are_what_they_were_when_they_were_looked_at(root: Path, tmp_path:
     ownership.give(base, None)
 
 
+def test_any_name_is_found(tmp_path: Path) -> None:
+    odd = tmp_path / "a b\\040c\td\ne"
+    odd.mkdir()
+    mounts.tmpfs(odd)
+    assert mounts.is_mounted(odd)
+    assert mounts.below(tmp_path) == [odd]
+    assert odd in [Path(each.point) for each in mounts.mounted()]
+    mounts.unmount(odd)
+    assert not mounts.below(tmp_path)
+
+
 def test_mounts_are_passed_on_where_they_were_private(root: Path, tmp_path: Path) -> None:
     around = tmp_path / "around"
     around.mkdir()

@@ -24,8 +24,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 async def volumes(place: Place) -> None:
     """Raises OSError: something is in use."""
-    for directory in (place.subpaths, place.volumes):
-        await _unmount_below(directory)
+    await _unmount_below(place.directory)
     await remove_tree(place.subpaths)
     await remove_tree(place.volumes)
     await remove_tree(place.directory / "plugins")

@@ -71,27 +71,45 @@ def unmount(target: Path | str) -> None:
 def mounted() -> list[Mount]:
     """All there are here, in the order they were mounted."""
     out = []
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+    for line in _lines():
         left, _, right = line.partition(" - ")
         words = left.split(" ")
         out.append(Mount(_plain(words[4]), _plain(words[3]), words[2], right.split(" ")[0], tuple(words[6:])))
     return out
 
 
+def _lines() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+
+
+def _points() -> list[str]:
+    """Where, as the kernel writes it; a node with hundreds of pods has thousands of them."""
+    return [line.split(" ", 5)[4] for line in _lines()]
+
+
+_CODES = (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"))
+
+
 def _plain(text: str) -> str:
-    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    for letter, code in reversed(_CODES):
         text = text.replace(code, letter)
+    return text
+
+
+def _coded(text: str) -> str:
+    for letter, code in _CODES:
+        text = text.replace(letter, code)
     return text
 
 
 def below(directory: Path) -> list[Path]:
     """What is mounted in a directory (not on it), the newest first: the order to unmount it in."""
-    prefix = str(directory).rstrip("/") + "/"
-    return [Path(each.point) for each in reversed(mounted()) if each.point.startswith(prefix)]
+    prefix = _coded(str(directory).rstrip("/") + "/")
+    return [Path(_plain(point)) for point in reversed(_points()) if point.startswith(prefix)]
 
 
 def is_mounted(target: Path) -> bool:
-    return any(each.point == str(target) for each in mounted())
+    return _coded(str(target)) in _points()
 
 
 def share(directory: Path) -> bool:
