@@ -17,7 +17,8 @@ from sampan.network.cni.pods import Pods, Settings
 from sampan.network.namespaces import inside
 from sampan.network.proxy.model import HEADLESS, PROXY_NAME, SERVICE_NAME
 from sampan.network.proxy.options import Options
-from sampan.network.proxy.proxy import SLICES, Proxy
+from sampan.network.proxy.proxy import Proxy
+from sampan.network.proxy.routes import SLICES
 from sampan.testing.inprocess import InProcessTransport
 from tests.conftest import Local
 from tests.network.lab import Lab

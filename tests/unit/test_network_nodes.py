@@ -10,7 +10,7 @@ import pytest
 
 from sampan.network.host_rules import Published, program
 from sampan.network.nodes import short_name
-from sampan.network.proxy.routes import ways
+from sampan.network.proxy.routes import balancer_ways, ways
 from sampan.network.ranges import NoRoom, Ranges, choose
 from sampan.network.resolver import for_nodes
 
@@ -69,6 +69,18 @@ def test_routes_lead_to_pods_through_their_nodes_and_to_services_through_one_tha
     }
     assert ways(nodes, skip="b") == {IPv4Network("10.244.0.0/24"): IPv4Address("10.0.0.2")}
     assert ways([], services=[services]) == {}
+
+
+def test_a_balancer_whose_traffic_stays_local_leads_to_a_node_with_an_endpoint() -> None:
+    nodes = [node("a", "10.0.0.2", ""), node("b", "10.0.0.3", ""), node("c", "10.0.0.4", "")]
+    service = {"status": {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}, {"hostname": "x"}]}}}
+
+    def led(*endpoints: tuple[str, bool]) -> dict[IPv4Network, IPv4Address]:
+        every = [{"nodeName": name, "conditions": {"ready": ready}} for name, ready in endpoints]
+        return balancer_ways(service, [{"endpoints": every}], nodes)
+
+    assert led(("a", False), ("c", True), ("b", True)) == {IPv4Network("10.9.0.1/32"): IPv4Address("10.0.0.3")}
+    assert led(("a", False)) == {}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,16 @@ from sampan.network.proxy.frontends import frontends
 from sampan.network.proxy.health import Health
 from sampan.network.proxy.metrics import Metrics
 from sampan.network.proxy.options import Options
-from sampan.network.proxy.routes import Routes, in_node
+from sampan.network.proxy.routes import SERVICE, SLICES, Routes, by_service, in_node
 from sampan.network.proxy.ruleset import Change, Ruleset, Wanted, many
 from sampan.network.proxy.table import TABLE
 
 log = logging.getLogger("sampan.network.proxy")
 Obj = dict[str, Any]
-SLICES, RANGES, SERVICE = "endpointslices.discovery.k8s.io", "servicecidrs.networking.k8s.io", "service"
+RANGES = "servicecidrs.networking.k8s.io"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 MANY = 500
 FIRST_RETRY, LAST_RETRY = 0.1, 30.0
-
-
-def by_service(slice_: Obj) -> Iterable[str]:
-    meta = slice_["metadata"]
-    name = (meta.get("labels") or {}).get(model.SERVICE_NAME)
-    return (f"{meta['namespace']}/{name}",) if name else ()
 
 
 class Proxy:

@@ -1,7 +1,8 @@
 """Routes to the pods of other nodes, kept as the Nodes say: in a node, and on the host that has nodes of its own.
 
 A Node's pod range is reached through its InternalIP. The host reaches Services through one node as well, the first that is
-ready, whose proxy does the rest.
+ready, whose proxy does the rest; a load balancer whose traffic stays on the node (`externalTrafficPolicy: Local`) through
+one that has an endpoint, as a cloud's would find by its health checks.
 
 Source: kubernetes-sigs/kind images/kindnetd/cmd/kindnetd/routes.go
 """
@@ -15,15 +16,25 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from sampan.client import Informers
+from sampan.api.selectors import selector_from_map
+from sampan.client import Informer, Informers
 from sampan.network.namespaces import inside
 from sampan.network.netlink import Routing
 from sampan.network.nodes import EVERYWHERE, set_routes
+from sampan.network.proxy.model import SERVICE_NAME
 
 log = logging.getLogger("sampan.network.routes")
 Obj = dict[str, Any]
 Ways = Mapping[IPv4Network, IPv4Address]
 RETRY_SECONDS = 1.0
+SLICES, SERVICE = "endpointslices.discovery.k8s.io", "service"
+
+
+def by_service(slice_: Obj) -> Iterable[str]:
+    """The key of the Service that a slice is of."""
+    meta = slice_["metadata"]
+    name = (meta.get("labels") or {}).get(SERVICE_NAME)
+    return (f"{meta['namespace']}/{name}",) if name else ()
 
 
 class Routes:
@@ -35,11 +46,18 @@ class Routes:
         services: Collection[IPv4Network] = (),
     ) -> None:  # fmt: skip
         self._nodes = informers.get("nodes")
+        self._objects: Informer | None = None
+        self._slices: Informer | None = None
         self._apply = apply
         self._skip = skip
         self._services = services
         self._changed = asyncio.Event()
         self._nodes.add_handler(self._wake, self._updated, self._wake)
+        if services:
+            self._objects = informers.get("services")
+            self._slices = informers.get(SLICES)  # which others look at too: no index of ours
+            self._objects.add_handler(self._service, self._service_changed, self._service)
+            self._slices.add_handler(self._slice, lambda _, new: self._slice(new), self._slice)
 
     def _wake(self, _: Obj) -> None:
         self._changed.set()
@@ -48,13 +66,40 @@ class Routes:
         if _facts(old) != _facts(new):  # and not for every heartbeat
             self._changed.set()
 
+    def _service(self, service: Obj) -> None:
+        if _stays_local(service):
+            self._changed.set()
+
+    def _service_changed(self, old: Obj, new: Obj) -> None:
+        self._service(old)
+        self._service(new)
+
+    def _slice(self, slice_: Obj) -> None:
+        for key in by_service(slice_):
+            service = self._objects.cache.by_key(key) if self._objects else None
+            if service is not None and _stays_local(service):
+                self._changed.set()
+
+    def _wanted(self) -> Ways:
+        nodes = self._nodes.cache.list()
+        out = ways(nodes, skip=self._skip, services=self._services)
+        if self._objects is not None and self._slices is not None:
+            for service in self._objects.cache.list():
+                if _stays_local(service):
+                    meta = service["metadata"]
+                    slices = self._slices.cache.list(meta["namespace"], selector_from_map({SERVICE_NAME: meta["name"]}))
+                    out = {**out, **balancer_ways(service, slices, nodes)}
+        return out
+
     async def run(self) -> None:
         """Until cancelled."""
-        await self._nodes.wait_synced()
+        for informer in (self._nodes, self._objects, self._slices):
+            if informer is not None:
+                await informer.wait_synced()
         applied: Ways | None = None
         while True:
             self._changed.clear()
-            wanted = ways(self._nodes.cache.list(), skip=self._skip, services=self._services)
+            wanted = self._wanted()
             if wanted != applied:
                 try:
                     await asyncio.to_thread(self._apply, wanted)
@@ -91,6 +136,25 @@ def ways(
     if through:
         out.update(dict.fromkeys(services, IPv4Address(through)))
     return out
+
+
+def _stays_local(service: Obj) -> bool:
+    spec = service["spec"]
+    return bool(spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local")
+
+
+def balancer_ways(service: Obj, slices: Iterable[Obj], nodes: Iterable[Obj]) -> dict[IPv4Network, IPv4Address]:
+    """Its addresses, through the first node that has an endpoint; nothing if none has."""
+    here = {
+        endpoint.get("nodeName")
+        for slice_ in slices
+        for endpoint in slice_.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+    }
+    found = sorted((name, address) for name, address, _, _ in map(_facts, nodes) if name in here and address)
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    ips = [each["ip"] for each in ingress if ":" not in each.get("ip", ":")]
+    return {IPv4Network(ip): IPv4Address(found[0][1]) for ip in ips} if found else {}
 
 
 def _facts(node: Obj) -> tuple[str, str, str, bool]:
