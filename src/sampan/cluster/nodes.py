@@ -27,6 +27,7 @@ from sampan.cluster.state import Cluster, Settings, all_clusters
 from sampan.network.host_rules import Published
 from sampan.network.nodes import ClusterNetwork
 from sampan.network.ranges import NoRoom, Ranges, choose, in_use
+from sampan.network.resolver import for_nodes
 
 RUNTIME, NODE = "runtime", "node"
 KUBELET_PORT = 10250
@@ -50,7 +51,8 @@ def prepare(cluster: Cluster, settings: Settings) -> None:
     with _told():
         if not settings.ranges.nodes:
             settings.ranges = _chosen(settings.ranges)
-        network(cluster, settings).create(_published(cluster, settings))
+        found = network(cluster, settings)
+        found.create(_published(cluster, settings), for_nodes(found.ranges.gateway)[1])
         hold_network(cluster.host)
 
 
@@ -110,6 +112,7 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
         there = network(cluster, settings).add(node.name, node.index)
     home = cluster.node(node.name)
     (home / "manifests").mkdir(parents=True, exist_ok=True, mode=0o700)
+    (home / "resolv.conf").write_text(for_nodes(network(cluster, settings).ranges.gateway)[0])
     control_plane.write(cluster, settings, node)
     socket = cluster.socket(node.name)
     if cluster.pid(_process(node, RUNTIME)) is None:
@@ -135,6 +138,7 @@ def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4A
         "root-dir": str(home / "kubelet"),
         "pod-logs-dir": str(home / "pods"),
         "pod-manifest-path": str(home / "manifests"),
+        "resolv-conf": str(home / "resolv.conf"),
         "client-ca-file": str(cluster.pki / "ca.crt"),
         "cluster-dns": settings.ranges.dns,
         "cluster-cidr": settings.ranges.pods,
