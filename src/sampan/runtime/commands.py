@@ -1,8 +1,7 @@
 """A command in a running container, its stdio at the ends of a connection; and a look at the container's own stdio.
 
-The OCI runtime's process stays for as long as the command runs: it copies stdio and ends with the command's exit code. A
-terminal is one of ours, which it joins to the command's own; it is told by SIGWINCH when the size has changed. When the client
-goes, a command with a terminal is hung up on, as it would be anywhere; one without goes on, and learns from its streams.
+The OCI runtime's process stays for as long as the command runs, and ends with the command's exit code. When the client goes, a
+command with a terminal is hung up on, as it would be anywhere; one without goes on, and learns from its streams.
 
 conmon has the container's own stdio: a socket of messages, the first byte of each the stream.
 
@@ -13,31 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import json
 import logging
 import os
 import signal
 import socket
-import struct
-import termios
-import tty
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from sampan.http.remotecommand import BULK, BULK_SECONDS, CommandFailed, Ends, Sink, Source
+from sampan.http.remotecommand import CommandFailed, Ends, Source
 from sampan.runtime import files
 from sampan.runtime.conmon import Conmon, last_error
+from sampan.runtime.stdio import Console, Pipes, Started, Stdio, Terminal, drop
 
 log = logging.getLogger("runtime")
 #: what conmon takes at once
 CONMON_PIECE = 8192
 CONMON_STDOUT, CONMON_STDERR = 2, 3
-#: how runc and crun begin when they tell of a command that cannot be run, besides in their log
-RUNTIME_SAYS = (b"exec failed: ", b"crun: ")
-MAX_WORDS = 16 * 1024
+#: how soon to look again for a command that speaks before its pid is known
+PID_SECONDS = 0.002
 SIZE_SECONDS, SIZE_AGAIN_SECONDS = 0.05, 0.5
 
 
@@ -52,10 +45,17 @@ class Commands:
         number = f"exec-{os.urandom(8).hex()}"
         spec, pid_file, said = (bundle / f"{number}.{suffix}" for suffix in ("json", "pid", "log"))
         spec.write_text(json.dumps(process))
+        stdio: Stdio
+        if not process["terminal"]:
+            stdio = Pipes(ends)
+        elif conmon.runtime.name == "crun":
+            stdio = Console(bundle, number)
+        else:
+            stdio = Terminal()
         command = conmon.command(
-            f"--log={said}", "--log-format=json", "exec", "--process", str(spec), "--pid-file", str(pid_file), key
-        )
-        stdio = _Terminal() if process["terminal"] else _Pipes(ends)
+            f"--log={said}", "--log-format=json", "exec", "--process", str(spec), "--pid-file", str(pid_file),
+            *stdio.arguments, key,
+        )  # fmt: skip
         try:
             try:
                 child = await asyncio.create_subprocess_exec(
@@ -63,7 +63,8 @@ class Commands:
                 )
             finally:
                 stdio.close_theirs()
-            code = await self._carry(child, stdio, ends, pid_file.exists)
+            await stdio.opened(child)
+            code = await self._carry(child, stdio, ends, lambda: _started(child, pid_file))
             if not pid_file.exists():
                 words = last_error(said) or f"exit status {code}"
                 raise CommandFailed(f"failed to exec in container: OCI runtime exec failed: {words}")
@@ -73,9 +74,7 @@ class Commands:
             for file in (spec, pid_file, said):
                 file.unlink(missing_ok=True)
 
-    async def _carry(
-        self, child: asyncio.subprocess.Process, stdio: _Terminal | _Pipes, ends: Ends, started: Callable[[], bool]
-    ) -> int:
+    async def _carry(self, child: asyncio.subprocess.Process, stdio: Stdio, ends: Ends, started: Started) -> int:
         """Bytes both ways until the command has ended and all that it said is written."""
         inward = [asyncio.ensure_future(each) for each in stdio.inward(ends, child)]
         outward = [asyncio.ensure_future(each) for each in stdio.outward(ends, started)]
@@ -92,7 +91,7 @@ class Commands:
                 raise ConnectionResetError("the client is gone")
             return ended.result()
         except BaseException:
-            if isinstance(stdio, _Terminal) and child.returncode is None:
+            if isinstance(stdio, Terminal) and child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     child.send_signal(signal.SIGHUP)
             self._leave(child)
@@ -131,119 +130,16 @@ class Commands:
             sock.close()
 
 
+async def _started(child: asyncio.subprocess.Process, pid_file: Path) -> bool:
+    """The OCI runtime notes the command's pid right after its start; False: it ended without."""
+    noted = pid_file.exists
+    while not noted() and child.returncode is None:  # noqa: ASYNC110 - a moment, if at all
+        await asyncio.sleep(PID_SECONDS)
+    return noted()
+
+
 async def _nothing() -> None:
     return
-
-
-# -- stdio of a command ------------------------------------------------------------------------------------------------
-
-
-class _Pipes:
-    """One for each stream that is wanted; `theirs` are for the command."""
-
-    def __init__(self, ends: Ends) -> None:
-        self._ours: list[int] = []
-        self._stdin, self._outputs = -1, {}
-        theirs = []
-        for number, wanted in enumerate((ends.stdin, ends.stdout, ends.stderr)):
-            if wanted is None:
-                theirs.append(os.open("/dev/null", os.O_RDWR))
-                continue
-            read, write = files.pipe()
-            ours = write if number == 0 else read
-            theirs.append(read if number == 0 else write)
-            os.set_blocking(ours, False)
-            self._ours.append(ours)
-            if number == 0:
-                self._stdin = ours
-            else:
-                self._outputs[number] = ours
-        self.theirs = tuple(theirs)
-
-    def inward(self, ends: Ends, child: asyncio.subprocess.Process) -> list[Coroutine[Any, Any, None]]:
-        return [self._feed(ends.stdin)] if ends.stdin is not None else []
-
-    async def _feed(self, source: Source) -> None:
-        """A command need not read to the end, and its client not send to it."""
-        try:
-            while data := await source.read():
-                await files.write(self._stdin, data)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                await _drop(source)
-        finally:
-            self._ours.remove(self._stdin)
-            os.close(self._stdin)
-
-    def outward(self, ends: Ends, started: Callable[[], bool]) -> list[Coroutine[Any, Any, None]]:
-        sinks = {1: ends.stdout, 2: ends.stderr}
-        return [_copy(file, sinks[number], started) for number, file in self._outputs.items()]
-
-    def close_theirs(self) -> None:
-        for file in self.theirs:
-            os.close(file)
-
-    def close(self) -> None:
-        for file in self._ours:
-            os.close(file)
-        self._ours.clear()
-
-
-class _Terminal:
-    """One of ours; it translates nothing, for the command's own does."""
-
-    def __init__(self) -> None:
-        self._file, theirs = os.openpty()
-        tty.setraw(theirs)
-        os.set_blocking(self._file, False)
-        self.theirs = (theirs, theirs, theirs)
-
-    def inward(self, ends: Ends, child: asyncio.subprocess.Process) -> list[Coroutine[Any, Any, None]]:
-        return [self._resize(ends, child), *([self._feed(ends.stdin)] if ends.stdin is not None else [])]
-
-    async def _feed(self, source: Source) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read():
-                await files.write(self._file, data)
-        await _drop(source)
-
-    async def _resize(self, ends: Ends, child: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ConnectionError):
-            async for width, height in ends.sizes():
-                fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-                with contextlib.suppress(ProcessLookupError):
-                    child.send_signal(signal.SIGWINCH)
-
-    def outward(self, ends: Ends, started: Callable[[], bool]) -> list[Coroutine[Any, Any, None]]:
-        return [_copy(self._file, ends.stdout, started)]
-
-    def close_theirs(self) -> None:
-        os.close(self.theirs[0])
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
-async def _copy(file: int, sink: Sink | None, started: Callable[[], bool]) -> None:
-    """What may be the OCI runtime's own words is held back until it is known that the command was started."""
-    held = b""
-    while data := await files.read(file):
-        if len(held) < MAX_WORDS and (held or data.startswith(RUNTIME_SAYS)):
-            held += data
-            continue
-        if sink is not None:
-            await sink.write(held + data)
-        held = b""
-        if len(data) >= BULK:
-            await asyncio.sleep(BULK_SECONDS)
-    if held and sink is not None and started():
-        await sink.write(held)
-
-
-async def _drop(source: Source) -> None:
-    with contextlib.suppress(ConnectionError):
-        while await source.read():
-            continue
 
 
 # -- the container's own stdio -----------------------------------------------------------------------------------------
@@ -276,7 +172,7 @@ async def _to_conmon(source: Source, sock: socket.socket) -> None:
         while data := await source.read():
             await files.write(sock.fileno(), data, CONMON_PIECE)
         sock.shutdown(socket.SHUT_WR)
-    await _drop(source)
+    await drop(source)
 
 
 async def _sizes_to_conmon(bundle: Path, ends: Ends) -> None:

@@ -22,7 +22,7 @@ async def read(file: int, size: int = PIECE) -> bytes:
         try:
             return os.read(file, size)
         except BlockingIOError:
-            await _readable(file)
+            await readable(file)
         except OSError as error:
             # EIO: a terminal whose other side nobody has open any more
             if error.errno in (errno.EIO, errno.ECONNRESET):
@@ -37,10 +37,10 @@ async def write(file: int, data: bytes, piece: int = PIECE) -> None:
         try:
             view = view[os.write(file, view[:piece]) :]
         except BlockingIOError:
-            await _writable(file)
+            await writable(file)
 
 
-async def _readable(file: int) -> None:
+async def readable(file: int) -> None:
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(file, ready.set)
     try:
@@ -49,7 +49,7 @@ async def _readable(file: int) -> None:
         loop.remove_reader(file)
 
 
-async def _writable(file: int) -> None:
+async def writable(file: int) -> None:
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_writer(file, ready.set)
     try:
