@@ -11,6 +11,7 @@ import pytest
 
 from sampan.api.errors import StatusError
 from sampan.kubelet import dns_config, env_file, expansion, fields, hosts, pull_secrets, service_links
+from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.environment import ConfigError, Facts, environment
 from sampan.kubelet.sources import references
 
@@ -387,6 +388,16 @@ def test_the_most_specific_credentials_come_first() -> None:
     assert [(each.username, each.password) for each in found] == [("team", "t"), ("host", "pw:with:colons")]
     with pytest.raises(ValueError, match="unable to parse auth field"):
         pull_secrets.keyring([docker_config({"r.example": {"auth": "!"}})])
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"auths": [1]}', '{"auths": {"r.example": 1}}', '{"auths": {"r.example": {"auth": "!"}}}']
+)
+async def test_secrets_that_cannot_be_read_fail_the_pull(text: str) -> None:
+    kind = "kubernetes.io/dockerconfigjson"
+    sources: Any = Fixed(bad={"metadata": {"name": "bad"}, "type": kind, "data": {".dockerconfigjson": b64(text)}})
+    with pytest.raises(CriFailed):
+        await pull_secrets.credentials(pod(imagePullSecrets=[{"name": "bad"}]), "r.example/a", sources)
 
 
 async def test_pull_secrets_that_are_missing_are_told() -> None:

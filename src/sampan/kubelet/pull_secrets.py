@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from sampan.api.errors import StatusError
 from sampan.cri import pb
+from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.sources import NotSynced, Sources
 
 Obj = dict[str, Any]
@@ -37,7 +38,7 @@ async def credentials(
     pod: Obj, image: str, sources: Sources, warn: Callable[[str, str], object] = lambda reason, message: None
 ) -> list[Any]:
     """`pb.AuthConfig`s to try in order; none: no secret is for this image. `image` as it is to be pulled; `warn(reason, message)`:
-    an event about the pod. Raises ValueError for a secret that cannot be read."""
+    an event about the pod. Raises CriFailed, as a pull does, where a secret cannot be read."""
     secrets, missing = [], []
     namespace = pod["metadata"]["namespace"]
     for each in pod["spec"].get("imagePullSecrets") or ():
@@ -51,7 +52,10 @@ async def credentials(
     if missing:
         text = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); attempting to pull the image may not succeed."
         warn(MISSING, text)
-    found = matching(keyring(secrets), image)
+    try:
+        found = matching(keyring(secrets), image)
+    except ValueError as error:
+        raise CriFailed("UNKNOWN", str(error)) from None
     return [pb.AuthConfig(username=each.username, password=each.password) for each in found]
 
 
@@ -63,11 +67,15 @@ def keyring(secrets: Iterable[Obj]) -> dict[str, list[Login]]:
         data = base64.b64decode((secret.get("data") or {}).get(file, ""))
         if not data:
             continue
-        found = json.loads(data)
-        entries = (found.get("auths") or {}) if file == ".dockerconfigjson" else found
-        for place, entry in entries.items():
-            if (key := _key(place)) is not None:
-                out.setdefault(key, []).append(_login(entry))
+        try:
+            found = json.loads(data)
+            entries = (found.get("auths") or {}) if file == ".dockerconfigjson" else found
+            logins = [(_key(place), _login(entry)) for place, entry in entries.items()]
+        except AttributeError:
+            raise ValueError(f"{file} of secret {secret['metadata']['name']} holds no credentials") from None
+        for key, login in logins:
+            if key is not None:
+                out.setdefault(key, []).append(login)
     return dict(sorted(out.items(), reverse=True))
 
 

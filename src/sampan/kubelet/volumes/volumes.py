@@ -182,6 +182,7 @@ class Volumes:
             self._waker.clear()
             while self._stale:
                 await self._keep_one(self._stale.pop())
+                await asyncio.sleep(0)  # nothing else may have had to wait, and others want their turn
 
     async def _keep_one(self, uid: str) -> None:
         async with self._lock(uid):
