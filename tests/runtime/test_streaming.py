@@ -235,7 +235,7 @@ async def _refusals(pods: Pods, http: HttpClient, container: str) -> None:
         async with connected(http, at, OUT):
             pass
     reply = await http.request("GET", await url(pods, container, "true"))
-    assert (reply.code, reply.body) == (400, b"unable to upgrade: missing upgrade headers in request\n")
+    assert (reply.code, reply.body) == (400, b"unable to upgrade: X-Stream-Protocol-Version is required\n")
 
 
 async def test_websockets(pods: Pods, http: HttpClient) -> None:

@@ -144,16 +144,17 @@ def serve(
 
 
 def spdy_handshake(request: Request, supported: tuple[str, ...]) -> tuple[str, list[tuple[str, str]]] | Response:
-    """The protocol (empty if the client names none) and the headers of a 101, or a refusal."""
+    """The protocol and the headers of a 101, or a refusal."""
     offered = [
         item.strip()
         for name, value in request.header_list
         if name == "x-stream-protocol-version"
         for item in value.split(",")
     ]
-    headers = [("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")]
+    if not offered:
+        return _plain(400, "unable to upgrade: X-Stream-Protocol-Version is required")
     protocol = next((item for item in offered if item in supported), "")
-    if offered and not protocol:
+    if not protocol:
         words = (
             "unable to upgrade: unable to negotiate protocol: "
             f"client supports {_listed(offered)}, server accepts {_listed(supported)}"
@@ -162,9 +163,7 @@ def spdy_handshake(request: Request, supported: tuple[str, ...]) -> tuple[str, l
     asked = request.headers.get("upgrade", "").lower()
     if "upgrade" not in request.headers.get("connection", "").lower() or "spdy/3.1" not in asked:
         return _plain(400, "unable to upgrade: missing upgrade headers in request")
-    if protocol:
-        headers.append(("X-Stream-Protocol-Version", protocol))
-    return protocol, headers
+    return protocol, [("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", protocol)]
 
 
 def _listed(items: list[str] | tuple[str, ...]) -> str:
@@ -190,7 +189,7 @@ async def _on_spdy(
     session: Session, arrived: asyncio.Queue[Stream], protocol: str, options: Options, run: Run, creation: float
 ) -> None:
     wanted = {"error"} | {name for name in ("stdin", "stdout", "stderr") if getattr(options, name)}
-    if options.tty and protocol not in (V2, V1, ""):
+    if options.tty and protocol not in (V2, V1):
         wanted.add("resize")
     streams: dict[str, Stream] = {}
     try:
@@ -202,7 +201,7 @@ async def _on_spdy(
         log.warning("timed out waiting for client to create streams")
         session.close()
         return
-    if protocol in (V1, "") and "stdin" in streams:
+    if protocol == V1 and "stdin" in streams:
         streams["stdin"].end()  # what the first clients waited for
     found = {name: stream for name, stream in streams.items() if name in wanted}
     ends = Ends(found.get("stdin"), found.get("stdout"), found.get("stderr"), found.get("resize"), session.gone)
