@@ -89,8 +89,10 @@ def test_whatever_changes_the_last_payload_is_seen_and_nothing_else(payloads: li
 def test_a_writer_that_was_killed_leaves_no_harm(tmp_path: Path) -> None:
     atomic.write(tmp_path, files(a="1"), now=NOW)
     (tmp_path / "..data_tmp").symlink_to("nowhere")
+    (tmp_path / "..2001_01_01_00_00_00.1").mkdir()
     assert atomic.write(tmp_path, files(a="2"), now=NOW)
     assert seen(tmp_path) == {"a": "2"}
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_an_empty_map_is_an_empty_directory(tmp_path: Path) -> None:

@@ -57,8 +57,10 @@ def write(directory: Path, payload: Payload, *, now: float, own: Callable[[Path]
     for path in gone:
         if "/" not in path:
             (directory / path).unlink(missing_ok=True)
-    if before:
-        shutil.rmtree(directory / before, ignore_errors=True)
+    # the one before, and those of writers that were killed
+    for each in directory.iterdir():
+        if each.name.startswith("..") and each.name not in (DATA, made.name):
+            shutil.rmtree(each, ignore_errors=True)
     return True
 
 
