@@ -46,6 +46,7 @@ class Care:
         recorder: Events,
         *,
         summary: Callable[[], Awaitable[Obj]],
+        glance: Callable[[], Awaitable[Obj]],
         pods: Callable[[], list[Obj]],
         end: Callable[[Obj, Ended], None],
         gone: Callable[[str], bool],
@@ -77,7 +78,7 @@ class Care:
         self._oom = OomWatcher(self._of_node)
         self.eviction = Eviction(
             wanted, summary, pods, end, self._event, node=node, reclaim=self._reclaim, pods_memory=cgroups.memory,
-            changed=changed, pressure_seconds=options.eviction_pressure_seconds, max_grace=options.eviction_max_grace,
+            changed=changed, glance=glance, pressure_seconds=options.eviction_pressure_seconds, max_grace=options.eviction_max_grace,
         )  # fmt: skip
 
     def pressures(self) -> set[str]:

@@ -36,8 +36,8 @@ IMMEDIATE = 1
 
 
 class Eviction:
-    """`summary`: `/stats/summary`. `pods`: those that live. `end` ends one. `event`: about whom, type, reason, message, annotations.
-    `node`: a reference. `reclaim`: make room on the disk without touching pods. `pods_memory`: of all together, used and allowed.
+    """`summary`: `/stats/summary`, `glance`: the same of the node alone. `pods`: those that live. `end` ends one. `event`: about whom,
+    type, reason, message, annotations. `node`: a reference. `reclaim`: make room on the disk without touching pods. `pods_memory`: of all together, used and allowed.
     `changed`: the pressures are others. `max_grace`: seconds that a pod over a soft threshold has at most, 0 for one."""
 
     def __init__(
@@ -55,10 +55,12 @@ class Eviction:
         pressure_seconds: float = 300.0,
         max_grace: int = 0,
         seconds: float = LOOK_SECONDS,
+        glance: Callable[[], Awaitable[Obj]] | None = None,
     ) -> None:
         self.pressures: set[str] = set()
         self._thresholds = thresholds
         self._summary = summary
+        self._glance = glance or summary
         self._pods = pods
         self._end = end
         self._event = event
@@ -87,13 +89,14 @@ class Eviction:
 
     async def look(self) -> Obj | None:
         """Once: the pod that was sent away, if one was. Raises CriFailed, OSError."""
-        summary = await self._summary()
-        seen = signals.observe(summary, self._pods_memory())
-        stats = {each["podRef"]["uid"]: each for each in summary.get("pods") or ()}
+        seen = signals.observe(await self._glance(), self._pods_memory())
         due = self._note(seen)
         living = self._pods()
         self._going &= {names.uid_of(each) for each in living}
         pods = [pod for pod in living if not critical(pod) and names.uid_of(pod) not in self._going]
+        if not due and not any(ranking.is_limited(pod) for pod in pods):
+            return None  # what each of them uses is of no interest
+        stats = {each["podRef"]["uid"]: each for each in (await self._summary()).get("pods") or ()}
         for pod in pods:
             found = stats.get(_runtime_uid(pod))
             if found is not None and (text := ranking.over_limit(pod, found)):

@@ -73,6 +73,13 @@ def _disk(found: Obj) -> int:
     return sum(int((found.get(part) or {}).get("usedBytes", 0)) for part in ("rootfs", "logs"))
 
 
+def is_limited(pod: Obj) -> bool:
+    """Is there a limit to what it may hold on disk?"""
+    sized = ((each.get("emptyDir") or {}).get("sizeLimit") for each in pod["spec"].get("volumes") or ())
+    limits = ((each.get("resources") or {}).get("limits") or {} for each in names.containers_of(pod))
+    return any(sized) or STORAGE in pod_resources.limits(pod) or any(STORAGE in each for each in limits)
+
+
 def over_limit(pod: Obj, stats: Obj) -> str:
     """What a pod is told that holds more on disk than it may; empty if it does not."""
     return next(_broken(pod, stats), "")

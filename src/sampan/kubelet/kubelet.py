@@ -201,7 +201,7 @@ class Kubelet:
     def _care(self, cgroups: Cgroups) -> Care:
         return Care(
             self.options, self.cri, cgroups, self.info, self.recorder, clock=self._clock,
-            summary=lambda: self.stats.summary(self.pods.active()), pods=self.pods.active, end=self.pods.end,
+            summary=lambda: self.stats.summary(self.pods.active()), glance=self.stats.of_node, pods=self.pods.active, end=self.pods.end,
             gone=self.pods.gone, over=self.pods.over, node=lambda: self.node.reference, changed=self.node.changed,
         )  # fmt: skip
 

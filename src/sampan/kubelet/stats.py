@@ -63,10 +63,10 @@ class Stats:
 
     async def summary(self, pods: list[Obj], *, only_cpu_and_memory: bool = False) -> Obj:
         """Raises CriFailed."""
-        containers, counted, sandboxes = await asyncio.gather(
-            self._cri.ListContainers(), self._cri.ListContainerStats(), self._of_sandboxes()
-        )
-        usages = {each.attributes.id: each for each in counted.stats}
+        containers, sandboxes = await asyncio.gather(self._cri.ListContainers(), self._of_sandboxes())
+        usages = {each.attributes.id: each for found in sandboxes.values() for each in found.containers}
+        if not usages:  # of a runtime that does not count sandboxes, or counts them alone
+            usages = {each.attributes.id: each for each in (await self._cri.ListContainerStats()).stats}
         latest: dict[tuple[str, str], Any] = {}
         for each in containers.containers:
             if each.state == pb.CONTAINER_RUNNING and each.id in usages:
@@ -84,6 +84,12 @@ class Stats:
                 out.append(await self._of_pod(pod, mine, usages, sandboxes.get(uid), node, only_cpu_and_memory))
         self._rates.keep(["", *usages, *sandboxes])
         return {"node": node, "pods": out}
+
+    async def of_node(self) -> Obj:
+        """As `summary`, of the node alone; it costs next to nothing."""
+        node = self._of_node(False)
+        await self._images(node)
+        return {"node": node}
 
     async def _of_sandboxes(self) -> Mapping[str, Any]:
         """By the pod's uid; nothing from a runtime that does not count them."""
@@ -272,7 +278,10 @@ def _time(nanoseconds: int) -> str:
 def shown(found: Any) -> Any:
     """A summary as it is served, with times in whole seconds."""
     if isinstance(found, dict):
-        return {key: f"{value[:19]}Z" if key in ("time", "startTime") and value else shown(value) for key, value in found.items()}
+        return {
+            key: f"{value[:19]}Z" if key in ("time", "startTime") and value else shown(value)
+            for key, value in found.items()
+        }
     return [shown(each) for each in found] if isinstance(found, list) else found
 
 
