@@ -14,6 +14,7 @@ import yaml
 from sampan.kubelet import machine
 from sampan.kubelet.eviction_signals import Threshold
 from sampan.kubelet.inotify import Watch
+from tests.images import busybox
 from tests.kubelet.conftest import IMAGE, NodeUnderTest, made
 from tests.kubelet.test_lives import of
 
@@ -150,6 +151,22 @@ async def test_a_node_that_is_short_of_memory(node: NodeUnderTest) -> None:
     await eviction.look()
     await node.cluster.wait_for(f"node/{node.name}", "MemoryPressure=False", timeout=20)
     await node.delete(first, 1)
+
+
+async def test_images_that_nobody_uses(node: NodeUnderTest) -> None:
+    await node.home.load(busybox(Env=["OTHER=1"]), "docker.io/library/unused:1")
+    name = await node.run({"containers": [node.container("sleep", "1000")]})
+    await node.running(name)
+    before = {tag for each in (await node.cri.ListImages()).images for tag in each.repo_tags}
+    assert node.kubelet is not None
+    images = node.kubelet.care.images
+    await images.delete_unused()
+    assert {tag for each in (await node.cri.ListImages()).images for tag in each.repo_tags} == before, "it is young"
+    images._min_seconds = 0
+    await images.delete_unused()
+    left = {tag for each in (await node.cri.ListImages()).images for tag in each.repo_tags}
+    assert before - left == {"docker.io/library/unused:1"}
+    await node.delete(name, 1)
 
 
 async def written(path: Path) -> None:

@@ -58,6 +58,9 @@ class Runtime:
             raise CriFailed("UNAVAILABLE", "connection refused")
         return pb.ListImagesResponse(images=self.images)
 
+    async def Status(self, verbose: bool) -> Any:
+        return pb.StatusResponse(info={"config": '{"sandboxImage": "pause:latest"}'})
+
     async def RemoveContainer(self, container_id: str) -> None:
         self.done.append(container_id)
 
@@ -153,7 +156,14 @@ class Images:
 async def test_images_go_when_the_disk_is_full() -> None:
     world = Images(available=14)
     runtime = world.runtime
-    runtime.images = [image("used"), image("old", 4), image("pinned", pinned=True), image("recent", 4), image("tagged")]
+    runtime.images = [
+        image("used"),
+        image("old", 4),
+        image("pinned", pinned=True),
+        image("pause"),
+        image("recent", 4),
+        image("tagged"),
+    ]
     runtime.container("a", "u", "a", 1, image="used")
     runtime.container("b", "u", "b", 1, image="tagged:latest")
     runtime.container("c", "u", "c", 1, image="recent")
@@ -174,7 +184,7 @@ async def test_images_go_when_the_disk_is_full() -> None:
     await world.gc.collect()
     assert "new" not in runtime.done
     await world.gc.delete_unused()
-    assert runtime.done[-1] == "new" and {each.id for each in runtime.images} == {"used", "pinned", "tagged"}
+    assert runtime.done[-1] == "new" and {each.id for each in runtime.images} == {"used", "pinned", "pause", "tagged"}
 
 
 @pytest.mark.virtual

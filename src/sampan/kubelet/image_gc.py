@@ -9,6 +9,7 @@ Source: kubernetes pkg/kubelet/images/image_gc_manager.go
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class ImageGc:
         self._min_seconds = min_seconds
         self._disk = disk or self._image_disk
         self._known: dict[str, _Known] = {}
+        self._sandbox: str | None = None
 
     async def run(self) -> None:
         failed = False
@@ -112,6 +114,7 @@ class ImageGc:
         named = {
             name for each in containers.containers for name in (each.image_ref, each.image_id, each.image.image) if name
         }
+        named.add(await self._sandbox_image())
         used = set()
         known: dict[str, _Known] = {}
         for image in images.images:
@@ -122,6 +125,13 @@ class ImageGc:
                 found.used = now
         self._known = known
         return used
+
+    async def _sandbox_image(self) -> str:
+        """That of sandboxes, which containerd did not pin before 1.7; empty where there is none."""
+        if self._sandbox is None:
+            config = json.loads((await self._cri.Status(verbose=True)).info.get("config") or "{}")
+            self._sandbox = str(config.get("sandboxImage") or "")
+        return self._sandbox
 
     async def _free(self, wanted: int | None) -> int:
         """At least so many bytes, or all; how many it were."""
