@@ -82,9 +82,10 @@ def choose(
     # as other tools have them first, and beyond those what few use
     pods = pods or free(_from(244, range(245, 256), range(128, 244)))
     services = services or free(_from(96, range(97, 128), range(32, 96)))
-    small = (part for each in _from(213, range(214, 224), range(16, 32)) for part in each.subnets(new_prefix=24))
-    nodes = nodes or free(small)
-    return Ranges(nodes, pods, services, free(small))
+    # in one piece: another cluster's bridge is seen at once, its balancers not before there is a route to them
+    small = (part for each in _from(213, range(214, 224), range(16, 32)) for part in each.subnets(new_prefix=23))
+    first, second = free(small).subnets(1)
+    return Ranges(nodes or first, pods, services, second)
 
 
 def _from(first: int, *more: range) -> Iterator[IPv4Network]:

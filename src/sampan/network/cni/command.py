@@ -125,12 +125,15 @@ def settings(config: Config) -> Settings:
 
 
 def _ports(config: Config) -> tuple[HostPort, ...]:
-    """Those of the capability `portMappings`."""
+    """Those of the capability `portMappings`. Names in any case: containerd writes them as Go's fields."""
     given = (config.get("runtimeConfig") or {}).get("portMappings") or []
+    every = [{name.lower(): value for name, value in each.items()} for each in given]
     return tuple(
-        HostPort(each.get("protocol", "tcp").lower(), each.get("hostIP") or "", each["hostPort"], each["containerPort"])
-        for each in given
-        if each.get("hostPort")
+        HostPort(
+            (each.get("protocol") or "tcp").lower(), each.get("hostip") or "", each["hostport"], each["containerport"]
+        )
+        for each in every
+        if each.get("hostport")
     )
 
 
