@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from sampan.runtime.builtin import REPOSITORY, Builtin, Python, name, root
 from sampan.runtime.store import Image, Store
@@ -65,3 +69,14 @@ def test_it_replaces_that_of_another_version_and_cannot_be_removed(tmp_path: Pat
     again = Store(tmp_path / "store")
     again.open()
     assert Builtin().install(again) == image
+
+
+@pytest.mark.slow
+def test_where_we_were_started_is_not_in_it(tmp_path: Path) -> None:
+    """`python -m` puts the working directory first on the path: it is nobody's business in a container."""
+    code = "from sampan.runtime.builtin import Builtin; b = Builtin(); print(b.id, *b.mounts(b.id))"
+    said = []
+    for where in (tmp_path, Path("/")):
+        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(where)!r})\n{code}"]
+        said.append(subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout)
+    assert said[0] == said[1] and str(tmp_path) not in said[0] and " / " not in said[0]

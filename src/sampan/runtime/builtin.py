@@ -13,7 +13,9 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import site
 import sys
+import sysconfig
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,12 +56,14 @@ class Python:
 
     @staticmethod
     def running() -> Python:
+        """Not by `sys.path`: that begins with whatever directory we were started in."""
+        places = [sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib")]
+        places += site.getsitepackages()
+        if site.ENABLE_USER_SITE:
+            places.append(site.getusersitepackages())
+        # of an editable install the package alone, not the checkout around it
         package = str(Path(__file__).resolve().parent.parent)
-        # of an editable install the checkout is on the path: the package is enough of it
-        parent = os.path.dirname(package)
-        inside = any(_within(parent, each) for each in (sys.prefix, sys.base_prefix))
-        path = [each for each in sys.path if each and (inside or os.path.realpath(each) != parent)]
-        return Python(sys.executable, (sys.prefix, sys.base_prefix), (*path, package))
+        return Python(sys.executable, (sys.prefix, sys.base_prefix), (*places, package))
 
 
 @dataclass(frozen=True, slots=True)
