@@ -14,6 +14,7 @@ import click
 
 from sampan.cli.clusters import create, delete, doctor, export, get, node
 from sampan.cli.explain import group as explain
+from sampan.cli.image import group as image
 from sampan.cli.kind import shim
 from sampan.cli.load import group as load
 from sampan.cli.told import NAME, OUTPUT, Steps, told
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for group in (explain, load, create, delete, get, node, export, doctor, shim):
+for group in (explain, image, load, create, delete, get, node, export, doctor, shim):
     cli.add_command(group)
 
 
