@@ -188,6 +188,11 @@ async def test_headers_there(world: World) -> None:
     assert headers["x-forwarded-uri"] == f"{POD}/x/"
 
 
+async def test_what_the_client_accepts_is_the_pods_matter(world: World) -> None:
+    found = await world.json("GET", f"{POD}/x", accept="text/html")
+    assert found["headers"]["accept"] == "text/html"
+
+
 async def test_headers_back(world: World) -> None:
     reply = await world.http.stream("GET", f"http://127.0.0.1:{world.server.port}{POD}/cookies", raw=True)
     headers = [(name.lower(), value) for name, value in reply.header_list]

@@ -82,7 +82,9 @@ class Handler:
             info = routing.parse(request.method, request.raw_path)
             if info is None:
                 raise errors.no_such_path()
-            accept = negotiate(request.headers.get("accept", "")) if info.is_resource else accept
+            # what lies behind these speaks for itself
+            if info.is_resource and info.subresource not in LONG_RUNNING:
+                accept = negotiate(request.headers.get("accept", ""))
             user = self.authentication(request)
             if not isinstance(user, User):
                 return self._wait(self._later(request, info, user, accept), info, accept, started, "")
