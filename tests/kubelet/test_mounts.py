@@ -233,7 +233,7 @@ async def test_local_volumes_are_let_go_of_not_emptied(root: Path, tmp_path: Pat
         ({"local": {"path": "/etc/hostname"}}, "only directory and block device are supported"),
         ({"nfs": {"server": "s", "path": "/"}}, 'volumeSpec for volume "pv-data" err=no volume plugin matched'),
         ({"claimRef": {"uid": "other"}}, "its pv.Spec.ClaimRef.UID other does not point to claim.UID uid-data"),
-        ({"volumeMode": "Block"}, "volume data has volumeMode Block, but is specified in volumeMounts"),
+        ({"volumeMode": "Block"}, "volume data has volumeMode Block, but block volumes are not supported"),
     ],
 )
 async def test_claims_that_do_not_work(root: Path, change: Obj, why: str) -> None:

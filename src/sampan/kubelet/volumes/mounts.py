@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +48,17 @@ def bind(source: Path | str, target: Path, *, read_only: bool = False) -> None:
 
 
 def tmpfs(target: Path, size: int = 0) -> None:
-    """`size`: bytes; 0: as the system likes it. Its root keeps the directory's mode."""
+    """`size`: bytes; 0: as the system likes it. Its root keeps the directory's mode; what is in it is never swapped out, where the
+    kernel can promise that."""
     mode = f"mode={target.stat().st_mode & 0o7777:o}"
-    options = [mode, *([f"size={size}"] if size else [])]
-    try:
-        mount("tmpfs", target, "tmpfs", data=",".join([*options, "noswap"]))
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        mount("tmpfs", target, "tmpfs", data=",".join(options))  # kernels before 6.4 know no noswap
+    options = [mode, *([f"size={size}"] if size else []), *(["noswap"] if _has_noswap() else [])]
+    mount("tmpfs", target, "tmpfs", data=",".join(options))
+
+
+@functools.cache
+def _has_noswap() -> bool:
+    """Since Linux 6.4; others refuse it."""
+    return tuple(int(each) for each in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 4)
 
 
 def unmount(target: Path | str) -> None:

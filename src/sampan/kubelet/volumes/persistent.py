@@ -85,11 +85,16 @@ async def _bound(name: str, claim: str, at: Setting, *, of_pod: bool) -> Obj:
     if claimed.get("uid") != meta["uid"]:
         text = f"but its pv.Spec.ClaimRef.UID {claimed.get('uid', '')} does not point to claim.UID {meta['uid']}"
         raise SetUpFailed(f"found PV object {volume} {text}")
-    if pv["spec"].get("volumeMode", "Filesystem") != "Filesystem":
+    if (mode := pv["spec"].get("volumeMode") or "Filesystem") != "Filesystem":
         # DEVIATION: block devices are not handed to containers
-        text = "but is specified in volumeMounts"
-        raise SetUpFailed(f"volume {name} has volumeMode {pv['spec']['volumeMode']}, {text}")
+        why = "is specified in volumeMounts" if _is_mounted(name, at.pod) else "block volumes are not supported"
+        raise SetUpFailed(f"volume {name} has volumeMode {mode}, but {why}")
     return pv
+
+
+def _is_mounted(name: str, pod: Obj) -> bool:
+    containers = [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
+    return any(mount["name"] == name for each in containers for mount in each.get("volumeMounts") or ())
 
 
 def _owned(meta: Obj, pod: Obj) -> bool:
