@@ -148,6 +148,7 @@ def test_what_they_are_told() -> None:
 )  # fmt: skip
 def test_limits_of_their_own(spec: Obj, used: Obj, words: str) -> None:
     assert ranking.over_limit(pod("a", **spec), used) == words
+    assert ranking.is_limited(pod("a", **spec)) or not words
 
 
 # -- over time ---------------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ async def test_a_terminating_pod_is_asked_for_its_readiness_alone() -> None:
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(
-    ("restart", "sidecar", "again"), [("Never", False, False), ("Always", False, True), ("Never", True, True)]
+    ("restart", "sidecar", "again"), [("Never", False, False), ("OnFailure", False, True), ("Never", True, True)]
 )
 async def test_an_ended_container_is_not_ready_and_followed_if_it_comes_again(
     restart: str, sidecar: bool, again: bool

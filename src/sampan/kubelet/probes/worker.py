@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from sampan.api.times import parse_time
-from sampan.kubelet import names
+from sampan.kubelet.plan import restarts_after
 from sampan.kubelet.probes.metrics import Tally
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Worker:
         running = found["state"].get("running")
         if running is None:
             self.probes.set(self, "failure")
-            ended = "terminated" in found["state"]
-            return not ended or pod["spec"].get("restartPolicy") != "Never" or names.is_sidecar(self.container)
+            ended = found["state"].get("terminated")
+            return ended is None or restarts_after(pod, self.container, ended["exitCode"])
         if self.kind != "readiness" and self.probes.is_terminating(self.uid):
             # it ends in peace
             self.probes.set(self, "success")
