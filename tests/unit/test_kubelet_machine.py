@@ -246,8 +246,15 @@ async def test_systemd_makes_slices(tmp_path: Path) -> None:
 
 
 async def test_systemd_that_refuses(tmp_path: Path) -> None:
-    async def run(command: list[str]) -> tuple[int, str]:
-        return 1, "Access denied\n"
+    answer, methods = "Access denied", []
 
-    with pytest.raises(OSError, match=r"StartTransientUnit kubepods.slice: Access denied"):
-        await Systemd({"": tmp_path}, run).create(("kubepods",), Limits())
+    async def run(command: list[str]) -> tuple[int, str]:
+        methods.append(command[5])
+        return int(command[5] == "StartTransientUnit"), f"Call failed: {answer}\n"
+
+    driver = Systemd({"": tmp_path}, run)
+    with pytest.raises(OSError, match=r"StartTransientUnit kubepods.slice: Call failed: Access denied"):
+        await driver.create(("kubepods",), Limits(shares=2))
+    answer = "Unit kubepods.slice was already loaded or has a fragment file."
+    await driver.create(("kubepods",), Limits(shares=2))
+    assert methods == ["StartTransientUnit", "StartTransientUnit", "SetUnitProperties"]

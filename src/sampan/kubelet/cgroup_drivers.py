@@ -173,8 +173,13 @@ class Systemd:
         if not self.exists(name):
             made = [*wanted, "DefaultDependencies b false", "MemoryAccounting b true", "CPUAccounting b true",
                     "TasksAccounting b true"]  # fmt: skip
-            await self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", made, "0")
-        elif wanted:
+            try:
+                return await self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", made, "0")
+            except OSError as error:
+                if "already" not in str(error):
+                    raise
+                # asked for before, or the parent of another: its directory is about to come
+        if wanted:
             await self._call("SetUnitProperties", "sba(sv)", unit, "true", wanted)
 
     async def remove(self, name: Name) -> None:
