@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import ssl
@@ -332,6 +333,37 @@ async def test_a_log_is_asked_for_with_all_options(world: World) -> None:
 async def test_logs_that_are_refused(world: World, query: str, code: int, said: str) -> None:
     found = await world.json("GET", f"{LOG}?{query}")
     assert (found["code"], found["message"]) == (code, said)
+
+
+@pytest.mark.parametrize("protocol", ["", "binary.k8s.io", "base64.binary.k8s.io"])
+async def test_a_log_as_websocket_messages(world: World, protocol: str) -> None:
+    """As pages in browsers ask for it; the first message is empty."""
+    from wsproto import ConnectionType
+    from wsproto.connection import Connection as Frames
+    from wsproto.events import BytesMessage, CloseConnection, TextMessage
+
+    headers = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ]
+    if protocol:
+        headers.append(("Sec-WebSocket-Protocol", protocol))
+    upgraded = await world.http.upgrade(
+        "GET", f"http://127.0.0.1:{world.server.port}{LOG}?container=side", headers=headers
+    )
+    assert upgraded.headers.get("sec-websocket-protocol", "") == protocol
+    frames, messages = Frames(ConnectionType.CLIENT), list[Any]()
+    while not messages or not isinstance(messages[-1], CloseConnection):
+        frames.receive_data(await upgraded.reader.read(65536) or None)
+        messages.extend(frames.events())
+    upgraded.writer.close()
+    first, *rest, _ = messages
+    kind = TextMessage if protocol.startswith("base64") else BytesMessage
+    assert isinstance(first, kind) and not first.data and all(isinstance(each, kind) for each in rest)
+    whole = b"".join(base64.b64decode(each.data) if kind is TextMessage else bytes(each.data) for each in rest)
+    assert json.loads(whole)["path"] == "/containerLogs/default/web/side"
 
 
 async def test_following_is_as_fast_as_it_is_read_and_ends_with_the_reader(world: World) -> None:

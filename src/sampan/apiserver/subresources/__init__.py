@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
 
 from sampan.apiserver.call import Call
@@ -11,16 +12,24 @@ from sampan.apiserver.subresources import (
     ephemeral,
     eviction,
     finalize,
-    log,
-    proxy,
     resize,
     scale,
-    stream,
     token,
 )
 from sampan.http.server.messages import Response
 
 Handler = Callable[[Call], Awaitable[Response]]
+
+
+def _late(name: str) -> Handler:
+    """What leads to nodes brings an HTTP client, SPDY and WebSockets along: not before somebody asks for it."""
+
+    async def serve(call: Call) -> Response:
+        found: Handler = importlib.import_module(f"sampan.apiserver.subresources.{name}").serve
+        return await found(call)
+
+    return serve
+
 
 #: by (resource, subresource), or subresource alone
 HANDLERS: dict[str, Handler] = {
@@ -30,13 +39,13 @@ HANDLERS: dict[str, Handler] = {
     "pods/eviction": eviction.serve,
     "pods/ephemeralcontainers": ephemeral.serve,
     "pods/resize": resize.serve,
-    "pods/log": log.serve,
-    "pods/exec": stream.serve,
-    "pods/attach": stream.serve,
-    "pods/portforward": stream.serve,
-    "pods/proxy": proxy.serve,
-    "nodes/proxy": proxy.serve,
-    "services/proxy": proxy.serve,
+    "pods/log": _late("log"),
+    "pods/exec": _late("stream"),
+    "pods/attach": _late("stream"),
+    "pods/portforward": _late("stream"),
+    "pods/proxy": _late("proxy"),
+    "nodes/proxy": _late("proxy"),
+    "services/proxy": _late("proxy"),
     "namespaces/finalize": finalize.serve,
     "serviceaccounts/token": token.serve,
 }

@@ -1,10 +1,16 @@
 """`pods/log`: the container's log as its kubelet tells it, streamed.
 
 Source: kubernetes/pkg/registry/core/pod/rest/log.go, pod/strategy.go (LogLocation),
-k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go
+k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go, k8s.io/apimachinery/pkg/util/httpstream/wsstream/stream.go
 """
 
 from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import functools
+from typing import TYPE_CHECKING
 
 from sampan.api import errors, log_options
 from sampan.api.field import go_quote
@@ -15,8 +21,12 @@ from sampan.http import HttpError, ResponseStream
 from sampan.http.server import relay
 from sampan.http.server.messages import Response
 
+if TYPE_CHECKING:
+    from sampan.http.server.websocket import WebSocket
+
 #: what is read of a refusal
 MAX_REFUSAL = 50_000
+WEBSOCKET_PROTOCOLS = ("binary.k8s.io", "base64.binary.k8s.io")
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 409: "Conflict", 422: "Invalid",
             429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout"}  # fmt: skip
 _WORDS = {
@@ -62,8 +72,38 @@ async def serve(call: Call) -> Response:
         raise errors.StatusError(500, "", error.at("GET", url)) from None
     if not 200 <= stream.code <= 206:
         raise await _refusal(stream, name)
+    if call.request.headers.get("upgrade", "").lower() == "websocket":
+        from sampan.http.server import websocket
+
+        return websocket.accept(call.request, WEBSOCKET_PROTOCOLS, functools.partial(_messages, stream))
     headers = [("Audit-Id", replies.audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", "text/plain")]
     return Response(200, headers, stream=relay.body(stream))
+
+
+async def _messages(stream: ResponseStream, socket: WebSocket) -> None:
+    """For pages in browsers: an empty message first, then what comes; who asked for base64 gets text."""
+    text = socket.protocol.startswith("base64.")
+    socket.send("" if text else b"")
+    copying = asyncio.ensure_future(_copy(stream, socket, text))
+
+    # it ends with either side
+    def gone() -> None:
+        copying.cancel()
+
+    socket.on_close(gone)
+    try:
+        await asyncio.wait([copying])
+        socket.close()
+    finally:
+        copying.cancel()
+        await stream.aclose()
+
+
+async def _copy(stream: ResponseStream, socket: WebSocket, text: bool) -> None:
+    with contextlib.suppress(HttpError, ConnectionError):
+        async for data in stream:
+            socket.send(base64.b64encode(data).decode() if text else data)
+            await socket.drain()
 
 
 async def _refusal(stream: ResponseStream, name: str) -> errors.StatusError:
