@@ -33,8 +33,8 @@ _SETTINGS = (
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/usr/share/ca-certificates",
     "/etc/ld.so.cache",
 )  # fmt: skip
-_DIRECTORIES = ("dev", "etc", "proc", "run", "sys", "tmp", "var/run", "var/tmp")
-_FILES = {
+DIRECTORIES = ("dev", "etc", "proc", "run", "sys", "tmp", "var/run", "var/tmp")
+FILES = {
     "etc/passwd": "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n",
     "etc/group": "root:x:0:\nnobody:x:65534:\n",
     "etc/nsswitch.conf": "hosts: files dns\n",
@@ -123,31 +123,33 @@ def _outermost(wanted: dict[str, str], links: Iterable[str]) -> dict[str, str]:
     return out
 
 
+def config(python: Python, layer: str) -> dict[str, Any]:
+    """Of an image that runs us."""
+    return {
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {
+            "Entrypoint": [python.executable, "-m", "sampan.cli"],
+            "Cmd": ["--help"],
+            "Env": ["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "LANG=C.UTF-8", "HOME=/"],
+            "WorkingDir": "/",
+            "Labels": {"org.opencontainers.image.version": importlib.metadata.version("sampan")},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [layer]},
+    }
+
+
 class Builtin:
     """Made once for a store: `install` it after the store is open."""
 
     def __init__(self, python: Python | None = None) -> None:
         self._python = python or Python.running()
         self._root = root(self._python)
-        skeleton = {"directories": _DIRECTORIES, "files": _FILES, "links": self._root.links}
+        skeleton = {"directories": DIRECTORIES, "files": FILES, "links": self._root.links}
         self.layer = "sha256:" + hashlib.sha256(json.dumps(skeleton, sort_keys=True).encode()).hexdigest()
-        self._config = json.dumps(self._image(), sort_keys=True).encode()
+        about = {**config(self._python, self.layer), "mounts": self._root.mounts}
+        self._config = json.dumps(about, sort_keys=True).encode()
         self.id = "sha256:" + hashlib.sha256(self._config).hexdigest()
-
-    def _image(self) -> dict[str, Any]:
-        return {
-            "architecture": architecture(),
-            "os": "linux",
-            "config": {
-                "Entrypoint": [self._python.executable, "-m", "sampan.cli"],
-                "Cmd": ["--help"],
-                "Env": ["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "LANG=C.UTF-8", "HOME=/"],
-                "WorkingDir": "/",
-                "Labels": {"org.opencontainers.image.version": importlib.metadata.version("sampan")},
-            },
-            "rootfs": {"type": "layers", "diff_ids": [self.layer]},
-            "mounts": self._root.mounts,
-        }
 
     def mounts(self, image: str) -> dict[str, str]:
         """Sources by where they go, read-only, for containers of an image by its ID."""
@@ -168,11 +170,11 @@ class Builtin:
     def _make(self, target: Path) -> LayerInfo:
         target.mkdir(parents=True)
         target.chmod(0o755)
-        for each in _DIRECTORIES:
+        for each in DIRECTORIES:
             (target / each).mkdir(parents=True, exist_ok=True)
         for each in ("tmp", "var/tmp"):
             (target / each).chmod(0o1777)
-        for path, text in _FILES.items():
+        for path, text in FILES.items():
             (target / path).write_text(text)
         for link, to in self._root.links.items():
             place = target / link.lstrip("/")
