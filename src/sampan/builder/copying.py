@@ -138,14 +138,13 @@ def within(root: Path, name: str, *, follow_last: bool = True) -> Path:
 
 def make_directory(root: Path, name: str, owner: Owner) -> Path:
     """With those above it; what is there stays as it is."""
-    parts = [part for part in name.split("/") if part]
-    path = root
-    for number in range(len(parts)):
-        path = within(root, "/".join(parts[: number + 1]))
-        if not path.exists():
-            path.mkdir()
-            path.chmod(0o755)
-            os.chown(path, owner.uid, owner.gid)
+    path = within(root, name)
+    for each in reversed([path, *path.parents]):
+        # what a link in the middle of the name leads to may be missing as well
+        if each.is_relative_to(root) and not each.exists():
+            each.mkdir()
+            each.chmod(0o755)
+            os.chown(each, owner.uid, owner.gid)
     return path
 
 

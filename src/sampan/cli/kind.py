@@ -196,7 +196,9 @@ def load_docker(names: tuple[str, ...], name: str, nodes: str | None) -> None:
 
 
 @load.command("image-archive")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True)
+)
 @NAME
 @click.option("--nodes", help="(ignored: all nodes get it)")
 @told

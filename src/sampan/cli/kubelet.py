@@ -176,7 +176,8 @@ async def run(options: Options) -> None:
     await ensure_client(paths, options.name, clock=time.time)
     access = from_kubeconfig(options.kubeconfig)
     async with (
-        Client(HttpsTransport(access), user_agent="kubelet") as client,
+        # a connection costs as much as ten calls: better wait for one that is there
+        Client(HttpsTransport(access, max_connections=10), user_agent="kubelet") as client,
         Kubelet(options, client, clock=time.time) as kubelet,
         asyncio.TaskGroup() as group,
     ):

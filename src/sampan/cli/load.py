@@ -19,7 +19,7 @@ def group() -> None:
 
 
 @group.command("image-archive")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True))
 @NAME
 @told
 def archive(file: Path, name: str) -> None:

@@ -8,7 +8,6 @@ Source: kind pkg/cmd/kind/load (commands), containerd docs/cri (the namespace of
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ _UNPACKED = re.compile(r"^unpacking (\S+) \(sha256:", re.MULTILINE)
 
 
 async def load(socket: str, archive: Path) -> list[str]:
-    """A `docker save` or OCI archive into the runtime that serves there. Raises ClusterError."""
+    """A `docker save` or OCI archive, named absolutely, into the runtime that serves there. Raises ClusterError."""
     async with Cri(socket) as cri:
         try:
             kind = (await cri.ready(ANSWER_SECONDS)).runtime_name
@@ -38,7 +37,7 @@ async def load(socket: str, archive: Path) -> list[str]:
                 f"images cannot be loaded into {kind}", "push the image to a registry that the node can reach"
             )
         try:
-            return await loader(cri, Path(os.path.abspath(archive)))
+            return await loader(cri, archive)
         except CriFailed as error:
             raise ClusterError(
                 f"{archive}: {error}", "it must be what `docker save` writes, or an OCI archive"
