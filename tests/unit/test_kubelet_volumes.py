@@ -414,9 +414,30 @@ async def test_what_is_in_use_outlives_its_source(tmp_path: Path) -> None:
     volumes = volumes_at(tmp_path, sources, warned)
     found = await volumes.mount(spec)
     sources.objects.clear()
-    assert await volumes.mount(spec) == found
+    assert await volumes.refresh(spec) == found
     assert seen(found["conf"].path) == {"a": "1"}
     assert warned == ['MountVolume.SetUp failed for volume "conf" : configmap "settings" not found']
+
+
+async def test_a_change_amid_the_first_mount_is_not_lost(tmp_path: Path) -> None:
+    class Changing(Fixed):
+        async def config_map(self, namespace: str, name: str) -> Obj:
+            if name == "slow":
+                self.objects["settings"] = {"data": {"a": "2"}}
+                self.changed("u-1")
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            return await super().config_map(namespace, name)
+
+    sources = Changing(settings={"data": {"a": "1"}}, slow={"data": {}})
+    spec = pod({"name": "first", "configMap": {"name": "settings"}}, {"name": "second", "configMap": {"name": "slow"}})
+    volumes = volumes_at(tmp_path, sources)
+    keeping = asyncio.create_task(volumes.keep())
+    found = await volumes.mount(spec)
+    for _ in range(30):  # turns, not time
+        await asyncio.sleep(0)
+    assert seen(found["first"].path) == {"a": "2"}
+    keeping.cancel()
 
 
 async def test_what_nobody_knows_is_removed(tmp_path: Path) -> None:

@@ -106,8 +106,17 @@ class Volumes:
         """By the names in the pod. Raises VolumeError, having made all that can be made; what has just failed is not tried again at once,
         and not told again."""
         uid = pod["metadata"]["uid"]
+        self.update(pod)
+        if uid in self._pods and uid not in self._stale:
+            return dict(self._mounted[uid])
+        return await self.refresh(pod)
+
+    async def refresh(self, pod: Obj) -> dict[str, Mounted]:
+        """As `mount`, and what follows the API is brought up to date now, tokens too."""
+        uid = pod["metadata"]["uid"]
         self.sources.register(pod)
         async with self._lock(uid):
+            self._stale.discard(uid)
             done = await self._all(pod)
             self._pods[uid] = pod
         return done
@@ -154,20 +163,20 @@ class Volumes:
         for message in messages:
             self._warn(at.pod, FAILED_MOUNT, message)
 
-    async def refresh(self, pod: Obj) -> None:
-        """Brings what follows the API up to date, tokens too. Raises VolumeError."""
-        await self.mount(pod)
-
     def update(self, pod: Obj) -> None:
         """If it is mounted, `keep` brings it up to date."""
         uid = pod["metadata"]["uid"]
-        if uid in self._pods and self._pods[uid] is not pod:
+        known = self._pods.get(uid)
+        if known is not None and known is not pod:
             self._pods[uid] = pod
-            self._changed(uid)
+            if any(known["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")) or (
+                known["spec"] != pod["spec"]
+            ):
+                self._changed(uid)
 
     def _changed(self, uid: str) -> None:
         self._attempts.forget(uid)  # what was missing may be there
-        if uid in self._pods:
+        if uid in self._mounted:  # or on its way there: `keep` waits for that
             self._stale.add(uid)
             self._waker.set()
 
@@ -188,7 +197,7 @@ class Volumes:
         async with self._lock(uid):
             pod = self._pods.get(uid)
             if pod is None:
-                return  # unmounted meanwhile
+                return  # unmounted meanwhile, or it has never been complete
             try:
                 await self._all(pod)
             except VolumeError as error:
@@ -235,6 +244,7 @@ class Volumes:
         self._mounted.pop(uid, None)
         self._pods.pop(uid, None)
         self._attempts.forget(uid)
+        self._stale.discard(uid)
         self.sources.unregister(uid)
 
     def _lock(self, uid: str) -> asyncio.Lock:
