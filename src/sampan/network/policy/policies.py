@@ -119,6 +119,6 @@ class Policies:
         if self._applied is not None and self._applied.chains:
             try:
                 await asyncio.to_thread(nft.list, f"chain ip {TABLE} forward-ingress")
-            except NftError:
+            except (NftError, OSError):
                 log.warning("the table %s is gone: making it again", TABLE)
                 self._applied = None

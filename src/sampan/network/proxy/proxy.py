@@ -176,7 +176,7 @@ class Proxy:
             await asyncio.sleep(self._options.sync_seconds)
             try:
                 await asyncio.to_thread(nft.list, f"chain ip {TABLE} services")
-            except NftError:
+            except (NftError, OSError):
                 log.warning("the table %s is gone: making it again", TABLE)
                 self._whole = True
                 self._queued()
@@ -197,7 +197,10 @@ class Proxy:
         else:
             await asyncio.to_thread(nft.run, text + change.text)
         if change.moved:
-            await self._there(lambda: self._put_right(nft, change))
+            try:
+                await self._there(lambda: self._put_right(nft, change))
+            except (NftError, OSError) as error:  # the rules are as they should be, and new connections right
+                log.error("cannot clear what is remembered of old endpoints: %s", error)
         await self.health.serve_checks(self._checks)
         self._synced(started, triggered)
 
