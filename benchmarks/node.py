@@ -89,8 +89,8 @@ class Bench:
         return [pid for pid in found if pid is not None]
 
     def memory(self) -> float:
-        """MB resident in kubelet and runtime."""
-        return sum(_line(pid, "VmRSS:") for pid in self.pids()) / 1024
+        """MB resident in kubelet and runtime; what they share is theirs in part."""
+        return sum(_pages(pid, "Pss:") for pid in self.pids()) / 1024
 
     def monitors(self) -> list[int]:
         out = []
@@ -103,7 +103,7 @@ class Bench:
 
     def private(self) -> float:
         """MB that belong to the node and to nobody else: its processes and the monitors of its containers."""
-        return sum(_private(pid) for pid in (*self.pids(), *self.monitors())) / 1024
+        return sum(_pages(pid, "Private_") for pid in (*self.pids(), *self.monitors())) / 1024
 
     def cpu(self) -> float:
         """Seconds of processor time so far."""
@@ -115,15 +115,11 @@ class Bench:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _line(pid: int, name: str) -> int:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith(name)).split()[1])
-
-
-def _private(pid: int) -> int:
+def _pages(pid: int, kind: str) -> int:
+    """KB."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+        return sum(int(line.split()[1]) for line in lines if line.startswith(kind))
     return 0
 
 

@@ -23,12 +23,13 @@ LOOK_SECONDS, RELIST_SECONDS, RARE_SECONDS = 5.0, 1.0, 60.0
 
 
 class Health:
-    """`changed` is called with the uid of a pod whose containers are not as they were; `back` when the runtime answers (again)."""
+    """`changed` is called with the uid of a pod whose containers are not as they were, `heard` with an event of one; `back` when the runtime answers (again)."""
 
     def __init__(
         self, cri: Cri, reader: Reader, runtime: Runtime, changed: Callable[[str], None], back: Callable[[], Awaitable[None]],
-        told: Callable[[], None],
+        told: Callable[[], None], heard: Callable[[str, Any], None],
     ) -> None:  # fmt: skip
+        self._heard = heard
         self._cri = cri
         self._reader = reader
         self._runtime = runtime
@@ -140,7 +141,7 @@ class Health:
             try:
                 async for event in self._cri.events():
                     if uid := event.pod_sandbox_status.labels.get(names.POD_UID):
-                        self._changed(uid)
+                        self._heard(uid, event)
             except CriFailed as error:
                 if error.code == "UNIMPLEMENTED":
                     log.info("the runtime does not tell of its containers: they are listed every second")

@@ -102,8 +102,9 @@ class Kubelet:
         )  # fmt: skip
         self.host_ips = tuple(each["address"] for each in self.node.addresses if each["type"] == "InternalIP")
         self.health = Health(
-            self.cri, self.reader, self.runtime, lambda uid: self.pods.poke(uid), self._runtime_back, self.node.changed
-        )
+            self.cri, self.reader, self.runtime, lambda uid: self.pods.poke(uid), self._runtime_back, self.node.changed,
+            lambda uid, event: self.pods.heard(uid, event),
+        )  # fmt: skip
         self.pods = Pods(
             client, informer, self.node, self.health, static_known=options.static_pods is not None,
             pressures=lambda: self.care.pressures(),

@@ -74,6 +74,13 @@ class Observed:
         older = [each for each in self.containers if each.name == seen.name and each.created < seen.created]
         return older[0] if older else None
 
+    def says(self, event: Any) -> bool:
+        """Is what the runtime tells in an event known already?"""
+        containers = {(each.id, _STATES[each.state]) for each in event.containers_statuses}
+        box, there = event.pod_sandbox_status, {each.id: each.ready for each in self.sandboxes}
+        mine = {(each.id, each.state) for each in self.containers if each.sandbox == box.id}
+        return there.get(box.id) == (box.state == pb.SANDBOX_READY) and containers == mine
+
     @property
     def running(self) -> tuple[Seen, ...]:
         return tuple(each for each in self.containers if each.state == "running")

@@ -114,6 +114,12 @@ class Pods:
         if worker is not None:
             worker.poke()
 
+    def heard(self, uid: str, event: Any) -> None:
+        """Most of what the runtime tells is what it was told to do."""
+        worker = self.workers.get(uid)
+        if worker is not None and not (worker.memory.seen is not None and worker.memory.seen.says(event)):
+            worker.poke()
+
     def poke_all(self) -> None:
         for worker in self.workers.values():
             worker.poke()
