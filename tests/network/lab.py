@@ -61,6 +61,7 @@ class Lab:
         self.made.append(path)
         with inside(path), Routing() as routing:
             routing.set_link(1, up=True)
+            namespaces.sysctl("net.ipv4.conf.all.rp_filter", "1")  # as strict as any distribution
         return path
 
     def wire(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sampan.network.conntrack import Flow
 from sampan.network.proxy import flows, model
 from sampan.network.proxy.frontends import frontends
 from sampan.network.proxy.health import Health
-from sampan.network.proxy.options import Options, OptionsError, endpoint, mode, seconds
+from sampan.network.proxy.options import Options, OptionsError, endpoint, from_file, mode, seconds
 from sampan.network.proxy.ruleset import Ruleset, Wanted
 
 Obj = dict[str, Any]
@@ -255,8 +256,32 @@ def test_options() -> None:
     assert endpoint("0.0.0.0:1", 2) == ("0.0.0.0", 1)
     assert endpoint("127.0.0.1", 2) == ("127.0.0.1", 2)
     assert endpoint("", 2) == ("", 0)
-    assert seconds("500ms") == 0.5
+    assert [seconds(text) for text in ("500ms", "1m30s", "0s", "1.5h")] == [0.5, 90.0, 0.0, 5400.0]
     assert Options("n").health == ("0.0.0.0", 10256)
     for wrong in (lambda: mode("ipvs"), lambda: seconds("1 day"), lambda: endpoint("x:y", 1)):
         with pytest.raises(OptionsError):
             wrong()
+
+
+def test_kubeadms_configuration(tmp_path: Path) -> None:
+    (tmp_path / "config.conf").write_text("""
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+bindAddress: 0.0.0.0
+clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}
+clusterCIDR: 10.244.0.0/16,fd00::/48
+healthzBindAddress: ""
+hostnameOverride: ""
+metricsBindAddress: 0.0.0.0
+mode: ""
+nftables: {masqueradeAll: true, masqueradeBit: null, minSyncPeriod: 1s, syncPeriod: 0s}
+nodePortAddresses: null
+""")
+    assert from_file(tmp_path / "config.conf") == {
+        "kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf", "cluster_cidr": IPv4Network("10.244.0.0/16"),
+        "metrics": ("0.0.0.0", 10249), "masquerade_all": True, "min_sync_seconds": 1.0,
+    }  # fmt: skip
+    for text in ("kind: Pod", "[", "kind: KubeProxyConfiguration\nmode: ipvs"):
+        (tmp_path / "config.conf").write_text(text)
+        with pytest.raises(OptionsError):
+            from_file(tmp_path / "config.conf")

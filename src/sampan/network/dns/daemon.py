@@ -136,6 +136,8 @@ class Daemon:
                 return
             self._tell_hash()
             log.info("Reloading complete")
+            if self._watching is None or self._watching.done():
+                self._watch()
 
     def _watch(self) -> None:
         self._watching = asyncio.create_task(self._look(), name="dns reload")

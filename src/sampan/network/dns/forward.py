@@ -128,7 +128,7 @@ class Forward(Plugin):
             try:
                 reply = await self._one(upstream, query, tcp, end - loop.time())
             except UpstreamError as error:
-                last = str(error)
+                last = str(error) or last or f"read udp ->{upstream.address}: i/o timeout"
                 if self._options.max_fails:
                     upstream.check(self._check, self._options.interval, self._counted(upstream))
                 if skipped == len(order):
@@ -151,7 +151,7 @@ class Forward(Plugin):
             async with asyncio.timeout(left):
                 found = await upstream.ask(query, tcp=tcp)
         except TimeoutError:
-            raise UpstreamError(f"read udp ->{to}: i/o timeout") from None
+            raise UpstreamError("") from None  # no time is left; what the others said says more
         rcode = wire.RCODES.get(found.reply.rcode, str(found.reply.rcode))
         self._duration.observe((self.name, to, rcode), loop.time() - started)
         return found.reply

@@ -81,12 +81,24 @@ def build(drafts: list[Draft], metrics: Metrics, rng: random.Random, fatal: Call
             worlds.setdefault(where, []).extend(draft.worlds)
             for zone in draft.zones:
                 sites.setdefault(where, {})[zone] = _site(draft, zone, chain)
+    _tell_plugins(sites, metrics)
     for where, found in sites.items():
         server = Server(found, metrics=metrics, epoch=_epoch(worlds[where]), rng=rng, fatal=fatal)
         out.servers[where] = server
         for draft in members[where]:
             draft.lookup = server.lookup
     return out
+
+
+def _tell_plugins(sites: dict[Where, dict[str, Site]], metrics: Metrics) -> None:
+    names = ("server", "zone", "view", "name")
+    gauge = metrics.gauge("coredns_plugin_enabled", "A metric that indicates whether a plugin is enabled.", names)
+    gauge.values.clear()
+    for site in (site for found in sites.values() for site in found.values() if site.measured):
+        plugin: Plugin | None = site.chain
+        while plugin is not None:
+            gauge.set((site.server, site.zone, "", plugin.name), 1)
+            plugin = plugin.next
 
 
 def _site(draft: Draft, zone: str, chain: list[Plugin]) -> Site:

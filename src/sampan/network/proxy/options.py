@@ -5,6 +5,7 @@ Source: kubernetes/pkg/proxy/apis/config/{types,v1alpha1/defaults}.go
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import yaml
 
 MASQUERADE_BIT = 14
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = r"([0-9]+(?:\.[0-9]*)?)(ms|s|m|h)"
 
 
 class OptionsError(ValueError):
@@ -51,16 +54,17 @@ def from_file(path: Path) -> dict[str, Any]:
         "node": found.get("hostnameOverride"),
         "kubeconfig": (found.get("clientConnection") or {}).get("kubeconfig"),
         "cluster_cidr": cidr(found.get("clusterCIDR")),
-        "health": endpoint(found.get("healthzBindAddress"), 10256),
-        "metrics": endpoint(found.get("metricsBindAddress"), 10249),
+        # empty is not none, in a file: kubeadm writes it so
+        "health": endpoint(found.get("healthzBindAddress") or None, 10256),
+        "metrics": endpoint(found.get("metricsBindAddress") or None, 10249),
         "node_port_addresses": networks(found.get("nodePortAddresses")),
         "masquerade_all": nft.get("masqueradeAll"),
         "masquerade_bit": nft.get("masqueradeBit"),
         "min_sync_seconds": seconds(nft.get("minSyncPeriod")),
-        "sync_seconds": seconds(nft.get("syncPeriod")),
+        "sync_seconds": seconds(nft.get("syncPeriod")) or None,
     }
     mode(found.get("mode") or "")
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value not in (None, "")}
 
 
 def mode(text: str) -> None:
@@ -96,10 +100,9 @@ def endpoint(text: str | None, port: int) -> tuple[str, int] | None:
 
 
 def seconds(text: str | None) -> float | None:
-    """Go's durations, of one unit. Raises OptionsError."""
+    """Of a duration as Go writes it: 500ms, 30s, 1m0s. Raises OptionsError."""
     if text is None:
         return None
-    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        if text.endswith(unit) and text.removesuffix(unit).replace(".", "", 1).isdigit():
-            return float(text.removesuffix(unit)) * factor
-    raise OptionsError(f"{text!r} is no duration such as 30s or 500ms")
+    if not re.fullmatch(rf"(?:{_PART})+", text):
+        raise OptionsError(f"{text!r} is no duration such as 30s or 500ms")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
