@@ -59,6 +59,25 @@ async def test_times_have_nine_digits_and_stand_before_whole_lines(log: Path) ->
     assert await shown(log, timestamps=True) == "".join(f"{stamp.format(s)}{t}\n" for s, t in expected).encode()
 
 
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00"])
+@pytest.mark.parametrize("times", [False, True])
+async def test_uniform_lines_are_shown_as_any(tmp_path: Path, zone: str, times: bool) -> None:
+    """What is cut at once is what is looked at line by line."""
+    path = tmp_path / "0.log"
+    same = [
+        f"2023-11-14T22:13:2{n}.123456789{zone} {stream} F a b {n}\n"
+        for n in range(3)
+        for stream in ("stdout", "stderr")
+    ]
+    path.write_text("".join(same))
+    at_once = await shown(path, timestamps=times)
+    path.write_text("".join(same) + f"2023-11-14T22:13:29.1{zone} stdout F odd\n")
+    assert (await shown(path, timestamps=times)).startswith(at_once)
+    shows = zone.replace("+00:00", "Z")
+    assert at_once.decode().splitlines()[-1] == (f"2023-11-14T22:13:22.123456789{shows} " if times else "") + "a b 2"
+    assert at_once.count(b"\n") == 6
+
+
 async def test_streams(log: Path) -> None:
     assert await shown(log, stream="Stderr") == b"bad\n"
     assert await shown(log, stream="Stdout") == b"line 0\na piece\nline 3\ntab\tand\rreturn\n"

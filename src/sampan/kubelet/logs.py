@@ -90,10 +90,14 @@ class Lines:
 
     def show(self, data: bytes) -> bytes:
         """Of whole lines."""
-        if self._timestamps or self._since or self._stream:
-            out = b"".join(self._chosen(data))
-        else:
+        plain = not (self._since or self._stream)
+        cut = _cut(data, self._timestamps) if plain and self._fresh else None
+        if cut is not None:
+            out = cut
+        elif plain and not self._timestamps:
             out = _texts(data)
+        else:
+            out = b"".join(self._chosen(data))
         if self._left >= 0:
             out = out[: self._left]
             self._left -= len(out)
@@ -121,19 +125,28 @@ class Lines:
             yield text if whole else text[:-1]
 
 
-def _texts(data: bytes) -> bytes:
-    """The same where everything is wanted: what is measured in megabytes a second."""
+def _cut(data: bytes, timestamps: bool) -> bytes | None:
+    """The same for lines that are all whole and have times of one length and zone: each is cut once. None: they are not."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    # as a rule all times are of one length, and all lines whole: then each is cut once
-    space = lines[0].find(b" ") if lines else -1
-    tag, text = space + 7, space + 10
-    cut = [line[text:] for line in lines if line[tag:text] == b" F " and line[space : space + 4] == b" std"]
-    if len(cut) == len(lines):
-        return b"\n".join(cut) + b"\n" if cut else b""
+    if not lines:
+        return b""
+    zone = b"Z" if lines[0][29:30] == b"Z" else lines[0][29:35]
+    shown = b"Z " if zone == b"+00:00" else zone + b" "
+    head, text = zone + b" std", 29 + len(zone) + 10
+    end, tag = 29 + len(head), text - 3
+    if timestamps:
+        out = [line[:29] + shown + line[text:] for line in lines if line[tag:text] == b" F " and line[29:end] == head]
+    else:
+        out = [line[text:] for line in lines if line[tag:text] == b" F " and line[29:end] == head]
+    return b"\n".join(out) + b"\n" if len(out) == len(lines) else None
+
+
+def _texts(data: bytes) -> bytes:
+    """Where everything is wanted, of any lines."""
     out = []
-    for line in lines:
+    for line in data.split(b"\n"):
         parts = line.split(b" ", 3)
         if len(parts) == 4 and parts[1] in (b"stdout", b"stderr"):
             out.append(parts[3])
