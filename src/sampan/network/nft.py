@@ -74,7 +74,8 @@ def _by_program(text: str, *, as_json: bool) -> str:
     program = shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
     if program is None:
         raise NftError("nftables is not installed: there is neither libnftables nor nft")
-    command = [program, *(["-j"] if as_json else []), "-f", "-"]
+    # from stdin, `-j` is about what comes in as well
+    command = [program, "-j", text] if as_json else [program, "-f", "-"]
     done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
     if done.returncode:
         raise NftError(done.stderr.strip()[:2000])
