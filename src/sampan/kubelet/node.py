@@ -111,7 +111,10 @@ class Node:
                 raise
         there = await self._client.get("nodes", options.name)
         old = there["metadata"].get("labels") or {}
-        new = {key: value for key, value in made["metadata"]["labels"].items() if old.get(key) != value}
+        # what somebody has made of a label since stays, but for those that say what the machine is
+        own = self._options.labels
+        new = {key: value for key, value in made["metadata"]["labels"].items()
+               if old.get(key) != value and not (key in own and key in old)}  # fmt: skip
         if new:
             there = await self._client.patch("nodes", options.name, {"metadata": {"labels": new}})
         return there
