@@ -3,6 +3,8 @@
 Nothing is removed that is mounted here: first everything below is unmounted, and then no other file system is entered, so that the
 contents of a node's own directories stay.
 
+All of it is done on a thread: the kernel lets go of a mount in some ten milliseconds, and users leave trees of any size.
+
 Source: kubernetes pkg/kubelet/kubelet_volumes.go (cleanupOrphanedPodDirs), pkg/util/removeall
 """
 
@@ -17,38 +19,30 @@ from pathlib import Path
 from sampan.kubelet.volumes import mounts
 from sampan.kubelet.volumes.places import Place
 
-#: files removed between two turns of the loop
-BATCH = 256
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def volumes(place: Place) -> None:
     """Raises OSError: something is in use."""
-    await _unmount_below(place.directory)
-    await remove_tree(place.subpaths)
-    await remove_tree(place.volumes)
-    await remove_tree(place.directory / "plugins")
+    parts = [each for each in (place.subpaths, place.volumes, place.directory / "plugins") if each.exists()]
+    if parts:
+        await asyncio.to_thread(_remove, place.directory, parts)
 
 
 async def everything(place: Place) -> None:
     """The volumes, and all else of the pod."""
-    await _unmount_below(place.directory)
-    await remove_tree(place.directory)
+    if place.directory.exists():
+        await asyncio.to_thread(_remove, place.directory, [place.directory])
 
 
-async def _unmount_below(directory: Path) -> None:
-    found = mounts.below(directory)
-    if found:
-        # the kernel waits for all processors before it lets go of a mount, some ten milliseconds each time: on a thread
-        await asyncio.to_thread(_unmount, found)
-
-
-def _unmount(found: list[Path]) -> None:
-    for each in found:
+def _remove(directory: Path, parts: list[Path]) -> None:
+    for each in mounts.below(directory):
         mounts.unmount(each)
+    for each in parts:
+        remove_tree(each)
 
 
-async def remove_tree(top: Path) -> None:
+def remove_tree(top: Path) -> None:
     """With all below, without leaving its file system. Raises OSError.
 
     Users make trees of any depth, with paths longer than the kernel takes: so every directory is moved to the top before its turn
@@ -61,7 +55,7 @@ async def remove_tree(top: Path) -> None:
     try:
         if os.fstat(found).st_dev != os.lstat(top.parent).st_dev:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(top))
-        await _Removal(found).run()
+        _Removal(found).run()
     finally:
         os.close(found)
     os.rmdir(top)
@@ -74,33 +68,31 @@ class _Removal:
         self._mark = secrets.token_hex(8)
         self._count = 0
 
-    async def run(self) -> None:
-        waiting = await self._emptied(self._top)
+    def run(self) -> None:
+        waiting = self._emptied(self._top)
         while waiting:
             name = waiting.pop()
             directory = os.open(name, _DIRECTORY, dir_fd=self._top)
             try:
                 if os.fstat(directory).st_dev != self._device:
                     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
-                waiting += await self._emptied(directory)
+                waiting += self._emptied(directory)
             finally:
                 os.close(directory)
             os.rmdir(name, dir_fd=self._top)
 
-    async def _emptied(self, directory: int) -> list[str]:
+    def _emptied(self, directory: int) -> list[str]:
         """Its files are removed; its directories are at the top now, under these names."""
         with os.scandir(directory) as entries:
             found = [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
         out = []
         for name, is_directory in found:
-            self._count += 1
-            if self._count % BATCH == 0:
-                await asyncio.sleep(0)
             if not is_directory:
                 os.unlink(name, dir_fd=directory)
             elif directory == self._top:
                 out.append(name)
             else:
+                self._count += 1
                 out.append(f"{self._mark}.{self._count}")
                 os.rename(name, out[-1], src_dir_fd=directory, dst_dir_fd=self._top)
         return out
