@@ -166,6 +166,37 @@ async def test_a_command_that_takes_too_long(node: NodeUnderTest) -> None:
     await node.delete(name, 1)
 
 
+async def test_a_kubelet_that_starts_anew_does_not_make_pods_unready(node: NodeUnderTest) -> None:
+    probe = {"exec": {"command": ["sh", "-c", "touch /asked; cat /there"]}, **FAST}
+    main = node.container("sh", "-c", "touch /there; sleep 1000", readinessProbe=probe)
+    name = await node.run({"containers": [main], "terminationGracePeriodSeconds": 1})
+    pod = await node.running(name)
+    watch = await node.cluster.client.watch("pods", "default", resource_version=pod["metadata"]["resourceVersion"])
+
+    async def unready() -> None:
+        async for event in watch:
+            if event.type != "BOOKMARK" and event.object["metadata"]["name"] == name and not_ready(event.object):
+                return
+
+    following = asyncio.create_task(unready())
+    key = of(pod)["containerID"].partition("//")[2]
+
+    async def sh(script: str) -> None:
+        done = await node.cri.ExecSync(container_id=key, cmd=["sh", "-c", script], timeout=20)
+        assert done.exit_code == 0, done
+
+    await node.stop()
+    await sh("rm /asked")
+    await node.start()
+    await sh("until [ -e /asked ]; do sleep 0.05; done")
+    assert not following.done()
+    await sh("rm /there")
+    await node.until(name, not_ready)
+    await following
+    await watch.aclose()
+    await node.delete(name, 1)
+
+
 async def test_what_comes_after_a_sidecar_waits_until_it_has_started(node: NodeUnderTest) -> None:
     probe = {"exec": {"command": ["sh", "-c", "cat /there"]}, "periodSeconds": 1, "failureThreshold": 30}
     sidecar = node.container("sh", "-c", "while [ ! -e /now ]; do sleep 0.05; done; touch /there; sleep 1000", name="side",

@@ -52,6 +52,8 @@ class Syncer:
         parts = self.parts
         uid = names.uid_of(pod)
         before = parts.statuses.get(pod)
+        if not terminal:
+            parts.probes.add(pod)  # they know what an earlier kubelet found
         facts = Facts(
             now=parts.clock(), runtime=parts.runtime.name, host_ips=parts.host_ips,
             ready=lambda key: parts.probes.ready(uid, key), started=lambda key: parts.probes.started(uid, key),
@@ -61,7 +63,7 @@ class Syncer:
         made = status(pod, seen, before, facts)
         parts.statuses.set(uid, parts.shown(pod), made)
         if not terminal:
-            parts.probes.add(pod)
+            parts.probes.add(pod)  # and hear what there is to be asked now
         return made
 
     # -- towards running -----------------------------------------------------------------------------------------------

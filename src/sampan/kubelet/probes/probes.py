@@ -99,12 +99,14 @@ class Probes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def ready(self, uid: str, container_id: str) -> bool:
-        """Of a container with a readiness probe."""
-        return self._results.get(("readiness", container_id)) == "success"
+        """Of a container with a readiness probe. One that was ready before the kubelet started, and was not asked since, is so still."""
+        found = self._results.get(("readiness", container_id))
+        return self._said(uid, container_id, "ready") if found is None else found == "success"
 
     def started(self, uid: str, container_id: str) -> bool:
-        """Of a container with a startup probe."""
-        return self._results.get(("startup", container_id)) == "success"
+        """Of a container with a startup probe; as `ready`."""
+        found = self._results.get(("startup", container_id))
+        return self._said(uid, container_id, "started") if found is None else found == "success"
 
     def live(self, container_id: str) -> bool | None:
         """False: it must be ended; None: not known."""
@@ -130,14 +132,10 @@ class Probes:
     def has_started(self, uid: str, name: str, container_id: str) -> bool:
         return (uid, name, "startup") not in self._workers or self.started(uid, container_id)
 
-    def initially(self, worker: Worker, found: Obj) -> Result:
-        """Of a container that is met for the first time. One that ran before the kubelet did, and was ready, or started, is so still."""
-        running = found["state"].get("running")
-        before = running is not None and parse_time(running["startedAt"]) < self._began
+    def initially(self, worker: Worker) -> Result:
+        """Of a container that is met for the first time."""
         said = {"readiness": "ready", "startup": "started"}.get(worker.kind)
-        if before and said and self._was(worker, said):
-            return "success"
-        return KINDS[worker.kind]
+        return "success" if said and self._said(worker.uid, worker.container_id, said) else KINDS[worker.kind]
 
     def set(self, worker: Worker, result: Result) -> None:
         if not worker.container_id:
@@ -208,12 +206,12 @@ class Probes:
             if found and not self.ready(uid, container_id) and self.has_started(uid, each["name"], container_id):
                 found[0].again.set()
 
-    def _was(self, worker: Worker, said: str) -> bool:
-        status = (self._pods[worker.uid].get("status")) or {}
-        both = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
-        return any(
-            each.get("containerID", "").endswith(f"//{worker.container_id}") and bool(each.get(said)) for each in both
-        )
+    def _said(self, uid: str, container_id: str, field: str) -> bool:
+        """Did an earlier kubelet say so of a container that runs since?"""
+        for each in _running((self._pods.get(uid) or {}).get("status") or {}):
+            if each.get("containerID", "").endswith(f"//{container_id}"):
+                return bool(each.get(field)) and parse_time(each["state"]["running"]["startedAt"]) < self._began
+        return False
 
 
 def _running(status: Obj) -> list[Obj]:

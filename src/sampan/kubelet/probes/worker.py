@@ -85,7 +85,7 @@ class Worker:
         found = _status_of(status, self.container["name"])
         if found is None or not found.get("containerID"):
             return True
-        self._meet(found, status)
+        self._meet(found)
         if self._on_hold:
             return True
         running = found["state"].get("running")
@@ -106,7 +106,7 @@ class Worker:
             self._count(result)
         return True
 
-    def _meet(self, found: Obj, status: Obj) -> None:
+    def _meet(self, found: Obj) -> None:
         """A container that was not known yet."""
         container_id = found["containerID"].partition("://")[2]
         if container_id == self.container_id:
@@ -115,7 +115,7 @@ class Worker:
         self.container_id = container_id
         self._on_hold = False
         self._last, self._run = None, 0
-        self.probes.set(self, self.probes.initially(self, found))
+        self.probes.set(self, self.probes.initially(self))
 
     def _count(self, result: Result) -> None:
         self._run = self._run + 1 if result == self._last else 1
