@@ -63,6 +63,7 @@ async def serve(call: Call) -> Response:
         return replies.text_reply(
             200, f"pod {name} is simulated: node {where} runs no containers, and so there is no log\n"
         )
+    node.abandon(call)
     kubelets = call.api.kubelets
     client = kubelets.trusting if options.insecure else kubelets.client
     url = f"{kubelets.url(where)}/containerLogs/{call.info.namespace}/{name}/{container}?{options.query}"

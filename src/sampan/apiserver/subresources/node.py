@@ -19,6 +19,12 @@ def simulated(call: Call, node: str) -> bool:
     return record is not None and (record.labels or {}).get(HOLLOW) == "true"
 
 
+def abandon(call: Call) -> None:
+    """From here on somebody else makes us wait: whose client goes meanwhile is not waited for."""
+    if call.request.connection is not None:
+        call.request.connection.abandon()
+
+
 async def ask(call: Call) -> Obj:
     """Admission's word on a connection; it is shown the query as the options object that it is upstream, and may change it."""
     info = call.info

@@ -49,9 +49,7 @@ async def serve(call: Call) -> Response:
     query = f"?{request.query}" if request.query else ""
     if not tail and request.method in ("GET", "HEAD") and not upgrades.asks(request):
         return Response(301, (("Location", f"{unquote(prefix)}/{query}"),))
-    # who waits for an answer, and goes, is not answered
-    if request.connection is not None:
-        request.connection.abandon()
+    node.abandon(call)
     url = f"{origin}{tail or '/'}{query}"
     headers = _headers(request, f"{prefix}{tail or '/'}")
     try:
