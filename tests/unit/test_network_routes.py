@@ -49,9 +49,12 @@ async def test_routes_follow_nodes_and_local_balancers(api: Local) -> None:
             pass
 
     async with Informers(client) as informers:
-        running = asyncio.create_task(Routes(informers, apply, services=[SERVICES]).run())
+        running = asyncio.create_task(
+            Routes(informers, apply, services=[SERVICES], on=IPv4Network("10.0.0.0/24")).run()
+        )
         await asyncio.sleep(0)
         informers.start()
+        await node("0-simulated", "10.128.0.1", "10.244.9.0/24")
         await node("a", "10.0.0.2", "10.244.0.0/24")
         await node("b", "10.0.0.3", "10.244.1.0/24")
         pods = [("10.244.0.0/24", "10.0.0.2"), ("10.244.1.0/24", "10.0.0.3")]

@@ -213,7 +213,8 @@ def routes(mirror: Informers, network: ClusterNetwork) -> Part:
     """The host's way to pods and Services, which the API server and the user take."""
     from sampan.network.proxy.routes import Routes
 
-    kept = Routes(mirror, network.route, services=(network.ranges.services, network.ranges.balancers))
+    ranges = network.ranges
+    kept = Routes(mirror, network.route, services=(ranges.services, ranges.balancers), on=ranges.nodes)
 
     async def part() -> None:
         mirror.start()

@@ -38,12 +38,12 @@ def by_service(slice_: Obj) -> Iterable[str]:
 
 
 class Routes:
-    """`apply(ways)` sets them, and blocks; `skip`: the node that this is; `services`: ranges that lead through one node
-    (on a host)."""
+    """`apply(ways)` sets them, and blocks; `skip`: the node that this is. On a host, `services`: ranges that lead through
+    one node; `on`: where its nodes are, since there can be others, and simulated ones."""
 
     def __init__(
         self, informers: Informers, apply: Callable[[Ways], None], *, skip: str = "",
-        services: Collection[IPv4Network] = (),
+        services: Collection[IPv4Network] = (), on: IPv4Network | None = None,
     ) -> None:  # fmt: skip
         self._nodes = informers.get("nodes")
         self._objects: Informer | None = None
@@ -51,6 +51,7 @@ class Routes:
         self._apply = apply
         self._skip = skip
         self._services = services
+        self._on = on
         self._changed = asyncio.Event()
         self._nodes.add_handler(self._wake, self._updated, self._wake)
         if services:
@@ -81,7 +82,7 @@ class Routes:
                 self._changed.set()
 
     def _wanted(self) -> Ways:
-        nodes = self._nodes.cache.list()
+        nodes = [node for node in self._nodes.cache.list() if self._on is None or _is_on(node, self._on)]
         out = ways(nodes, skip=self._skip, services=self._services)
         if self._objects is not None and self._slices is not None:
             for service in self._objects.cache.list():
@@ -136,6 +137,11 @@ def ways(
     if through:
         out.update(dict.fromkeys(services, IPv4Address(through)))
     return out
+
+
+def _is_on(node: Obj, network: IPv4Network) -> bool:
+    address = _facts(node)[1]
+    return bool(address) and IPv4Address(address) in network
 
 
 def _stays_local(service: Obj) -> bool:
