@@ -168,6 +168,35 @@ def test_the_servers_own_certificate_is_kept_while_it_is_good(tmp_path: Path) ->
     assert (tmp_path / "pki" / "kubelet.key").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_certificate_from_elsewhere_is_read_again(pki: pki_of.Pki, tmp_path: Path) -> None:
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    cert.write_bytes(pki.path("apiserver.crt").read_bytes())
+    key.write_bytes(pki.path("apiserver.key").read_bytes())
+    options = Options(name="n1", root=tmp_path, cert=cert, key=key)
+    context = certificates.server_context(options, [], 0.0)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    task = asyncio.create_task(certificates.reread(context, cert, key))
+    await asyncio.sleep(0)
+
+    async def shown() -> bytes:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=trusting)
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return found
+
+    before = await shown()
+    cert.write_bytes(pki.path("admin.crt").read_bytes())  # no pair with the key that is there
+    assert await shown() == before
+    key.write_bytes(pki.path("admin.key").read_bytes())
+    async with asyncio.timeout(5):
+        while await shown() == before:
+            continue
+    task.cancel()
+    server.close()
+
+
 def test_who_has_a_client_ca_asks_for_certificates(tmp_path: Path, pki: pki_of.Pki) -> None:
     options = Options(
         name="n1",

@@ -34,6 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, config, resource
 from sampan.http import HttpError
+from sampan.kubelet import inotify
 from sampan.kubelet.options import Options
 
 log = logging.getLogger("sampan.kubelet")
@@ -305,6 +306,19 @@ def server_context(options: Options, names: Sequence[str], now: float) -> ssl.SS
         context.load_verify_locations(options.client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+async def reread(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Until cancelled: new connections get what is in the files then. A pair that does not fit (yet) is not taken."""
+    with inotify.Watch(certificate.parent) as watch:
+        while True:
+            await watch.next()
+            try:
+                # asked of another first: a context is left without any by a pair that does not fit
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+                context.load_cert_chain(certificate, key)
+            except (OSError, ssl.SSLError) as error:
+                log.warning("cannot read the serving certificate %s: %s", certificate, error)
 
 
 def _self_signed(directory: Path, node: str, names: Sequence[str], now: float) -> tuple[Path, Path]:

@@ -139,9 +139,13 @@ class KubeletServer:
                 await server.shutdown(grace)
 
     async def keep(self) -> None:
-        """Its certificate by request and renewed, where that was asked for."""
+        """Its certificate: renewed by request where that was asked for, read again where its file changes."""
         options, context = self._options, self._context
-        if options.serving_bootstrap and options.cert is None and context is not None:
+        if context is None:
+            return
+        if options.cert is not None:
+            await certificates.reread(context, options.cert, options.key)
+        elif options.serving_bootstrap:
             await certificates.Rotation(
                 options.root / "pki", certificates.SERVING, self._client, options.name, clock=self._clock, serving=True,
                 names=[options.name, *self._names], stored=context.load_cert_chain,
