@@ -118,8 +118,11 @@ def in_node(cluster: IPv4Network, namespace: Path | None = None) -> Callable[[Wa
     def apply(wanted: Ways) -> None:
         with inside(namespace), Routing() as routing:
             index = next((each.index for each in routing.routes() if each.to == EVERYWHERE and each.index), 0)
+            near = [each.interface.network for each in routing.addresses() if each.index == index]
+            # who is not on our wire (simulated nodes are not) cannot be a way
+            reached = {to: gateway for to, gateway in wanted.items() if any(gateway in network for network in near)}
             if index:
-                set_routes(routing, index, wanted, (cluster,))
+                set_routes(routing, index, reached, (cluster,))
 
     return apply
 
