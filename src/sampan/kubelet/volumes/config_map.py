@@ -10,6 +10,6 @@ async def set_up(volume: Obj, at: Setting) -> Mounted:
     source = volume["configMap"]
     payload = await keys.of_config_map(at.sources, at.namespace, source, source.get("defaultMode", 0o644))
     directory = at.place.volume("configmap", volume["name"])
-    empty_dir.wrap(directory, volume["name"], at, memory=False)
+    empty_dir.wrap(directory, at, memory=False)
     at.project(directory, payload)
     return Mounted(directory, read_only=True)

@@ -15,7 +15,7 @@ async def set_up(volume: Obj, at: Setting) -> Mounted:
     source = volume["downwardAPI"]
     payload = files(source.get("items") or (), at, source.get("defaultMode", 0o644))
     directory = at.place.volume("downward-api", volume["name"])
-    empty_dir.wrap(directory, volume["name"], at, memory=True)
+    empty_dir.wrap(directory, at, memory=True)
     at.project(directory, payload)
     return Mounted(directory, read_only=True)
 

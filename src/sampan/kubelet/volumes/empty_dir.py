@@ -13,9 +13,8 @@ from pathlib import Path
 
 from sampan.api import quantity
 from sampan.api.core_v1 import pod_resources
-from sampan.kubelet.volumes import mounts, ownership
+from sampan.kubelet.volumes import atomic, mounts, ownership
 from sampan.kubelet.volumes.errors import SetUpFailed
-from sampan.kubelet.volumes.places import Place
 from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
 
 MODE = 0o777
@@ -23,44 +22,38 @@ MODE = 0o777
 
 async def set_up(volume: Obj, at: Setting) -> Mounted:
     source, name = volume["emptyDir"], volume["name"]
-    directory = at.place.volume("empty-dir", name)
+    directory, ready = at.place.volume("empty-dir", name), at.place.ready(name)
     match source.get("medium") or "":
         case "":
-            made = _make(directory, name, at.place, memory=False)
+            memory, size = False, 0
         case "Memory":
-            made = _make(directory, name, at.place, memory=True, size=_size(source, at.pod, at.allocatable))
+            memory, size = True, _size(source, at.pod, at.allocatable)
         case medium:
             # DEVIATION: there are no huge pages
             raise SetUpFailed(f'unknown storage medium "{medium}"')
-    if made:
-        ownership.give(directory, ownership.group_of(at.pod))
-        _set_ready(at.place, name)
+    if not (ready.exists() and _is_there(directory, memory)):
+        _make(directory, at.pod, memory, size)
+        ready.parent.mkdir(parents=True, exist_ok=True)
+        ready.touch()
     return Mounted(directory)
 
 
-def wrap(directory: Path, name: str, at: Setting, *, memory: bool) -> None:
-    """A place for the files of another kind of volume."""
-    if _make(directory, f"wrapped_{name}", at.place, memory=memory):
-        ownership.give(directory, ownership.group_of(at.pod))
-        _set_ready(at.place, f"wrapped_{name}")
+def wrap(directory: Path, at: Setting, *, memory: bool) -> None:
+    """A place for the files of another kind of volume, unless they are there."""
+    if not (_is_there(directory, memory) and atomic.is_written(directory)):
+        _make(directory, at.pod, memory, 0)
 
 
-def _make(directory: Path, name: str, place: Place, *, memory: bool, size: int = 0) -> bool:
-    """False: it was there."""
-    there = directory.is_dir()
-    if there and place.ready(name).exists() and (not memory or _is_file_system(directory)):
-        return False
+def _is_there(directory: Path, memory: bool) -> bool:
+    return directory.is_dir() and (not memory or _is_file_system(directory))
+
+
+def _make(directory: Path, pod: Obj, memory: bool, size: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     os.chmod(directory, MODE)
     if memory and not _is_file_system(directory):
         mounts.tmpfs(directory, size)
-    return True
-
-
-def _set_ready(place: Place, name: str) -> None:
-    ready = place.ready(name)
-    ready.parent.mkdir(parents=True, exist_ok=True)
-    ready.touch()
+    ownership.give(directory, ownership.group_of(pod))
 
 
 def _is_file_system(directory: Path) -> bool:

@@ -32,7 +32,7 @@ class Place:
         return self.volumes / f"kubernetes.io~{kind}" / name
 
     def ready(self, name: str) -> Path:
-        """Says that an emptyDir (or what is built on one) has been made and must not be made anew."""
+        """Says that an emptyDir has been made and must not be made anew."""
         return self.directory / "plugins" / "kubernetes.io~empty-dir" / name / "ready"
 
     def container(self, name: str) -> Path:

@@ -28,7 +28,7 @@ async def set_up(volume: Obj, at: Setting) -> Mounted:
     if errors:
         raise SetUpFailed(joined(errors))
     directory = at.place.volume("projected", volume["name"])
-    empty_dir.wrap(directory, volume["name"], at, memory=True)
+    empty_dir.wrap(directory, at, memory=True)
     at.project(directory, payload)
     return Mounted(directory, read_only=True)
 

@@ -10,6 +10,6 @@ async def set_up(volume: Obj, at: Setting) -> Mounted:
     source = volume["secret"]
     payload = await keys.of_secret(at.sources, at.namespace, source, source.get("defaultMode", 0o644))
     directory = at.place.volume("secret", volume["name"])
-    empty_dir.wrap(directory, volume["name"], at, memory=True)
+    empty_dir.wrap(directory, at, memory=True)
     at.project(directory, payload)
     return Mounted(directory, read_only=True)

@@ -125,8 +125,7 @@ class Volumes:
         uid = pod["metadata"]["uid"]
         done = self._mounted.setdefault(uid, {})
         at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._clock)
-        for directory in (at.place.volumes, at.place.directory / "plugins"):
-            directory.mkdir(0o750, parents=True, exist_ok=True)
+        at.place.volumes.mkdir(0o750, parents=True, exist_ok=True)
         errors: list[str] = []
         for volume in pod["spec"].get("volumes") or ():
             kind = next((key for key in volume if key != "name"), "emptyDir")
