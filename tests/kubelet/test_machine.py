@@ -91,6 +91,12 @@ async def test_pods_from_files(node: NodeUnderTest) -> None:
     )
     assert of(again)["containerID"] == container
 
+    # and it outlives the kubelet
+    await node.stop()
+    await node.start()
+    again = await node.until(name, "Ready")
+    assert of(again)["containerID"] == container and of(again)["restartCount"] == 0
+
     # another content is another pod
     manifest["spec"]["containers"][0]["command"] = ["sleep", "2000"]
     file.write_text(yaml.safe_dump(manifest))
