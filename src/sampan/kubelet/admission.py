@@ -152,7 +152,7 @@ def _term(term: Obj, labels: Mapping[str, str], name: str) -> bool:
 
 
 def _holds(wanted: Obj, found: Mapping[str, str]) -> bool:
-    value, values = found.get(wanted["key"]), wanted.get("values") or ()
+    value, values = found.get(wanted["key"]), list(wanted.get("values") or ())
     match wanted["operator"]:
         case "In":
             return value in values
@@ -175,8 +175,8 @@ def _ports(pod: Obj, others: Iterable[Obj]) -> Refusal | None:
     wanted = set(_host_ports(pod))
     for each in others:
         for protocol, ip, port in _host_ports(each):
-            for mine in wanted:
-                if (protocol, port) == (mine[0], mine[2]) and (ip == mine[1] or "0.0.0.0" in (ip, mine[1])):
+            for own_protocol, own_ip, own_port in wanted:
+                if (protocol, port) == (own_protocol, own_port) and (ip == own_ip or "0.0.0.0" in (ip, own_ip)):
                     return Refusal(
                         "NodePorts",
                         "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",

@@ -35,7 +35,7 @@ def pod_text(pod: Obj) -> str:
 
 
 def is_static(pod: Obj) -> bool:
-    return (pod["metadata"].get("annotations") or {}).get(SOURCE, "api") != "api"
+    return str((pod["metadata"].get("annotations") or {}).get(SOURCE, "api")) != "api"
 
 
 def is_mirror(pod: Obj) -> bool:
@@ -44,7 +44,7 @@ def is_mirror(pod: Obj) -> bool:
 
 def is_sidecar(container: Obj) -> bool:
     """Of an init container: does it run beside the others?"""
-    return container.get("restartPolicy") == "Always"
+    return bool(container.get("restartPolicy") == "Always")
 
 
 def containers_of(pod: Obj) -> Iterator[Obj]:

@@ -3,8 +3,8 @@
 `Before` is what was last said (a container's restart count and last end survive containers that were removed), `Facts` what
 others know: probes, why a container could not be started, the node's addresses.
 
-Source: kubernetes pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, convertToAPIContainerStatuses, getPhase),
-pkg/kubelet/status/generate.go, pkg/kubelet/prober/prober_manager.go UpdatePodStatus
+Source: kubernetes pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, convertToAPIContainerStatuses),
+pkg/kubelet/prober/prober_manager.go UpdatePodStatus
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from sampan.api import quantity
 from sampan.api.times import format_time
 from sampan.kubelet import names, resources
+from sampan.kubelet.conditions import conditions
 from sampan.kubelet.observed import Observed, Seen
-from sampan.kubelet.plan import host_network, initialized, restarts_after, sandbox_changed
+from sampan.kubelet.phase import phase_of
+from sampan.kubelet.plan import host_network, initialized, restarts_after
 
 Obj = dict[str, Any]
 LOST = "The container could not be located when the pod was "
-DISRUPTED = "DisruptionTarget"
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ def status(pod: Obj, seen: Observed, before: Obj, facts: Facts) -> Obj:
     if limits := spec.get("resources"):
         out["allocatedResources"] = limits.get("requests") or {}
         out["resources"] = limits
-    out["conditions"] = conditions(pod, seen, init, main, out["phase"], before.get("conditions") or [], facts)
+    said = before.get("conditions") or []
+    out["conditions"] = conditions(pod, seen, init, main, out["phase"], said, format_time(facts.now), facts.more)
     return out
 
 
@@ -291,176 +292,3 @@ def _probes(made: Obj, container: Obj, found: Seen | None, facts: Facts, init: b
         return
     made["started"] = facts.started(found.id) if container.get("startupProbe") else True
     made["ready"] = made["started"] and (facts.ready(found.id) if container.get("readinessProbe") else True)
-
-
-# -- phase -------------------------------------------------------------------------------------------------------------
-
-
-def phase_of(pod: Obj, statuses: list[Obj], terminal: bool, has_initialized: bool) -> str:
-    spec = pod["spec"]
-    by_name = {each["name"]: each for each in statuses}
-    policy = spec.get("restartPolicy", "Always")
-    pending_init = pending_sidecars = failed_init = 0
-    unknown = running = waiting = stopped = succeeded = 0
-    for container in spec.get("initContainers") or ():
-        found = by_name.get(container["name"])
-        state = (found or {}).get("state") or {}
-        last = ((found or {}).get("lastState") or {}).get("terminated")
-        if names.is_sidecar(container):
-            if found is None:
-                unknown += 1
-            elif "running" in state:
-                pending_sidecars += not found["started"]
-                running += 1
-            elif "waiting" in state and not last:
-                pending_sidecars += 1
-                waiting += 1
-        elif "terminated" in state:
-            failed_init += state["terminated"]["exitCode"] != 0
-        elif "waiting" in state and last:
-            failed_init += last["exitCode"] != 0
-        else:
-            pending_init += 1
-    for container in spec["containers"]:
-        found = by_name.get(container["name"])
-        state = (found or {}).get("state") or {}
-        last = ((found or {}).get("lastState") or {}).get("terminated")
-        if "running" in state:
-            running += 1
-        elif "terminated" in state:
-            stopped += 1
-            succeeded += state["terminated"]["exitCode"] == 0
-        elif "waiting" in state:
-            stopped += bool(last)
-            waiting += not last
-        else:
-            unknown += 1
-    if failed_init and policy == "Never":
-        return "Failed"
-    if pending_init or (pending_sidecars and not has_initialized) or waiting:
-        return "Pending"
-    if running and not unknown:
-        return "Running"
-    if not running and stopped and not unknown:
-        if terminal:
-            return "Succeeded" if stopped == succeeded else "Failed"
-        if _any_again(pod, by_name):
-            return "Running"
-        return "Succeeded" if stopped == succeeded else "Failed"
-    return "Pending"
-
-
-def _any_again(pod: Obj, by_name: Mapping[str, Obj]) -> bool:
-    """Will one of the containers that have stopped be started again?"""
-    for container in pod["spec"]["containers"]:
-        found = by_name[container["name"]]
-        ended = found["state"].get("terminated") or (found.get("lastState") or {}).get("terminated")
-        if ended and restarts_after(pod, container, ended["exitCode"]):
-            return True
-    return False
-
-
-# -- conditions --------------------------------------------------------------------------------------------------------
-
-
-def conditions(
-    pod: Obj, seen: Observed, init: list[Obj], main: list[Obj], phase: str, before: list[Obj], facts: Facts
-) -> list[Obj]:
-    """The kubelet's own; those of others stay as they are."""
-    there = {each["type"]: each for each in before}
-    for each in (pod.get("status") or {}).get("conditions") or ():
-        if each["type"] not in OWNED:
-            there[each["type"]] = each
-    ready = _containers_ready(pod, init + main, phase)
-    made = [
-        ("PodReadyToStartContainers", (not sandbox_changed(pod, seen)[0], "", "")),
-        ("Initialized", _initialized(pod, init, main, phase)),
-        ("Ready", _ready(pod, ready, there)),
-        ("ContainersReady", ready),
-        ("PodScheduled", (True, "", "")),
-    ]
-    out = []
-    generation = pod["metadata"].get("generation")
-    for kind, (holds, reason, message) in made:
-        text = "True" if holds else "False"
-        old = there.get(kind)
-        since = (
-            old["lastTransitionTime"]
-            if old and old["status"] == text and old.get("lastTransitionTime")
-            else format_time(facts.now)
-        )
-        one: Obj = {"type": kind, "status": text, "lastProbeTime": None, "lastTransitionTime": since}
-        if generation:
-            one["observedGeneration"] = generation
-        if reason:
-            one["reason"] = reason
-        if message:
-            one["message"] = message
-        out.append(one)
-    more = [{**each, "lastProbeTime": None, "lastTransitionTime": format_time(facts.now)} for each in facts.more]
-    named = {each["type"] for each in more if each["type"] not in there}
-    out += [each for each in more if each["type"] in named]
-    out += [each for kind, each in there.items() if kind not in OWNED]
-    return out
-
-
-def _ended_reason(phase: str) -> tuple[bool, str, str] | None:
-    if phase == "Succeeded":
-        return False, "PodCompleted", ""
-    return (False, "PodFailed", "") if phase == "Failed" else None
-
-
-def _listed(found: list[str]) -> str:
-    return "[" + " ".join(found) + "]"
-
-
-def _containers_ready(pod: Obj, statuses: list[Obj], phase: str) -> tuple[bool, str, str]:
-    if (ended := _ended_reason(phase)) is not None:
-        return ended
-    ready = {each["name"]: each["ready"] for each in statuses}
-    wanted = [each for each in pod["spec"].get("initContainers") or () if names.is_sidecar(each)] + pod["spec"][
-        "containers"
-    ]
-    unready = [each["name"] for each in wanted if not ready.get(each["name"])]
-    if unready:
-        return False, "ContainersNotReady", f"containers with unready status: {_listed(unready)}"
-    return True, "", ""
-
-
-def _ready(pod: Obj, containers: tuple[bool, str, str], there: Mapping[str, Obj]) -> tuple[bool, str, str]:
-    if not containers[0]:
-        return containers
-    missing = []
-    for gate in pod["spec"].get("readinessGates") or ():
-        kind = gate["conditionType"]
-        found = there.get(kind)
-        if found is None:
-            missing.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
-        elif found["status"] != "True":
-            missing.append(f'the status of pod readiness gate "{kind}" is not "True", but {found["status"]}')
-    return (False, "ReadinessGatesNotReady", ", ".join(missing)) if missing else (True, "", "")
-
-
-def _initialized(pod: Obj, init: list[Obj], main: list[Obj], phase: str) -> tuple[bool, str, str]:
-    by_name = {each["name"]: each for each in init}
-    containers = pod["spec"].get("initContainers") or ()
-    if phase == "Succeeded":
-        return True, "PodCompleted", ""
-    if any(_has_started(each) for each in main):
-        return True, "", ""
-    incomplete = []
-    for container in containers:
-        found = by_name[container["name"]]
-        if not (found["started"] if names.is_sidecar(container) else found["ready"]):
-            incomplete.append(container["name"])
-    if incomplete:
-        return False, "ContainersNotInitialized", f"containers with incomplete status: {_listed(incomplete)}"
-    return True, "", ""
-
-
-def _has_started(found: Obj) -> bool:
-    return (
-        "running" in found["state"]
-        or "terminated" in found["state"]
-        or bool((found.get("lastState") or {}).get("terminated"))
-    )

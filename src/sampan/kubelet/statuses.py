@@ -16,7 +16,7 @@ from typing import Any
 
 from sampan.client import Client, HttpError, StatusError, errors
 from sampan.kubelet import names
-from sampan.kubelet.status import DISRUPTED, OWNED
+from sampan.kubelet.conditions import DISRUPTED, OWNED
 
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]

@@ -174,7 +174,7 @@ class Worker:
         started = self._parts.statuses.get(self.pod).get("startTime")
         if most is None or not started:
             return self._parts.options.sync_seconds
-        left = parse_time(started) + most - self._parts.clock()
+        left = parse_time(started) + float(most) - self._parts.clock()
         if left <= 0:
             self._parts.tell(self.pod, "Normal", *DEADLINE)
             self.end(Ended("Failed", *DEADLINE))
