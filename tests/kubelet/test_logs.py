@@ -89,7 +89,7 @@ async def test_previous_lives_and_the_end_of_following(node: NodeUnderTest, kube
     started = time.monotonic()
     followed = await kubectl("logs", "-f", name)  # it ends with the container
     assert re.fullmatch(r"life \d\n", followed)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     await node.until(name, lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] >= 1)
     before, now = await kubectl("logs", name, "--previous"), await kubectl("logs", name)
     assert re.fullmatch(r"life \d\n", before) and now in ("", f"life {int(before.split()[1]) + 1}\n", before)

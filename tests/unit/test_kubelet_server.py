@@ -198,8 +198,15 @@ def test_configz_speaks_as_the_configuration_does() -> None:
     assert found["syncFrequency"] == "1m0s" and found["authentication"]["anonymous"] == {"enabled": True}
 
 
-def test_labels_are_escaped() -> None:
-    page = metrics.own('a"b\\c', 1, 0, {("GET", "pods"): 2}, 5.0)
+def test_pages_of_the_kubelet_itself() -> None:
+    states: list[Obj] = [
+        {"name": str(n), "state": {state: {}}}
+        for n, state in enumerate(("running", "running", "terminated", "waiting"))
+    ]
+    pods: list[Obj] = [{"status": {"phase": "Running", "containerStatuses": states}}, {}]
+    page = metrics.own('a"b\\c', pods, {("GET", "pods"): 2}, 5.0)
+    assert 'kubelet_running_containers{container_state="running"} 2\n' in page
+    assert "kubelet_desired_pods 2\n" in page and "kubelet_running_pods 1\n" in page
     assert 'kubelet_node_name{node="a\\"b\\\\c"} 1\n' in page
     assert (
         'kubelet_http_requests_total{long_running="false",method="GET",path="pods",server_type="readwrite"} 2\n' in page

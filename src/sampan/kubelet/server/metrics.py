@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource as limits
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -206,7 +207,16 @@ def _limit(part: Obj, what: tuple[str, str, str]) -> Any:
 # -- the kubelet itself ------------------------------------------------------------------------------------------------
 
 
-def own(node: str, desired: int, running: int, requests: Mapping[tuple[str, str], int], started: float) -> str:
+def own(node: str, pods: list[Obj], requests: Mapping[tuple[str, str], int], started: float) -> str:
+    statuses = [each.get("status") or {} for each in pods]
+    running = sum(each.get("phase") == "Running" for each in statuses)
+    states = Counter(
+        {"running": "running", "terminated": "exited"}.get(next(iter(each.get("state") or {}), ""), "created")
+        for status in statuses
+        for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+        for each in status.get(field) or ()
+    )
+    containers: list[Sample] = [({"container_state": state}, count, "") for state, count in sorted(states.items())]
     used = limits.getrusage(limits.RUSAGE_SELF)
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -226,8 +236,9 @@ def own(node: str, desired: int, running: int, requests: Mapping[tuple[str, str]
     out: list[str] = []
     for name, kind, told, samples in (
         ("kubelet_node_name", "gauge", "The node's name. The count is always 1.", [({"node": node}, 1, "")]),
-        ("kubelet_desired_pods", "gauge", "The number of pods the kubelet is being instructed to run.", [({}, desired, "")]),
+        ("kubelet_desired_pods", "gauge", "The number of pods the kubelet is being instructed to run.", [({}, len(pods), "")]),
         ("kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox", [({}, running, "")]),
+        ("kubelet_running_containers", "gauge", "Number of containers currently running", containers),
         ("kubelet_http_requests_total", "counter", "Number of the http requests received since the server started", asked),
         ("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", [({}, used.ru_utime + used.ru_stime, "")]),
         ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, resident, "")]),

@@ -242,8 +242,7 @@ class KubeletServer:
         pods = self._host.pods()
         match rest.rstrip("/"):
             case "":
-                running = len([each for each in pods if (each.get("status") or {}).get("phase") == "Running"])
-                page = metrics.own(self._options.name, len(pods), running, self._requests, self._started)
+                page = metrics.own(self._options.name, pods, self._requests, self._started)
             case "resource":
                 page = metrics.resource(await self._stats.summary(pods, only_cpu_and_memory=True))
             case "cadvisor":
