@@ -10,6 +10,7 @@ import pytest
 from sampan.network.cni.pods import Pods, Settings
 from sampan.network.host_rules import Published
 from sampan.network.namespaces import inside
+from sampan.network.netlink import Routing
 from sampan.network.nodes import ClusterNetwork, Node
 from sampan.network.proxy.routes import in_node
 from sampan.network.ranges import choose, in_use
@@ -107,8 +108,12 @@ async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tm
     network.route({one.cidr: nodes[0].address})
     with inside(host):
         assert two.cidr not in in_use()
+    services = network.ranges.services
+    network.route({one.cidr: nodes[0].address, services: nodes[1].address})
     network.remove("node-1")
     network.remove("node-1")
+    with inside(host), Routing() as routing:
+        assert [each.gateway for each in routing.routes() if each.to == services] == [nodes[0].address]
     network.destroy()
     assert state(lab, host) == before
     assert not network.run.exists()

@@ -121,7 +121,9 @@ class ClusterNetwork:
                     os.close(handle)
                 here, there = routing.link(self._link(name)), within.link("eth0")
                 assert here is not None and there is not None  # made just now
-                routing.set_link(here.index, up=True, master=bridge.index, alias=f"{_NODE}{self.cluster} {name}")
+                routing.set_link(
+                    here.index, up=True, master=bridge.index, alias=f"{_NODE}{self.cluster} {name} {node.address}"
+                )
                 routing.hairpin(here.index)
             within.set_link(1, up=True)
             within.set_link(there.index, up=True)
@@ -132,10 +134,21 @@ class ClusterNetwork:
         return node
 
     def remove(self, name: str) -> None:
-        """Also if it is not there."""
+        """Also if it is not there. What the host reached through it, it reaches through another at once: that the node is
+        gone shows in the API only a while later."""
         with self._here() as (routing, _):
+            gone = routing.link(self._link(name))
             routing.delete_link(self._link(name))
+            rest = [each for each in routing.links() if each.alias.startswith(f"{_NODE}{self.cluster} ")]
+            if gone is not None and rest:
+                self._lead_round(routing, _address(gone), _address(rest[0]))
         namespaces.unpin(self.run / name)
+
+    def _lead_round(self, routing: Routing, gone: IPv4Address, other: IPv4Address) -> None:
+        ranges = (self.ranges.services, self.ranges.balancers)
+        for route in routing.routes():
+            if route.gateway == gone and any(route.to.subnet_of(each) for each in ranges):
+                routing.add_route(route.to, route.index, gateway=other)
 
     def _link(self, node: str) -> str:
         return "spn" + hashlib.sha1(f"{self.cluster}/{node}".encode(), usedforsecurity=False).hexdigest()[:12]
@@ -179,6 +192,10 @@ def short_name(prefix: str, name: str) -> str:
         return prefix + name
     digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:5]
     return f"{prefix}{name[: LONGEST - len(prefix) - 6]}-{digest}"
+
+
+def _address(link: Link) -> IPv4Address:
+    return IPv4Address(link.alias.rpartition(" ")[2])
 
 
 @contextlib.contextmanager
