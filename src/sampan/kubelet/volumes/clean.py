@@ -38,6 +38,9 @@ async def everything(place: Place) -> None:
 def _remove(directory: Path, parts: list[Path]) -> None:
     for each in mounts.below(directory):
         mounts.unmount(each)
+    # a bind mount looks like any directory: whatever should still be there must not be entered
+    if left := mounts.below(directory):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(left[0]))
     for each in parts:
         remove_tree(each)
 

@@ -122,7 +122,8 @@ def share(directory: Path) -> bool:
     Most machines share all their mounts; where `/` is private, the directory becomes a mount of its own.
     """
     path = str(directory)
-    around = max((each for each in mounted() if _holds(each.point, path)), key=lambda each: len(each.point))
+    # of several at one place the last one is what is seen
+    around = max((each for each in reversed(mounted()) if _holds(each.point, path)), key=lambda each: len(each.point))
     on_itself = around.point == path and around.root != "/" and path.endswith(around.root)
     if any(each.startswith("shared:") for each in around.optional):
         return on_itself
