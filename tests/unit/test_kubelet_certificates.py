@@ -21,6 +21,7 @@ from sampan.cluster import certificates as pki_of
 from sampan.kubelet import certificates
 from sampan.kubelet.certificates import PAIR, CertificateError, Paths, Rotation
 from sampan.kubelet.options import Options
+from sampan.kubelet.server import tls
 from tests.controllers_world import World
 
 NODE = User("system:node:n1", ("system:nodes", "system:authenticated"))
@@ -102,7 +103,7 @@ async def test_a_serving_certificate_has_the_nodes_names(world: World, pki: pki_
     await begin(world, pki, hours=1)
     stored = asyncio.Event()
     rotation = Rotation(
-        tmp_path, certificates.SERVING, world.client(NODE, "kubelet"), "n1", clock=world.clock, serving=True, names=["n1", "10.0.0.7"],
+        tmp_path, tls.SERVING, world.client(NODE, "kubelet"), "n1", clock=world.clock, serving=True, names=["n1", "10.0.0.7"],
         stored=lambda _: stored.set(),
     )  # fmt: skip
     task = asyncio.create_task(rotation.run())
@@ -117,7 +118,7 @@ async def test_a_serving_certificate_has_the_nodes_names(world: World, pki: pki_
     )
     await stored.wait()
     task.cancel()
-    made = x509.load_pem_x509_certificate((tmp_path / f"{certificates.SERVING}-current.pem").read_bytes())
+    made = x509.load_pem_x509_certificate((tmp_path / f"{tls.SERVING}-current.pem").read_bytes())
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["n1"]
     assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.7"]
@@ -157,13 +158,13 @@ async def test_the_kubeconfig_names_the_link(pki: pki_of.Pki, tmp_path: Path) ->
 def test_the_servers_own_certificate_is_kept_while_it_is_good(tmp_path: Path) -> None:
     options = Options(name="n1", root=tmp_path)
     file, now = tmp_path / "pki" / "kubelet.crt", 1_700_000_000.0
-    certificates.server_context(options, ["10.0.0.7"], now)
+    tls.server_context(options, ["10.0.0.7"], now)
     first = file.read_bytes()
-    certificates.server_context(options, ["10.0.0.7"], now + 100 * 86400)
+    tls.server_context(options, ["10.0.0.7"], now + 100 * 86400)
     assert file.read_bytes() == first
-    certificates.server_context(options, ["10.0.0.7"], now + 340 * 86400)  # it ends within a month
+    tls.server_context(options, ["10.0.0.7"], now + 340 * 86400)  # it ends within a month
     second = file.read_bytes()
-    certificates.server_context(options, ["10.0.0.8"], now + 340 * 86400)
+    tls.server_context(options, ["10.0.0.8"], now + 340 * 86400)
     assert len({first, second, file.read_bytes()}) == 3
     assert (tmp_path / "pki" / "kubelet.key").stat().st_mode & 0o777 == 0o600
 
@@ -173,9 +174,9 @@ async def test_a_certificate_from_elsewhere_is_read_again(pki: pki_of.Pki, tmp_p
     cert.write_bytes(pki.path("apiserver.crt").read_bytes())
     key.write_bytes(pki.path("apiserver.key").read_bytes())
     options = Options(name="n1", root=tmp_path, cert=cert, key=key)
-    context = certificates.server_context(options, [], 0.0)
+    context = tls.server_context(options, [], 0.0)
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    task = asyncio.create_task(certificates.reread(context, cert, key))
+    task = asyncio.create_task(tls.reread(context, cert, key))
     await asyncio.sleep(0)
 
     async def shown() -> bytes:
@@ -205,5 +206,5 @@ def test_who_has_a_client_ca_asks_for_certificates(tmp_path: Path, pki: pki_of.P
         cert=pki.path("apiserver.crt"),
         key=pki.path("apiserver.key"),
     )
-    assert certificates.server_context(options, [], 0.0).verify_mode == ssl.CERT_OPTIONAL
+    assert tls.server_context(options, [], 0.0).verify_mode == ssl.CERT_OPTIONAL
     assert not (tmp_path / "pki").exists()

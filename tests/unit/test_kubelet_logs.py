@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.kubelet import logs
-from sampan.kubelet.logs import LogError, LogOptions
+from sampan.kubelet.log_lines import LogOptions
+from sampan.kubelet.logs import LogError
 
 START = 1_700_000_000
 

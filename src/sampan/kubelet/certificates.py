@@ -1,4 +1,4 @@
-"""The node's certificates: as a client of the API server, from a bootstrap token on, and of the kubelet's own server.
+"""The node's certificates by request: as a client of the API server, from a bootstrap token on, and for the kubelet's own server.
 
     await ensure_client(paths, name, clock=time.time)      # a kubeconfig that works, made by CSR from the bootstrap one
     await Rotation(paths, name, client, clock=...).run()   # a new certificate at 70 to 90 % of each one's life
@@ -6,20 +6,18 @@
 A certificate is one file with its key, `kubelet-client-2026-01-02-03-04-05.pem`, and `kubelet-client-current.pem` a link to the newest:
 who reads the link has always a pair that fits. Clients look at it for every new connection.
 
-DEVIATION: until a serving certificate has been approved the kubelet answers with one that it signed itself; upstream does not answer.
-
 Source: client-go util/certificate/{certificate_manager,certificate_store}.go, kubernetes pkg/kubelet/certificate/{kubelet,bootstrap/bootstrap}.go
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import ipaddress
 import logging
 import os
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,19 +27,16 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, config, resource
 from sampan.http import HttpError
-from sampan.kubelet import inotify
-from sampan.kubelet.options import Options
 
 log = logging.getLogger("sampan.kubelet")
 Key = ec.EllipticCurvePrivateKey
 CLIENT_SIGNER, SERVING_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"
 PATIENCE_SECONDS, FIRST_RETRY, LAST_RETRY = 900.0, 2.0, 128.0
-SELF_SIGNED_DAYS = 365
 #: of a certificate's life, after which the next is asked for
 EARLIEST, LATEST = 0.7, 0.9
 
@@ -72,14 +67,12 @@ async def request(
     key = ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(node))
     if serving:
-        builder = builder.add_extension(x509.SubjectAlternativeName(_general(names)), critical=False)
-    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    import base64
-
+        builder = builder.add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
+    signed = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     made = await client.create("certificatesigningrequests", {
         "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"generateName": prefix},
         "spec": {
-            "request": base64.b64encode(pem).decode(),
+            "request": base64.b64encode(signed).decode(),
             "signerName": SERVING_SIGNER if serving else CLIENT_SIGNER,
             "usages": ["digital signature", "server auth" if serving else "client auth"],
         },
@@ -118,7 +111,7 @@ def _subject(node: str) -> x509.Name:
     ])  # fmt: skip
 
 
-def _general(names: Sequence[str]) -> list[x509.GeneralName]:
+def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
     out: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:
@@ -136,7 +129,7 @@ def store(directory: Path, pair: str, certificate: bytes, key: Key, now: float) 
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     stamp = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%d-%H-%M-%S")
     path = directory / f"{pair}-{stamp}.pem"
-    _write(path, certificate.rstrip() + b"\n" + _pem(key), 0o600)
+    write(path, certificate.rstrip() + b"\n" + pem(key), 0o600)
     link, current = directory / f"{pair}-updated.pem", directory / f"{pair}-current.pem"
     before = current.resolve() if current.is_symlink() else None
     link.unlink(missing_ok=True)
@@ -157,18 +150,18 @@ def life(path: Path) -> tuple[float, float] | None:
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
 
 
-def _valid(path: Path, now: float) -> bool:
+def valid(path: Path, now: float) -> bool:
     found = life(path)
     return found is not None and found[0] <= now < found[1]
 
 
-def _pem(key: Key) -> bytes:
+def pem(key: Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def write(path: Path, content: bytes, mode: int) -> None:
     """Whole or not at all; never readable by others for a moment."""
     scratch = path.with_name(path.name + ".part")
     scratch.unlink(missing_ok=True)
@@ -186,7 +179,7 @@ PAIR = "kubelet-client"
 
 async def ensure_client(paths: Paths, node: str, *, clock: Callable[[], float]) -> None:
     """Until `paths.kubeconfig` is good for a client of the node. Raises CertificateError, ConfigError, OSError."""
-    if paths.kubeconfig.exists() and (not paths.current(PAIR).exists() or _valid(paths.current(PAIR), clock())):
+    if paths.kubeconfig.exists() and (not paths.current(PAIR).exists() or valid(paths.current(PAIR), clock())):
         return
     if paths.bootstrap is None:
         if paths.kubeconfig.exists():
@@ -204,7 +197,7 @@ async def ensure_client(paths: Paths, node: str, *, clock: Callable[[], float]) 
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_RETRY)
     store(paths.directory, PAIR, certificate, key, clock())
-    _write(paths.kubeconfig, _kubeconfig(paths), 0o600)
+    write(paths.kubeconfig, _kubeconfig(paths), 0o600)
 
 
 def _kubeconfig(paths: Paths) -> bytes:
@@ -282,73 +275,3 @@ class Rotation:
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:  # noqa: ASYNC110 - the clock may be set meanwhile, and tells nobody
             await asyncio.sleep(min(left, 3600.0))
-
-
-# -- the server's ------------------------------------------------------------------------------------------------------
-
-SERVING = "kubelet-server"
-
-
-def server_context(options: Options, names: Sequence[str], now: float) -> ssl.SSLContext:
-    """With the certificate of the options, one that was signed for us, or one of our own. Raises OSError, ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    directory = options.root / "pki"
-    current = directory / f"{SERVING}-current.pem"
-    if options.cert is not None:
-        context.load_cert_chain(options.cert, options.key)
-    elif options.serving_bootstrap and _valid(current, now):
-        context.load_cert_chain(current)
-    else:
-        context.load_cert_chain(*_self_signed(directory, options.name, names, now))
-    if options.client_ca is not None:
-        context.load_verify_locations(options.client_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context
-
-
-async def reread(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    """Until cancelled: new connections get what is in the files then. A pair that does not fit (yet) is not taken."""
-    with inotify.Watch(certificate.parent) as watch:
-        while True:
-            await watch.next()
-            try:
-                # asked of another first: a context is left without any by a pair that does not fit
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-                context.load_cert_chain(certificate, key)
-            except (OSError, ssl.SSLError) as error:
-                log.warning("cannot read the serving certificate %s: %s", certificate, error)
-
-
-def _self_signed(directory: Path, node: str, names: Sequence[str], now: float) -> tuple[Path, Path]:
-    """Kept while it is valid and has all the names."""
-    certificate_file, key_file = directory / "kubelet.crt", directory / "kubelet.key"
-    wanted = _general([node, *names])
-    if key_file.exists() and _valid(certificate_file, now + 30 * 86400) and _has(certificate_file, wanted):
-        return certificate_file, key_file
-    key = ec.generate_private_key(ec.SECP256R1())
-    begins = datetime.datetime.fromtimestamp(now, datetime.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{node}@{int(now)}"[:64])])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins - datetime.timedelta(minutes=5))
-        .not_valid_after(begins + datetime.timedelta(days=SELF_SIGNED_DAYS))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(wanted), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(key_file, _pem(key), 0o600)
-    _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    return certificate_file, key_file
-
-
-def _has(path: Path, names: list[x509.GeneralName]) -> bool:
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return set(names) <= set(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)

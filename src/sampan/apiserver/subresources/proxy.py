@@ -141,7 +141,9 @@ def _endpoints(call: Call, name: str, port: str) -> Iterator[tuple[str, int]]:
         if (record.labels or {}).get(SERVICE_OF_SLICE) != name:
             continue
         found = record.obj()
-        number: int = next((each.get("port") for each in found.get("ports") or () if (each.get("name") or "") == port), 0)
+        number: int = next(
+            (each.get("port") for each in found.get("ports") or () if (each.get("name") or "") == port), 0
+        )
         for endpoint in found.get("endpoints") or () if number else ():
             if (endpoint.get("conditions") or {}).get("ready") is not False and _of_pod(call, endpoint):
                 yield endpoint["addresses"][0], number

@@ -17,6 +17,7 @@ from sampan.http.server.messages import Response, Writer
 from sampan.http.server.relay import HIGH_WATER, until_closed
 from sampan.kubelet import logs
 from sampan.kubelet.cri import Cri, CriFailed
+from sampan.kubelet.log_lines import LogOptions
 from sampan.kubelet.names import containers_of
 
 Obj = dict[str, Any]
@@ -104,7 +105,7 @@ class ContainerLogs:
 
     async def _stream(self, named: str, options: PodLogOptions, writer: Writer) -> None:
         container = named.partition("://")[2]
-        wanted = logs.LogOptions(
+        wanted = LogOptions(
             options.follow,
             options.timestamps,
             self._since(options),

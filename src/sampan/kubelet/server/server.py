@@ -27,6 +27,7 @@ from sampan.kubelet import certificates
 from sampan.kubelet.cri import Cri, CriFailed
 from sampan.kubelet.options import Options
 from sampan.kubelet.server import metrics, node_logs
+from sampan.kubelet.server import tls as serving
 from sampan.kubelet.server.authentication import Authentication
 from sampan.kubelet.server.authorization import Authorization, subresources, verb_of
 from sampan.kubelet.server.configz import configz
@@ -120,7 +121,7 @@ class KubeletServer:
     async def start(self) -> None:
         """Raises OSError where a port is taken, or a certificate cannot be read."""
         if self._tls:
-            self._context = certificates.server_context(self._options, self._names, self._clock())
+            self._context = serving.server_context(self._options, self._names, self._clock())
         options = self._options
         self._server = Server(self.app, ssl_context=self._context, hosts=[options.address], port=options.port)
         await self._server.start()
@@ -144,10 +145,10 @@ class KubeletServer:
         if context is None:
             return
         if options.cert is not None:
-            await certificates.reread(context, options.cert, options.key)
+            await serving.reread(context, options.cert, options.key)
         elif options.serving_bootstrap:
             await certificates.Rotation(
-                options.root / "pki", certificates.SERVING, self._client, options.name, clock=self._clock, serving=True,
+                options.root / "pki", serving.SERVING, self._client, options.name, clock=self._clock, serving=True,
                 names=[options.name, *self._names], stored=context.load_cert_chain,
             ).run()  # fmt: skip
 
