@@ -131,10 +131,10 @@ async def test_200_lives_leave_nothing(networked: Pods) -> None:
     pods = networked
 
     async def life(number: int) -> None:
-        kind: dict[str, Any] = {"linux": namespaces(pid=pb.POD)} if number % 5 == 0 else {}
-        sandbox = await pods.run(f"pod{number}", handler="crun" if number % 7 == 0 else "", **kind)
+        kind: dict[str, Any] = {"linux": namespaces(pid=pb.POD)} if number % 10 == 0 else {}
+        sandbox = await pods.run(f"pod{number}", handler="crun" if number % 11 == 0 else "", **kind)
         containers = [await pods.start(sandbox, "sh", "-c", f"exit {number % 100}", name="ends")]
-        if number % 3 == 0:
+        if number % 8 == 0:
             containers.append(await pods.start(sandbox, *FOREVER, name="runs"))
             await pods.cri.ExecSync(container_id=containers[1], cmd=["true"])
             await pods.cri.PodSandboxStats(pod_sandbox_id=sandbox)

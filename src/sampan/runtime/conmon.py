@@ -240,23 +240,29 @@ def _named(key: str) -> set[int]:
 
 
 async def _opened(fifo: Path) -> bool:
-    """Has the process at its other end gone on?"""
+    """Has the process at its other end gone on? It holds that end until it is the container's own program, and so do we: a signal
+    that came earlier would meet runc.
+    """
     loop = asyncio.get_running_loop()
     try:
         file = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    ready = asyncio.Event()
+    ready, begun = asyncio.Event(), False
     loop.add_reader(file, ready.set)
     try:
-        async with asyncio.timeout(FIFO_SECONDS):
-            await ready.wait()
-        return bool(os.read(file, 1))
-    except (TimeoutError, BlockingIOError):
-        return False
+        # one that is slow to become its program has begun all the same
+        with contextlib.suppress(TimeoutError, BlockingIOError):
+            async with asyncio.timeout(FIFO_SECONDS):
+                await ready.wait()
+                begun = bool(os.read(file, 1))
+                ready.clear()
+                if begun:
+                    await ready.wait()
     finally:
         loop.remove_reader(file)
         os.close(file)
+    return begun
 
 
 async def _line(file: Any) -> bytes:

@@ -28,6 +28,7 @@ from sampan.runtime.store import Store
 
 Container = Record[ContainerState]
 START_FAILED, UNKNOWN, OOM = 128, 255, 128 + signal.SIGKILL
+STARTS = 2
 #: how long the kernel may take to carry out SIGKILL
 KILL_SECONDS = 30.0
 
@@ -51,6 +52,8 @@ class Containers:
         self._names: dict[tuple[str, str, int], str] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        #: more OCI runtimes at once than this only wait for each other
+        self._starts = asyncio.Semaphore(STARTS * (os.cpu_count() or 1))
         self._watcher: kernel.Watcher | None = None
         #: by container: the process that will tell by its end, and our hold on it
         self._watched: dict[str, tuple[int, int]] = {}
@@ -198,10 +201,11 @@ class Containers:
             # first the note, then the deed: should we die in between, it is found and undone
             container.change(starting=True)
             try:
-                pid = await monitor.create(
-                    container.id, container.directory, log=state.log, tty=config.tty, stdin=config.stdin,
-                    stdin_once=config.stdin_once,
-                )  # fmt: skip
+                async with self._starts:
+                    pid = await monitor.create(
+                        container.id, container.directory, log=state.log, tty=config.tty, stdin=config.stdin,
+                        stdin_once=config.stdin_once,
+                    )  # fmt: skip
                 started, pid_start = int(self._clock() * 1e9), records.pid_start(pid)
                 await monitor.start(container.id)
                 container.note(starting=False, started=started, pid=pid, pid_start=pid_start)

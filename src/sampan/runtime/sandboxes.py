@@ -193,9 +193,10 @@ class Sandboxes:
         await self.stop(sandbox)
         if sandbox.state.own_cgroup:
             await asyncio.to_thread(cgroups.remove, sandbox.state.cgroup)
-        records.remove(sandbox.directory)
+        await asyncio.to_thread(records.remove, sandbox.directory)
         self._all.pop(sandbox.id, None)
-        self._names.pop(_name(sandbox.config), None)
+        if self._names.get(_name(sandbox.config)) == sandbox.id:  # it may be another one's since
+            del self._names[_name(sandbox.config)]
         self._locks.pop(sandbox.id, None)
 
     def update(self, sandbox: Sandbox, overhead: Any, resources: Any) -> None:
