@@ -120,6 +120,31 @@ async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tm
     network.destroy()
 
 
+async def test_neighbours_stay_known(lab: Lab, host: Path) -> None:
+    def macs() -> list[str]:
+        out = []
+        for namespace, name in ((host, network.bridge), (network.run / "node-1", "eth0")):
+            with inside(namespace), Routing() as routing:
+                link = routing.link(name)
+                assert link is not None
+                out.append(link.mac)
+        return out
+
+    network = cluster(lab, host, "macs")
+    network.create()
+    node = network.add("node-1", 1)
+    before = macs()
+    for number in (2, 3, 4, 5):
+        network.add(f"node-{number}", number)
+    for number in (2, 3, 4, 5, 1):
+        network.remove(f"node-{number}")
+    network.add("node-1", 1)
+    assert macs() == before
+    await lab.serve(host, 80, "host")
+    assert await lab.ask(node.namespace, str(network.ranges.gateway), 80) == f"host {node.address}"
+    network.destroy()
+
+
 async def test_clusters_do_not_meet(lab: Lab, host: Path) -> None:
     before = state(lab, host)
     one = cluster(lab, host, "a-cluster-with-a-long-name")

@@ -159,16 +159,18 @@ class Routing(Socket):
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
-    def add_veth(self, name: str, peer: str, peer_namespace: int, *, mtu: int) -> None:
+    def add_veth(self, name: str, peer: str, peer_namespace: int, *, mtu: int, peer_mac: bytes = b"") -> None:
         """This end is up; the peer, which cannot be yet, is in the namespace of this file descriptor."""
         common = attribute(_IFLA_MTU, struct.pack("=I", mtu)) if mtu else b""
         there = _LINK.pack(0, 0, 0, 0, 0) + _name(peer) + common
+        there += attribute(_IFLA_ADDRESS, peer_mac) if peer_mac else b""
         there += attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
         data = attribute(_VETH_PEER | _NESTED, there)
         self._new_link(name, "veth", common, data)
 
-    def add_bridge(self, name: str) -> None:
-        self._new_link(name, "bridge", b"", b"")
+    def add_bridge(self, name: str, mac: bytes) -> None:
+        """Without one of its own its address would change with its ports, and neighbours would lose it."""
+        self._new_link(name, "bridge", attribute(_IFLA_ADDRESS, mac), b"")
 
     def _new_link(self, name: str, kind: str, common: bytes, data: bytes) -> None:
         info = attribute(_INFO_KIND, kind.encode()) + (attribute(_INFO_DATA | _NESTED, data) if data else b"")

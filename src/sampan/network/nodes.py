@@ -63,7 +63,7 @@ class ClusterNetwork:
         with self._here() as (routing, nft):
             bridge = routing.link(self.bridge)
             if bridge is None:
-                routing.add_bridge(self.bridge)
+                routing.add_bridge(self.bridge, mac_of(self.cluster))
                 bridge = routing.link(self.bridge)
                 assert bridge is not None  # made just now
                 routing.set_link(bridge.index, alias=_CLUSTER + self.cluster)
@@ -116,7 +116,8 @@ class ClusterNetwork:
                 handle = os.open(node.namespace, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     ways = [each.mtu for each in _ways_out(routing)]
-                    routing.add_veth(self._link(name), "eth0", handle, mtu=min([MTU, *ways]))
+                    mac = mac_of(f"{self.cluster}/{name}")
+                    routing.add_veth(self._link(name), "eth0", handle, mtu=min([MTU, *ways]), peer_mac=mac)
                 finally:
                     os.close(handle)
                 here, there = routing.link(self._link(name)), within.link("eth0")
@@ -196,6 +197,11 @@ def short_name(prefix: str, name: str) -> str:
 
 def _address(link: Link) -> IPv4Address:
     return IPv4Address(link.alias.rpartition(" ")[2])
+
+
+def mac_of(name: str) -> bytes:
+    """Locally administered, and the same each time: who is gone and comes back is known to its neighbours."""
+    return b"\x02" + hashlib.sha1(name.encode(), usedforsecurity=False).digest()[:5]
 
 
 @contextlib.contextmanager

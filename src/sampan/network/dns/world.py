@@ -7,6 +7,8 @@ Source: github.com/coredns/coredns plugin/kubernetes/object/{service,endpoint,po
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -63,13 +65,14 @@ class World:
         self.modified = 0.0
         self.namespaces: set[str] = set()
         self.services: dict[str, Service] = {}
-        #: by the key of the Service, by the slice's own
-        self.slices: dict[str, dict[str, Slice]] = {}
-        self._of_slice: dict[str, Slice] = {}
-        self._services_at: dict[str, dict[str, None]] = {}
-        self._slices_at: dict[str, dict[str, None]] = {}
+        #: by their own keys
+        self._slices: dict[str, Slice] = {}
+        # keys by what they are found by; tuples, as most have one
+        self._slices_of: dict[str, tuple[str, ...]] = {}
+        self._services_at: dict[str, tuple[str, ...]] = {}
+        self._slices_at: dict[str, tuple[str, ...]] = {}
         self._pods: dict[str, tuple[str, ...]] = {}
-        self._pods_at: dict[str, dict[str, None]] = {}
+        self._pods_at: dict[str, tuple[str, ...]] = {}
 
     def _changed(self) -> None:
         self.epoch += 1
@@ -103,23 +106,20 @@ class World:
 
     def put_slice(self, obj: Obj) -> None:
         key, found = _key(obj), _slice(obj)
-        if self._of_slice.get(key) == found:
+        if self._slices.get(key) == found:
             return
         self.remove_slice(obj)
-        self._of_slice[key] = found
-        self.slices.setdefault(found.service, {})[key] = found
+        self._slices[key] = found
+        _index(self._slices_of, key, (found.service,))
         _index(self._slices_at, key, (each.ip for each in found.endpoints))
         self._changed()
 
     def remove_slice(self, obj: Obj) -> None:
         key = _key(obj)
-        old = self._of_slice.pop(key, None)
+        old = self._slices.pop(key, None)
         if old is None:
             return
-        siblings = self.slices[old.service]
-        del siblings[key]
-        if not siblings:
-            del self.slices[old.service]
+        _unindex(self._slices_of, key, (old.service,))
         _unindex(self._slices_at, key, (each.ip for each in old.endpoints))
         self._changed()
 
@@ -148,7 +148,10 @@ class World:
         return [self.services[key] for key in self._services_at.get(ip, ())]
 
     def slices_at(self, ip: str) -> list[Slice]:
-        return [self._of_slice[key] for key in self._slices_at.get(ip, ())]
+        return [self._slices[key] for key in self._slices_at.get(ip, ())]
+
+    def slices_of(self, service: str) -> list[Slice]:
+        return [self._slices[key] for key in self._slices_of.get(service, ())]
 
     def has_pod(self, namespace: str, ip: str) -> bool:
         return any(key.partition("/")[0] == namespace for key in self._pods_at.get(ip, ()))
@@ -165,7 +168,7 @@ def _service(obj: Obj) -> Service:
     headless = spec.get("clusterIP") == "None"
     addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return Service(
-        obj["metadata"]["namespace"],
+        sys.intern(obj["metadata"]["namespace"]),
         obj["metadata"]["name"],
         () if headless or external else tuple(each for each in addresses if each),
         _ports(spec.get("ports")),
@@ -191,22 +194,28 @@ def _slice(obj: Obj) -> Slice:
 
 def _ports(found: list[Obj] | None) -> tuple[Port, ...]:
     """One that is none where there are none, so that addresses have something to go with."""
-    ports = tuple(
-        Port(each.get("name") or "", (each.get("protocol") or "TCP").lower(), each.get("port") or 0)
+    ports = (
+        (each.get("name") or "", (each.get("protocol") or "TCP").lower(), each.get("port") or 0)
         for each in found or ()
     )
-    return ports or (Port("", "", NO_PORT),)
+    return _shared(tuple(ports) or (("", "", NO_PORT),))
 
 
-def _index(index: dict[str, dict[str, None]], key: str, values: Iterable[str]) -> None:
-    for value in values:
-        index.setdefault(value, {})[key] = None
+@functools.lru_cache(1024)
+def _shared(ports: tuple[tuple[str, str, int], ...]) -> tuple[Port, ...]:
+    """Most Services have the ports of many others."""
+    return tuple(Port(*each) for each in ports)
 
 
-def _unindex(index: dict[str, dict[str, None]], key: str, values: Iterable[str]) -> None:
-    for value in values:
-        keys = index.get(value)
-        if keys is not None:
-            keys.pop(key, None)
-            if not keys:
-                del index[value]
+def _index(index: dict[str, tuple[str, ...]], key: str, values: Iterable[str]) -> None:
+    for value in dict.fromkeys(values):
+        index[value] = (*index.get(value, ()), key)
+
+
+def _unindex(index: dict[str, tuple[str, ...]], key: str, values: Iterable[str]) -> None:
+    for value in dict.fromkeys(values):
+        left = tuple(each for each in index.get(value, ()) if each != key)
+        if left:
+            index[value] = left
+        else:
+            index.pop(value, None)

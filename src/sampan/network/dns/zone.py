@@ -149,7 +149,7 @@ class Zone:
         return out
 
     def _endpoints(self, service: Service) -> list[tuple[Endpoint, Port]]:
-        slices = self.world.slices.get(f"{service.namespace}/{service.name}", {}).values()
+        slices = self.world.slices_of(f"{service.namespace}/{service.name}")
         return [(endpoint, port) for each in slices for endpoint in each.endpoints for port in each.ports]
 
     def hostname(self, endpoint: Endpoint) -> str:

@@ -7,8 +7,9 @@ Order of what a packet meets: dropped and guarded frontends; translation; refusa
 of session affinity; masquerading of what would not come back by itself.
 
 DEVIATION: session affinity is by address and port of the Service, so a client that comes by the cluster IP and by the
-node port may meet two endpoints. Everything in the Services' ranges that no Service has is refused; upstream drops
-addresses nobody has.
+node port may meet two endpoints.
+
+DEVIATION: everything in the Services' ranges that no Service has is refused; upstream drops addresses nobody has.
 
 Source: kubernetes/pkg/proxy/nftables/{proxier.go,README.md}
 """
