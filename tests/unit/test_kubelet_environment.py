@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sampan.api.errors import StatusError
 from sampan.kubelet import dns_config, env_file, expansion, fields, hosts, pull_secrets, service_links
@@ -78,6 +80,11 @@ async def made(
 )
 def test_expansion(text: str, expected: str) -> None:
     assert expansion.expand(text, {"A": "1"}) == expected
+
+
+@given(st.text(alphabet="$()Ab-"))
+def test_what_is_escaped_comes_out_as_it_was(text: str) -> None:
+    assert expansion.expand(text.replace("$", "$$"), {"A": "1", "": "2"}) == text
 
 
 def test_a_sub_path_may_not_keep_references() -> None:
