@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.network.dns import wire
+from sampan.network.dns import mirror, wire
 from sampan.network.dns.kubernetes import Kubernetes
 from sampan.network.dns.plugin import Failed
 from sampan.network.dns.wire import Query, Reply
@@ -298,4 +298,29 @@ async def test_the_world_turns() -> None:
     here.remove_service(service("web"))
     here.remove_namespace({"metadata": {"name": "default"}})
     assert (await ask("default.svc.cluster.local.", plugin=plugin)).rcode == wire.NXDOMAIN
-    assert not here.services and not here.slices and not here.services_at("10.96.0.82")
+    assert not here.services and not here.slices_of("default/web") and not here.services_at("10.96.0.82")
+
+
+async def test_the_world_as_the_api_has_it() -> None:
+    """What is kept of an object says as much as the object."""
+    services = [
+        service(
+            "web", "10.96.0.80", ("http", 80), ("dns", 53, "UDP"), externalIPs=["192.0.2.7"], sessionAffinity="None"
+        ),
+        service("db", "None", ("pg", 5432)),
+        service("away", type="ExternalName", externalName="www.example.com", clusterIP=""),
+        service("both", "10.96.0.81", ("x", 1), clusterIPs=["10.96.0.81", "fd00::51"]),
+    ]
+    slices = [
+        endpoint_slice(
+            "db", "a", [endpoint("10.244.0.6", hostname="db-0", pod="db-0"), endpoint("10.244.0.7", ready=False)]
+        ),
+        endpoint_slice(
+            "web", "a", [endpoint("10.244.0.5", ready=None, pod="x" * 70)], ("http", 8080), ("dns", 53, "UDP")
+        ),
+    ]
+    whole = world(services=services, slices=slices)
+    cut = world(services=[mirror._service(each) for each in services], slices=[mirror._slice(each) for each in slices])
+    assert whole.services == cut.services
+    for name in ("default/db", "default/web"):
+        assert whole.slices_of(name) == cut.slices_of(name) != []

@@ -80,9 +80,12 @@ def _bare(obj: Obj) -> Obj:
 
 def _service(obj: Obj) -> Obj:
     spec = obj.get("spec") or {}
-    kept = ("type", "clusterIP", "clusterIPs", "externalName", "externalIPs")
+    kept = ["externalIPs"]
+    if spec.get("type") == "ExternalName":
+        kept += ["type", "externalName"]
+    kept.append("clusterIP" if spec.get("clusterIP") == "None" else "clusterIPs")
     ports = [_port(each) for each in spec.get("ports") or ()]
-    return {**_bare(obj), "spec": {**{key: spec[key] for key in kept if key in spec}, "ports": ports}}
+    return {**_bare(obj), "spec": {**{key: spec[key] for key in kept if spec.get(key)}, "ports": ports}}
 
 
 def _slice(obj: Obj) -> Obj:
@@ -96,13 +99,15 @@ def _slice(obj: Obj) -> Obj:
 
 def _endpoint(found: Obj) -> Obj:
     out = {key: found[key] for key in ("addresses", "hostname") if found.get(key)}
-    out["conditions"] = {"ready": (found.get("conditions") or {}).get("ready")}
-    out["targetRef"] = {"name": (found.get("targetRef") or {}).get("name", "")}
+    if (found.get("conditions") or {}).get("ready") is False:
+        out["conditions"] = {"ready": False}
+    if target := (found.get("targetRef") or {}).get("name"):
+        out["targetRef"] = {"name": target}
     return out
 
 
 def _port(found: Obj) -> Obj:
-    return {key: found[key] for key in ("name", "protocol", "port") if found.get(key)}
+    return {key: value for key in ("name", "protocol", "port") if (value := found.get(key)) and value != "TCP"}
 
 
 def _pod(obj: Obj) -> Obj:

@@ -195,8 +195,7 @@ def _slice(obj: Obj) -> Slice:
 def _ports(found: list[Obj] | None) -> tuple[Port, ...]:
     """One that is none where there are none, so that addresses have something to go with."""
     ports = (
-        (each.get("name") or "", (each.get("protocol") or "TCP").lower(), each.get("port") or 0)
-        for each in found or ()
+        (each.get("name") or "", (each.get("protocol") or "TCP").lower(), each.get("port") or 0) for each in found or ()
     )
     return _shared(tuple(ports) or (("", "", NO_PORT),))
 
