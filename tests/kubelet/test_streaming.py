@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from sampan.runtime import files
 from tests.kubectls import VERSIONS
-from tests.kubelet.conftest import NodeUnderTest
+from tests.kubelet.conftest import NodeUnderTest, made
 from tests.kubelet.kubectl import Kubectl
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -33,12 +33,21 @@ MAIN = (
 READER = "while read x; do echo got $x; test $x != end || exit 0; done"
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sampan", "containerd"])
+async def node(request: pytest.FixtureRequest) -> AsyncIterator[NodeUnderTest]:
+    async with made(request.param) as node:
+        yield node
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pod(node: NodeUnderTest) -> str:
     containers = [
         node.container("sh", "-c", MAIN),
         node.container("sh", name="shell", stdin=True, tty=True),
-        *(node.container("sh", "-c", READER, name=f"reader-{way.replace('.', '-')}", stdin=True) for way in WAYS),
+        *(
+            node.container("sh", "-c", READER, name=f"reader-{way.replace('.', '-')}", stdin=True, stdinOnce=True)
+            for way in WAYS
+        ),
     ]
     name = await node.run({"containers": containers, "restartPolicy": "Never"}, name="streams")
     await node.running(name)
@@ -58,7 +67,7 @@ def data() -> bytes:
     return os.urandom(10_000_000)
 
 
-async def test_exec(kubectl: Kubectl, pod: str, data: bytes) -> None:
+async def test_exec(node: NodeUnderTest, kubectl: Kubectl, pod: str, data: bytes) -> None:
     assert await kubectl("exec", pod, "-c", "main", "--", "echo", "hello") == "hello\n"
     code, out, err = await kubectl.run("exec", pod, "-c", "main", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (code, out) == (7, "out\n") and err == "err\ncommand terminated with exit code 7\n"
@@ -66,8 +75,8 @@ async def test_exec(kubectl: Kubectl, pod: str, data: bytes) -> None:
     assert (await kubectl("exec", "-i", pod, "-c", "main", "--", "sha256sum", stdin=data)).split()[0] == digest
     command = "head -c 10000000 /dev/zero | tr '\\0' x"
     assert await kubectl("exec", pod, "-c", "main", "--", "sh", "-c", command) == "x" * 10_000_000
-    # it does not read what it is sent
-    assert await kubectl("exec", "-i", pod, "-c", "main", "--", "true", stdin=data) == ""
+    if node.home.kind == "sampan":  # containerd may wait for ever for a command that does not read what it is sent
+        assert await kubectl("exec", "-i", pod, "-c", "main", "--", "true", stdin=data) == ""
 
 
 async def test_what_cannot_be_run(kubectl: Kubectl, pod: str) -> None:
@@ -156,6 +165,8 @@ async def test_attach(kubectl: Kubectl, pod: str, request: pytest.FixtureRequest
     way = request.node.callspec.params["kubectl"].replace(".", "-")
     out = await kubectl("attach", "-i", pod, "-c", f"reader-{way}", stdin=b"one\nend\n")
     assert "got one\ngot end\n" in out
+    # one whose stdin goes on is left alone again when ours ends
+    await kubectl("attach", "-i", pod, "-c", "shell", stdin=b"")
     async with terminal(kubectl, "attach", "-it", pod, "-c", "shell") as shell:
         await shell.until("enter.")
         shell.type(f"echo {way} $((40 + 2))\n")
@@ -185,17 +196,18 @@ async def get(port: int, path: str = "/") -> bytes:
     return out.partition(b"\r\n\r\n")[2]
 
 
-async def test_port_forward(kubectl: Kubectl, pod: str) -> None:
+async def test_port_forward(node: NodeUnderTest, kubectl: Kubectl, pod: str) -> None:
     await kubectl("exec", pod, "-c", "main", "--", "sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x > /www/large")
     async with forwarded(kubectl, pod) as (port, process):
         assert await asyncio.gather(*(get(port) for _ in range(10))) == [b"hello\n"] * 10
         assert await get(port, "/large") == b"x" * 10_000_000
-        # one that begins and leaves is not in the way of others
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /large HTTP/1.0\r\n\r\n")
-        await reader.read(1)
-        writer.transport.abort()
-        assert await get(port) == b"hello\n"
+        if node.home.kind == "sampan":  # containerd and old kubectls get in each other's way
+            # one that begins and leaves is not in the way of others
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /large HTTP/1.0\r\n\r\n")
+            await reader.read(1)
+            writer.transport.abort()
+            assert await get(port) == b"hello\n"
         assert process.returncode is None
     async with forwarded(kubectl, pod, 8099) as (port, process):
         assert process.stderr is not None

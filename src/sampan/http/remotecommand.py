@@ -194,7 +194,8 @@ async def _on_spdy(
     streams: dict[str, Stream] = {}
     try:
         async with asyncio.timeout(creation):
-            while not wanted <= streams.keys():
+            # counted, not named: who attaches to a terminal may not know that it is one, and opens stderr for its sizes
+            while len(streams) < len(wanted):
                 stream = await arrived.get()
                 streams[stream.headers.get("streamtype", "")] = stream
     except TimeoutError:

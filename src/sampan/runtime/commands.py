@@ -32,6 +32,8 @@ CONMON_STDOUT, CONMON_STDERR = 2, 3
 #: how soon to look again for a command that speaks before its pid is known
 PID_SECONDS = 0.002
 SIZE_SECONDS, SIZE_AGAIN_SECONDS = 0.05, 0.5
+#: what a container may still say to a client whose stdin has ended, while its own goes on
+DETACH_SECONDS = 0.25
 
 
 class Commands:
@@ -111,18 +113,25 @@ class Commands:
         self._left.add(task)
         task.add_done_callback(self._left.discard)
 
-    async def attach(self, bundle: Path, ends: Ends, *, tty: bool) -> None:
-        """Until the container has ended. Raises CommandFailed, ConnectionError."""
+    async def attach(self, bundle: Path, ends: Ends, *, tty: bool, once: bool) -> None:
+        """Until the container has ended; or a moment after the client's stdin has, if the container's goes on (unless `once`).
+        Raises CommandFailed, ConnectionError."""
         sock = _console(bundle)
-        inward = asyncio.ensure_future(_to_conmon(ends.stdin, sock) if ends.stdin else _nothing())
+        goes_on = tty or not once
+        inward = asyncio.ensure_future(_to_conmon(ends.stdin, sock, goes_on) if ends.stdin else asyncio.Event().wait())
         sizes = asyncio.ensure_future(_sizes_to_conmon(bundle, ends) if tty else _nothing())
         outward = asyncio.ensure_future(_from_conmon(sock, ends))
         gone = asyncio.ensure_future(ends.gone.wait())
         try:
-            await asyncio.wait((outward, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not outward.done():
+            await asyncio.wait((outward, gone, inward), return_when=asyncio.FIRST_COMPLETED)
+            if inward.done() and not outward.done() and not gone.done():
+                await asyncio.wait(
+                    (outward, gone), timeout=DETACH_SECONDS if goes_on else None, return_when=asyncio.FIRST_COMPLETED
+                )
+            if gone.done() and not outward.done():
                 raise ConnectionResetError("the client is gone")
-            outward.result()
+            if outward.done():
+                outward.result()
         finally:
             for task in (inward, sizes, outward, gone):
                 task.cancel()
@@ -167,11 +176,12 @@ async def _from_conmon(sock: socket.socket, ends: Ends) -> None:
             await sink.write(message[1:])
 
 
-async def _to_conmon(source: Source, sock: socket.socket) -> None:
+async def _to_conmon(source: Source, sock: socket.socket, goes_on: bool) -> None:
     with contextlib.suppress(OSError):
         while data := await source.read():
             await files.write(sock.fileno(), data, CONMON_PIECE)
-        sock.shutdown(socket.SHUT_WR)
+        if not goes_on:
+            sock.shutdown(socket.SHUT_WR)
     await drop(source)
 
 

@@ -75,7 +75,8 @@ class Streaming:
 
         async def run(ends: Ends) -> Status:
             try:
-                await self._commands.attach(container.directory, ends, tty=container.config.tty)
+                config = container.config
+                await self._commands.attach(container.directory, ends, tty=config.tty, once=config.stdin_once)
             except CommandFailed as error:
                 raise CommandFailed(f"error attaching to container: {error}") from None
             return SUCCESS
