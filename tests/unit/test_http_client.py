@@ -22,6 +22,7 @@ from sampan.http import (
     TooLarge,
     UpgradeRefused,
 )
+from sampan.http.client import MAX_ORIGINS
 from sampan.http.connection import Connection
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -479,3 +480,16 @@ async def test_nothing_is_left_of_calls_cut_at_any_moment(peer: Scripted) -> Non
     async with asyncio.timeout(5):
         while open_now:  # noqa: ASYNC110  # the sockets close one by one
             await asyncio.sleep(0.001)
+
+
+async def test_origins_that_were_left_are_forgotten(peer: Scripted) -> None:
+    """Others decide where a proxy goes: what it remembers of it is bounded."""
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(111, "Connection refused")
+
+    async with HttpClient(dial=refuse) as http:
+        for port in range(1, 3 * MAX_ORIGINS):
+            with pytest.raises(ConnectFailed):
+                await http.request("GET", f"http://10.0.0.1:{port}/")
+        assert len(http._pools) <= MAX_ORIGINS

@@ -69,6 +69,9 @@ def test_routes_lead_to_pods_through_their_nodes_and_to_services_through_one_tha
     }
     assert ways(nodes, skip="b") == {IPv4Network("10.244.0.0/24"): IPv4Address("10.0.0.2")}
     assert ways([], services=[services]) == {}
+    assert ways([node("d", "name.example", "10.244.3.0/24"), node("e", "10.0.0.5", "wrong")], services=[services]) == {
+        services: IPv4Address("10.0.0.5")
+    }
 
 
 def test_a_balancer_whose_traffic_stays_local_leads_to_a_node_with_an_endpoint() -> None:

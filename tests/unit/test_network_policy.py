@@ -69,6 +69,9 @@ def test_peers() -> None:
     assert of({"namespaceSelector": {}}) == ["ip saddr {10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4} accept"]
     assert of(block, web) == ["ip saddr 10.0.0.0/8 ip saddr != { 10.1.0.0/16 } accept", "ip saddr {10.0.0.1} accept"]
     assert of({"ipBlock": {"cidr": "fd00::/8"}}) == []
+    assert of({"ipBlock": {"cidr": "10.1.2.3/8"}}) == ["ip saddr 10.0.0.0/8 accept"]
+    # what cannot be understood allows nothing
+    assert of({"ipBlock": {"cidr": "10.0.0.0/99"}}, web) == []
 
 
 def test_ports() -> None:

@@ -13,6 +13,7 @@ k8s.io/api/networking/v1/types.go (NetworkPolicySpec)
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, collapse_addresses
@@ -21,6 +22,7 @@ from typing import Any
 from sampan.api.selectors import label_selector_from
 from sampan.network.policy.facts import Pod
 
+log = logging.getLogger("sampan.network.policy")
 Obj = dict[str, Any]
 TABLE = "kube-policies"
 _PEERS, _PORTS, _NAMED = "ipv4_addr", "inet_proto . inet_service", "ipv4_addr . inet_proto . inet_service"
@@ -73,7 +75,12 @@ class Compiler:
             types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
             for direction in (each.lower() for each in types):
                 name = f"{direction}-{_digest(namespace, policy['metadata']['name'])}"
-                self._table.chains[name] = self._policy(namespace, direction, spec.get(direction) or (), mine)
+                try:
+                    self._table.chains[name] = self._policy(namespace, direction, spec.get(direction) or (), mine)
+                except (ValueError, KeyError) as error:
+                    # it selects these pods all the same, and allows them nothing
+                    log.error("policy %s/%s cannot be understood: %r", namespace, policy["metadata"]["name"], error)
+                    self._table.chains[name] = []
                 for pod in mine:
                     selecting[direction].setdefault(pod.ip, []).append(name)
         for direction, by_pod in selecting.items():
@@ -166,8 +173,8 @@ class Compiler:
 
 def _block(address: str, block: Obj) -> str:
     """`except` leaves out parts of `cidr`."""
-    without = collapse_addresses(IPv4Network(each) for each in block.get("except") or ())
-    out = f"{address} {block['cidr']}"
+    without = collapse_addresses(IPv4Network(each, strict=False) for each in block.get("except") or ())
+    out = f"{address} {IPv4Network(block['cidr'], strict=False)}"
     parts = ", ".join(map(str, without))
     return f"{out} {address} != {{ {parts} }}" if parts else out
 

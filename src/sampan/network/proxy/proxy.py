@@ -244,7 +244,7 @@ class Proxy:
 
     def _ranges_text(self) -> str:
         every = [text for each in self._ranges.cache.list() for text in each["spec"].get("cidrs") or ()]
-        return self._ruleset.set_ranges(IPv4Network(text) for text in every if ":" not in text)
+        return self._ruleset.set_ranges(IPv4Network(text, strict=False) for text in every if ":" not in text)
 
     def _wanted(self, key: str) -> Wanted | None:
         service = self._services.cache.by_key(key)
@@ -252,7 +252,11 @@ class Proxy:
         if service is None or not model.is_served(service):
             return None
         slices = self._slices.cache.by_index(SERVICE, key)
-        ports = model.ports_of(service, slices, self._options.node)
+        try:
+            ports = model.ports_of(service, slices, self._options.node)
+        except (ValueError, KeyError) as error:  # one that nobody can understand must not stop all others
+            log.error("service %s is passed over: %r", key, error)
+            return None
         if check := service["spec"].get("healthCheckNodePort"):
             here = {endpoint.ip for port in ports for endpoint in port.usable.here}
             self._checks[check] = (key, len(here))

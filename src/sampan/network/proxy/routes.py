@@ -167,10 +167,18 @@ def balancer_ways(service: Obj, slices: Iterable[Obj], nodes: Iterable[Obj]) -> 
 
 
 def _facts(node: Obj) -> tuple[str, str, str, bool]:
-    """Name, address, pod range (the IPv4 one), whether it is ready."""
+    """Name, address, pod range (the IPv4 ones), whether it is ready. What is none is empty."""
     spec, status = node.get("spec") or {}, node.get("status") or {}
     cidrs = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
-    address = next((each["address"] for each in status.get("addresses") or ()
-                    if each["type"] == "InternalIP" and ":" not in each["address"]), "")  # fmt: skip
+    addresses = [each["address"] for each in status.get("addresses") or () if each["type"] == "InternalIP"]
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
-    return node["metadata"]["name"], address, next((each for each in cidrs if ":" not in each), ""), ready
+    address = next((each for each in addresses if _is(IPv4Address, each)), "")
+    return node["metadata"]["name"], address, next((each for each in cidrs if _is(IPv4Network, each)), ""), ready
+
+
+def _is(kind: Callable[[str], object], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
