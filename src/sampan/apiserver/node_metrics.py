@@ -123,7 +123,10 @@ class NodeMetrics:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await self.scrape()
+            try:
+                await self.scrape()
+            except Exception:
+                log.exception("reading the metrics of nodes")
             await asyncio.sleep(RESOLUTION)
             if next(self._nodes(), None) is None:
                 self._readings.clear()

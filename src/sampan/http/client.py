@@ -28,6 +28,7 @@ from sampan.http.pool import Pool
 CONNECT_SECONDS = 30.0
 HANDSHAKE_SECONDS = 10.0
 MAX_BODY = 16 << 20
+MAX_ORIGINS = 256
 _SAFE_TWICE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Headers = Sequence[tuple[str, str]]
@@ -172,6 +173,9 @@ class HttpClient:
             target = "/?" + query
         found = self._pools.get(origin)
         if found is None:
+            if len(self._pools) >= MAX_ORIGINS:
+                # whoever is sent to ever new places forgets those it has left
+                self._pools = {each: pool for each, pool in self._pools.items() if not pool[0].empty}
             found = self._pools[origin] = self._pool(origin)
         pool, host = found
         lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"]

@@ -26,9 +26,15 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._running = 0
+        self._dialing = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+
+    @property
+    def empty(self) -> bool:
+        """There is no connection, and nobody who wants one."""
+        return not (self._open or self._dialing or self._running or self._queue)
 
     async def slot(self) -> None:
         """Wait until one more whole exchange may begin; `release` ends it."""
@@ -63,7 +69,11 @@ class Pool:
         return None
 
     async def dial(self) -> Connection:
-        connection = await self._dial()
+        self._dialing += 1
+        try:
+            connection = await self._dial()
+        finally:
+            self._dialing -= 1
         connection.on_free = self.give_back
         if self._closed:
             connection.abort()
