@@ -60,7 +60,9 @@ class OnNode:
 
 
 async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tmp_path: Path) -> None:
-    lab.command(host, "iptables", "-P", "FORWARD", "DROP")  # as Docker does
+    for hook in ("FORWARD", "INPUT"):  # as Docker and ufw do
+        lab.command(host, "iptables", "-P", hook, "DROP")
+    lab.command(host, "iptables", "-A", "INPUT", "-i", "lo", "-j", "ACCEPT")
     before = state(lab, host)
     network = cluster(lab, host, "default")
     published = (

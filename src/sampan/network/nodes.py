@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from sampan.network import host_rules, iptables, namespaces
+from sampan.network import firewalls, host_rules, namespaces
 from sampan.network.host_rules import Published
 from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import Link, Routing
@@ -77,7 +77,7 @@ class ClusterNetwork:
             ]
             if turned_on:
                 _note_forwarding(routing, self.bridge, turned_on)
-            iptables.let_through(nft, self.bridge, self.cluster)
+            firewalls.let_through(nft, self.bridge, self.cluster)
 
     def destroy(self) -> None:
         """Also if only half is there, or nothing. What runs in the nodes should have been ended."""
@@ -91,7 +91,7 @@ class ClusterNetwork:
                 routing.delete_link(self.bridge)
             with contextlib.suppress(NftError):  # there is none
                 nft.run(f"delete table ip {self.table}\n")
-            iptables.forget(nft, self.bridge, self.cluster)
+            firewalls.forget(nft, self.bridge, self.cluster)
         with contextlib.suppress(FileNotFoundError):
             for namespace in self.run.iterdir():
                 namespaces.unpin(namespace)
