@@ -380,5 +380,12 @@ async def test_following_is_as_fast_as_it_is_read_and_ends_with_the_reader(world
         for _ in range(50):
             await asyncio.sleep(0.001)
     assert world.backend.written < 64 << 20 and not world.backend.gone.is_set()
+    # somebody reads it page by page: the servers are patient (ours as the kubelet's is told to be)
+    assert world.server.server is not None
+    for connection in tuple(world.server.server.connections):
+        connection.sweep(asyncio.get_running_loop().time() + 10_000)
+    await asyncio.sleep(0.01)
+    assert any(connection.stream for connection in world.server.server.connections)
+    assert not world.backend.gone.is_set()
     sock.close()
     await asyncio.wait_for(world.backend.gone.wait(), 5)

@@ -78,7 +78,7 @@ async def serve(call: Call) -> Response:
 
         return websocket.accept(call.request, WEBSOCKET_PROTOCOLS, functools.partial(_messages, stream))
     headers = [("Audit-Id", replies.audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", "text/plain")]
-    return Response(200, headers, stream=relay.body(stream))
+    return Response(200, headers, stream=relay.body(stream), patient=True)
 
 
 async def _messages(stream: ResponseStream, socket: WebSocket) -> None:

@@ -202,7 +202,7 @@ async def _answer(call: Call, stream: ResponseStream, links: Links) -> Response:
     encoded = stream.headers.get("content-encoding", "")
     if media == "text/html" and "location" not in names and not encoded:
         return await _page(call, stream, headers, links)
-    return Response(stream.code, headers, stream=relay.body(stream))
+    return Response(stream.code, headers, stream=relay.body(stream), patient=True)
 
 
 async def _page(call: Call, stream: ResponseStream, headers: list[tuple[str, str]], links: Links) -> Response:
@@ -214,7 +214,7 @@ async def _page(call: Call, stream: ResponseStream, headers: list[tuple[str, str
             begun.append(data)
             size += len(data)
             if size > MAX_PAGE:
-                return Response(stream.code, headers, stream=relay.body(stream, b"".join(begun)))
+                return Response(stream.code, headers, stream=relay.body(stream, b"".join(begun)), patient=True)
     except HttpError as error:
         await stream.aclose()
         raise errors.unavailable(f"error trying to reach service: {error}") from None

@@ -104,7 +104,8 @@ Upgrade = Callable[[RawConnection], Upgraded]
 @dataclass(slots=True, repr=False)
 class Response:
     """`body` may be several chunks, which are written without being joined. Content-Length is set from it unless
-    `stream` is given. `upgrade(connection)` takes the connection over after a 101."""
+    `stream` is given, `upgrade(connection)` takes the connection over after a 101. `patient`: the peer may read a stream as slowly
+    as it likes, and not at all for a while, as somebody does who looks at a log page by page."""
 
     code: int
     headers: Headers = ()
@@ -112,6 +113,7 @@ class Response:
     stream: StreamBody | None = None
     upgrade: Upgrade | None = None
     close: bool = False
+    patient: bool = False
 
     def __repr__(self) -> str:
         return f"Response({self.code})"

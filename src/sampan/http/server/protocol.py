@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
         self.stream: StreamWriter | None = None
         self.task: asyncio.Task[None] | None = None
         self.closing = False
-        self.abandoned = False
+        self.abandoned = self.patient = False
         self.upgraded: Upgraded | None = None
         self._paused: list[asyncio.Future[None]] | None = None
         self._paused_at = 0.0
@@ -411,6 +411,7 @@ class Connection(asyncio.Protocol):
         if request.method == "HEAD":
             self._next(True)
             return
+        self.patient = reply.patient
         self.stream = StreamWriter(self, chunked)
         self.task = self.loop.create_task(self._run_stream(reply.stream(self.stream), "close" in request.scratch))
 
@@ -425,6 +426,7 @@ class Connection(asyncio.Protocol):
             log.exception("internal error in a stream")
             stream.abort()
         self.stream = self.task = None
+        self.patient = False
         if not stream.closed:
             stream.end()
             self._next(close or self.server.stopping)
@@ -480,7 +482,7 @@ class Connection(asyncio.Protocol):
         """Called every few seconds: end what has taken too long."""
         if self.upgraded is not None or self.transport is None:
             return
-        if self._paused is not None and now - self._paused_at > self.limits.receive:
+        if self._paused is not None and not self.patient and now - self._paused_at > self.limits.receive:
             self.transport.abort()
         elif self.receiving and now - self.since > self.limits.receive:
             self._refuse(408, "the request took too long to arrive", "Timeout")

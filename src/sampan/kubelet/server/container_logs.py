@@ -101,7 +101,7 @@ class ContainerLogs:
         async def stream(writer: Writer) -> None:
             await until_closed(writer, self._stream(found, options, writer))
 
-        return Response(200, (("Content-Type", "text/plain; charset=utf-8"),), stream=stream)
+        return Response(200, (("Content-Type", "text/plain; charset=utf-8"),), stream=stream, patient=True)
 
     async def _stream(self, named: str, options: PodLogOptions, writer: Writer) -> None:
         container = named.partition("://")[2]
