@@ -14,7 +14,7 @@ from typing import Any
 
 from sampan.cri import pb
 from sampan.kubelet import backoff, hosts, names, resources, security
-from sampan.kubelet.cri import CriFailed
+from sampan.kubelet.cri import CriFailed, whole
 from sampan.kubelet.environment import ConfigError
 from sampan.kubelet.expansion import expand
 from sampan.kubelet.hooks import HookFailed, run_hook
@@ -71,8 +71,8 @@ class Containers:
             tell("Warning", "Failed", f"Error: {error}")
             raise StartFailed("CreateContainerConfigError", str(error)) from None
         try:
-            made = await parts.cri.CreateContainer(
-                pod_sandbox_id=sandbox.id, config=config, sandbox_config=sandbox_config
+            made = await whole(
+                parts.cri.CreateContainer(pod_sandbox_id=sandbox.id, config=config, sandbox_config=sandbox_config)
             )
         except CriFailed as error:
             tell("Warning", "Failed", f"Error: {error.message}")
@@ -80,7 +80,7 @@ class Containers:
         key = str(made.container_id)
         tell("Normal", "Created", "Container created")
         try:
-            await parts.cri.StartContainer(container_id=key)
+            await whole(parts.cri.StartContainer(container_id=key))
         except CriFailed as error:
             tell("Warning", "Failed", f"Error: {error.message}")
             raise StartFailed("RunContainerError", error.message) from None

@@ -8,12 +8,14 @@ Source: k8s.io/cri-client pkg/remote_runtime.go (deadlines)
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 from sampan.cri import SERVICES
 
+T = TypeVar("T")
 #: seconds; calls that wait for something (StopContainer, ExecSync) are given its time on top
 SECONDS = 120.0
 SLOW = {"RunPodSandbox": 240.0, "PullImage": None, "StopPodSandbox": 240.0}
@@ -111,6 +113,19 @@ class Cri:
 
         setattr(self, name, run)  # found at once the next time
         return run
+
+
+async def whole(call: Awaitable[T], seconds: float = 10.0) -> T:
+    """A call that makes something, not left half done: who is cancelled meanwhile waits for it (so many seconds at most), and then finds
+    what it has made. Raises CriFailed."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,), timeout=seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _failed(error: Any) -> CriFailed:

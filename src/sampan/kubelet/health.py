@@ -104,6 +104,10 @@ class Health:
             await asyncio.sleep(1.0 if self._away else LOOK_SECONDS)
             await self.look()
 
+    def hurry(self) -> None:
+        """Look at all containers now."""
+        self._again.set()
+
     # -- what happened? ------------------------------------------------------------------------------------------------
 
     async def relist(self) -> None:

@@ -38,10 +38,8 @@ class Seen:
     image_ref: str = ""
     hash: str = ""
     restarts: int = 0
-    log: str = ""
     resources: Any = None
     user: Obj | None = None
-    stop_signal: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,10 +172,8 @@ def seen_of(status: Any, sandbox: str = "") -> Seen:
         status.image_ref,
         notes.get(names.HASH, ""),
         _number(notes.get(names.RESTARTS), status.metadata.attempt),
-        status.log_path,
         status.resources.linux if status.HasField("resources") else None,
         user,
-        pb.Signal[status.stop_signal] if status.stop_signal else "",
         notes,
     )
     if state == "exited":

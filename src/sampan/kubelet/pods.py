@@ -117,7 +117,9 @@ class Pods:
     def heard(self, uid: str, event: Any) -> None:
         """Most of what the runtime tells is what it was told to do."""
         worker = self.workers.get(uid)
-        if worker is not None and not (worker.memory.seen is not None and worker.memory.seen.says(event)):
+        if worker is None:
+            self._health.hurry()  # whose is it?
+        elif worker.memory.seen is None or not worker.memory.seen.says(event):
             worker.poke()
 
     def poke_all(self) -> None:

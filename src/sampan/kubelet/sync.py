@@ -16,7 +16,7 @@ from typing import Any
 
 from sampan.kubelet import names, resources, sandbox, security
 from sampan.kubelet.containers import Containers, StartFailed
-from sampan.kubelet.cri import CriFailed
+from sampan.kubelet.cri import CriFailed, whole
 from sampan.kubelet.observed import Observed, Sandbox, Seen
 from sampan.kubelet.parts import Parts
 from sampan.kubelet.plan import Plan, Probed, host_network, plan
@@ -158,7 +158,7 @@ class Syncer:
         os.makedirs(config.log_directory, exist_ok=True)
         cri = self.parts.cri
         handler = pod["spec"].get("runtimeHandler", "")
-        key = str((await cri.RunPodSandbox(config=config, runtime_handler=handler)).pod_sandbox_id)
+        key = str((await whole(cri.RunPodSandbox(config=config, runtime_handler=handler))).pod_sandbox_id)
         found = (await cri.PodSandboxStatus(pod_sandbox_id=key)).status
         ips = tuple(ip for ip in (found.network.ip, *(each.ip for each in found.network.additional_ips)) if ip)
         if host_network(pod):
