@@ -248,21 +248,25 @@ async def _opened(fifo: Path) -> bool:
         file = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    ready, begun = asyncio.Event(), False
-    loop.add_reader(file, ready.set)
+    news, said = asyncio.Event(), b""
+
+    def look() -> None:
+        nonlocal said
+        data = os.read(file, 16)
+        said += data
+        if not data:
+            loop.remove_reader(file)
+            news.set()
+
+    loop.add_reader(file, look)
     try:
-        # one that is slow to become its program has begun all the same
-        with contextlib.suppress(TimeoutError, BlockingIOError):
+        with contextlib.suppress(TimeoutError):  # one that is slow to become its program has begun all the same
             async with asyncio.timeout(FIFO_SECONDS):
-                await ready.wait()
-                begun = bool(os.read(file, 1))
-                ready.clear()
-                if begun:
-                    await ready.wait()
+                await news.wait()
     finally:
         loop.remove_reader(file)
         os.close(file)
-    return begun
+    return bool(said)
 
 
 async def _line(file: Any) -> bytes:
