@@ -62,8 +62,9 @@ class Containers:
             image = await parts.images.ensure(pod, container, tell, sandbox_config)
         except ImageFailed as error:
             tell("Warning", "Failed", f"Error: {error.reason}")
-            # what went wrong is to be seen for a moment before it is a back-off
-            raise StartFailed(error.reason, error.message, error.wait if error.reason == BACK_OFF else SHOWN) from None
+            # a pull that went wrong is to be seen for a moment before it is a back-off
+            wait = error.wait if error.reason == BACK_OFF else SHOWN if error.wait else None
+            raise StartFailed(error.reason, error.message, wait) from None
         restarts = self._restarts(pod, container, seen)
         try:
             config = await self._config(pod, container, restarts, image, seen, sandbox, mounted)
