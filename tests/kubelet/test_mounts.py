@@ -24,7 +24,7 @@ class Api:
         self.client = self
         self.now = 1_700_000_000.0
         self.tokens = 0
-        self.objects: dict[str, Obj] = {}
+        self.objects: dict[str, Obj] = {"n1": {"metadata": {"name": "n1", "labels": {"disk": "fast"}}}}
 
     def listen(self, changed: Any) -> None: ...
 
@@ -55,7 +55,11 @@ class Api:
         return await self.get("persistentvolumes", name)
 
     async def items(self, what: str, *, field_selector: str = "") -> list[Obj]:
-        return [each for each in self.objects.values() if field_selector.endswith(each["spec"].get("signerName", "?"))]
+        return [
+            each
+            for each in self.objects.values()
+            if "spec" in each and field_selector.endswith(each["spec"].get("signerName", "?"))
+        ]
 
 
 @pytest.fixture
@@ -209,7 +213,7 @@ async def test_local_volumes_are_let_go_of_not_emptied(root: Path, tmp_path: Pat
     (disk / "d").mkdir(parents=True)
     (disk / "d" / "f").write_text("precious")
     volumes = volumes_of(root, api)
-    spec = pod(claimed(api, "data", local={"path": str(disk)}), securityContext={"fsGroup": 4242})
+    spec = pod(claimed(api, "data", local={"path": str(disk)}, **needs("fast")), securityContext={"fsGroup": 4242})
     found = await volumes.mount(spec)
     assert found["data"].path == root / "pods/u-1/volumes/kubernetes.io~local-volume/pv-data"
     assert (found["data"].path / "d/f").read_text() == "precious"
@@ -222,6 +226,12 @@ async def test_local_volumes_are_let_go_of_not_emptied(root: Path, tmp_path: Pat
     assert (disk / "d" / "f").read_text() == "precious"
 
 
+def needs(disk: str) -> Obj:
+    """Of the node a volume is on."""
+    terms = [{"matchExpressions": [{"key": "disk", "operator": "In", "values": [disk]}]}]
+    return {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -232,6 +242,10 @@ async def test_local_volumes_are_let_go_of_not_emptied(root: Path, tmp_path: Pat
         ),
         ({"local": {"path": "/etc/hostname"}}, "only directory and block device are supported"),
         ({"nfs": {"server": "s", "path": "/"}}, 'volumeSpec for volume "pv-data" err=no volume plugin matched'),
+        (
+            {"local": {"path": "/tmp"}, **needs("slow")},
+            'MountVolume.NodeAffinity check failed for volume "pv-data" : no matching NodeSelectorTerms',
+        ),
         ({"claimRef": {"uid": "other"}}, "its pv.Spec.ClaimRef.UID other does not point to claim.UID uid-data"),
         ({"volumeMode": "Block"}, "volume data has volumeMode Block, but block volumes are not supported"),
     ],

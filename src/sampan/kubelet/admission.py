@@ -135,13 +135,13 @@ def _affinity(pod: Obj, node: Obj) -> Refusal | None:
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     if matches and required is not None:
-        matches = any(_term(each, labels, node["metadata"]["name"]) for each in required["nodeSelectorTerms"])
+        matches = any(term_matches(each, labels, node["metadata"]["name"]) for each in required["nodeSelectorTerms"])
     if matches:
         return None
     return Refusal("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
 
 
-def _term(term: Obj, labels: Mapping[str, str], name: str) -> bool:
+def term_matches(term: Obj, labels: Mapping[str, str], name: str) -> bool:
     """An empty term matches nothing."""
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     return bool(expressions or fields) and all(

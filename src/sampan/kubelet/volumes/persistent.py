@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sampan.api.errors import StatusError
 from sampan.http import HttpError
+from sampan.kubelet.admission import term_matches
 from sampan.kubelet.volumes import host_path, mounts, ownership
 from sampan.kubelet.volumes.errors import SetUpFailed, not_processed
 from sampan.kubelet.volumes.setting import Mounted, Obj, Setting
@@ -35,6 +36,7 @@ async def _mount(name: str, claim: str, at: Setting, *, read_only: bool = False,
         raise not_processed(name, f"error processing PVC {at.namespace}/{claim}: {error}") from None
     spec, pv_name = pv["spec"], pv["metadata"]["name"]
     try:
+        await _check_affinity(spec, at)
         if found := spec.get("hostPath"):
             return Mounted(host_path.check(found["path"], found.get("type") or ""), read_only, pv_name)
         if found := spec.get("local"):
@@ -43,6 +45,21 @@ async def _mount(name: str, claim: str, at: Setting, *, read_only: bool = False,
         error.volume = pv_name
         raise
     raise unsupported(spec, pv_name)
+
+
+async def _check_affinity(spec: Obj, at: Setting) -> None:
+    """The scheduler has looked at it, but not every pod comes from the scheduler."""
+    required = (spec.get("nodeAffinity") or {}).get("required")
+    if not required:
+        return
+    step = "MountVolume.NodeAffinity check"
+    try:
+        meta = (await at.node())["metadata"]
+    except (StatusError, HttpError) as error:
+        raise SetUpFailed(_text(error), step=step) from None
+    terms = required.get("nodeSelectorTerms") or ()
+    if not any(term_matches(each, meta.get("labels") or {}, meta["name"]) for each in terms):
+        raise SetUpFailed("no matching NodeSelectorTerms", step=step)
 
 
 def unsupported(source: Obj, name: str) -> Exception:
@@ -56,7 +73,6 @@ def unsupported(source: Obj, name: str) -> Exception:
 
 async def _bound(name: str, claim: str, at: Setting, *, of_pod: bool) -> Obj:
     """The volume that the claim is bound to."""
-    # DEVIATION: whether the volume's node affinity allows this node is the scheduler's business, and not looked at again
     try:
         pvc = await at.sources.claim(at.namespace, claim)
     except (StatusError, HttpError) as error:

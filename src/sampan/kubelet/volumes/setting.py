@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ Obj = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`allocatable`: of the node; `clock`: seconds since 1970."""
+    """`allocatable`: of the node; `node`: its object, asked for; `clock`: seconds since 1970."""
 
     pod: Obj
     place: Place
     sources: Sources
     allocatable: Mapping[str, str]
+    node: Callable[[], Awaitable[Obj]]
     clock: Callable[[], float]
 
     @property

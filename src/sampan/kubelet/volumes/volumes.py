@@ -124,7 +124,7 @@ class Volumes:
     async def _all(self, pod: Obj) -> dict[str, Mounted]:
         uid = pod["metadata"]["uid"]
         done = self._mounted.setdefault(uid, {})
-        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._clock)
+        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._of_api, self._clock)
         at.place.volumes.mkdir(0o750, parents=True, exist_ok=True)
         errors: list[str] = []
         for volume in pod["spec"].get("volumes") or ():
@@ -238,6 +238,9 @@ class Volumes:
                 else:
                     out.append(uid)
         return out
+
+    async def _of_api(self) -> Obj:
+        return await self.client.get("nodes", self.node)
 
     def _forget(self, uid: str) -> None:
         self._mounted.pop(uid, None)
