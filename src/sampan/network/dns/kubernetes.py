@@ -165,7 +165,8 @@ class Kubernetes(Plugin):
         asked = replace(query, name=target, key=target.lower(), plain=False, depth=query.depth + 1)
         found = await self._lookup(asked)
         if found.rcode == wire.SERVFAIL:
-            # DEVIATION: CoreDNS gives the CNAME alone, which resolvers take, and keep, for a name without addresses
+            # DEVIATION: where the name of a Service of type ExternalName cannot be looked up, the answer is SERVFAIL.
+            # CoreDNS gives the CNAME alone, which resolvers take, and keep, for a name without addresses.
             raise Failed(wire.SERVFAIL, f"{target} could not be looked up")
         reply.truncated |= found.truncated
         return [first, *found.answer]

@@ -55,6 +55,8 @@ class Upstream:
         if tcp or self.address.tls:
             return await self._over_tcp(query)
         found = await self._over_udp(query)
+        # DEVIATION: a truncated answer is asked for again over TCP here, whoever asked; CoreDNS passes it on as it is, and
+        # the asker comes back over TCP.
         return await self._over_tcp(query) if found.reply.truncated else found
 
     async def _over_udp(self, query: Query) -> Message:

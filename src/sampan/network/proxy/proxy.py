@@ -55,6 +55,7 @@ class Proxy:
         self._options = options
         self._clock = clock
         self._namespace = namespace
+        self._started = clock()
         self.idle = asyncio.Event()
         selector = f"!{model.PROXY_NAME},!{model.HEADLESS}"
         self._services = informers.get("services", label_selector=selector)
@@ -100,18 +101,19 @@ class Proxy:
         self.metrics.service_changes += 1
         self._mark(key_of(service))
 
-    def _slice(self, slice_: Obj) -> None:
+    def _slice(self, slice_: Obj, before: Obj | None = None) -> None:
         self.metrics.endpoint_changes += 1
+        triggered = _trigger(slice_)
         for key in by_service(slice_):
-            if time := (slice_["metadata"].get("annotations") or {}).get(TRIGGER_TIME):
-                with contextlib.suppress(ValueError):
-                    self._triggered.setdefault(key, parse_time(time))
+            # what changed before we were there is not our delay
+            if triggered >= self._started and (before is None or triggered != _trigger(before)):
+                self._triggered.setdefault(key, triggered)
             self._mark(key)
 
     def _slice_changed(self, old: Obj, new: Obj) -> None:
         for key in by_service(old):
             self._mark(key)
-        self._slice(new)
+        self._slice(new, old)
 
     def _range(self, _: Obj) -> None:
         self._ranges_changed = True
@@ -262,6 +264,14 @@ class Proxy:
             self._checks[check] = (key, len(here))
         near = model.local_ips(slices, self._options.node)
         return Wanted(tuple(each for port in ports for each in frontends(port)), frozenset(near))
+
+
+def _trigger(slice_: Obj) -> float:
+    """When what a slice says came about; 0: it does not tell."""
+    try:
+        return parse_time((slice_["metadata"].get("annotations") or {}).get(TRIGGER_TIME, ""))
+    except ValueError:
+        return 0.0
 
 
 def _prepare() -> None:

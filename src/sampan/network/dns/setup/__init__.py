@@ -77,7 +77,8 @@ def _address(key: str, port: int) -> tuple[int, list[str]]:
     """The port and the zones that a block's key says."""
     scheme, found, rest = key.partition("://")
     if found and scheme != "dns":
-        raise CorefileError(f"unsupported transport: {scheme}")  # DEVIATION: no DNS over TLS, HTTPS or gRPC for clients
+        # DEVIATION: server blocks are served over UDP and TCP, not over TLS, HTTPS, QUIC or gRPC.
+        raise CorefileError(f"unsupported transport: {scheme}")
     rest = rest if found else key
     host, colon, number = rest.rpartition(":")
     if colon and number.isdigit() and (host.count(":") == 0 or host.startswith("[")):

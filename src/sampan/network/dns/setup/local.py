@@ -97,7 +97,7 @@ def _rule(c: Dispenser, args: list[str]) -> Rule:
         if len(rest) != 2:
             raise CorefileError("too few arguments for a ttl rule")
         return Rule(ttl=(_change(match, rest[0], rest[0]), number(rest[1])), stop=stop)
-    # DEVIATION: rules for class, edns0, rcode and cname are not there
+    # DEVIATION: `rewrite` has rules for `name`, `type` and `ttl`, none for `class`, `edns0`, `rcode` and `cname`.
     raise CorefileError(f'invalid rule type "{kind}"')
 
 
@@ -163,7 +163,7 @@ def _template(c: Dispenser, zones: tuple[str, ...], kind: int | None) -> Templat
         elif name in sections:
             for each in rest:
                 if action := check(each):
-                    # DEVIATION: fields, `.Group.NAME` and `index .Match N`, not all of Go's templates
+                    # DEVIATION: `template` knows fields, `.Group.NAME` and `index .Match N`, not all of Go's templates.
                     raise c.error(f"could not compile template: {name}: function {action!r} not defined")
             sections[name] += rest
         elif name == "rcode":

@@ -20,7 +20,7 @@ def errors(c: Dispenser, draft: Draft) -> None:
     for _ in once(c):
         if c.args():
             raise c.wrong_arguments()
-        # DEVIATION: `consolidate` and `stacktrace` are read, and every error is told as it comes
+        # DEVIATION: `consolidate` and `stacktrace` of `errors` are read, and every error is told as it comes.
         while c.next_block():
             if c.val not in ("consolidate", "stacktrace"):
                 raise c.error(f"unknown property '{c.val}'")
@@ -115,7 +115,7 @@ def bind(c: Dispenser, draft: Draft) -> None:
         args = c.args()
         if not args:
             raise CorefileError("at least one address or interface name is expected")
-        # DEVIATION: addresses only, no names of interfaces
+        # DEVIATION: `bind` takes addresses, no names of interfaces.
         if bad := [each for each in args if not names.is_ip(each)]:
             raise CorefileError(f"not a valid IP address or interface name: {bad[0]!r}".replace("'", '"'))
         draft.hosts += args
@@ -135,7 +135,7 @@ def bufsize(c: Dispenser, draft: Draft) -> None:
 def loadbalance(c: Dispenser, draft: Draft) -> None:
     for _ in once(c):
         args = c.args()
-        # DEVIATION: `weighted` is not there
+        # DEVIATION: `loadbalance` has no policy `weighted`.
         if args not in ([], ["round_robin"]):
             raise CorefileError(f"unknown policy: {args[0]}")
         draft.balanced = True
