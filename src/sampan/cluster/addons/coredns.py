@@ -176,7 +176,7 @@ def _container(image: str) -> Obj:
             "successThreshold": 1,
             "failureThreshold": 5,
         },
-        # DEVIATION: asked every second, not every ten, so that a new cluster has DNS as soon as it can
+        # DEVIATION: coredns is asked every second whether it is ready, not every ten, so that a new cluster has DNS soon.
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": "readiness-probe", "scheme": "HTTP"},
             "periodSeconds": 1,
