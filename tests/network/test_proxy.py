@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,31 @@ async def test_a_table_that_was_taken_away_comes_back_and_connections_stay(
         lab.command(stage.node, "nft", "flush", "map", "ip", "kube-proxy", "to-cluster-1")
         await stage.slice("web", "b")
         assert await stage.names("c", service["spec"]["clusterIP"]) == {"b"}
+
+
+async def test_options(lab: Lab, api: Local, tmp_path: Path) -> None:
+    addresses = (IPv4Network("192.0.2.0/24"),)
+    async with staged(lab, api, tmp_path, node_port_addresses=addresses, masquerade_all=True) as stage:
+        service = await stage.service("web", "a", type="NodePort")
+        port = service["spec"]["ports"][0]["nodePort"]
+        assert await stage.names("world", NODE_IP, port) == {"a"}
+        await refused(stage, "node", "127.0.0.1", port)
+        assert await stage.ask("c", service["spec"]["clusterIP"]) == f"a {NODE_IP}"
+
+
+async def test_several_ports_and_protocols_of_one_service(stage: Stage) -> None:
+    ports = [{"name": name, "port": number} for name, number in (("web", 80), ("admin", 81))] + [DNS]
+    service = await stage.service("many", ports=ports)
+    ip = service["spec"]["clusterIP"]
+    await stage.lab.serve(stage.at("b"), 9090, "b-admin")
+    made = [{"name": "web", "port": 8080, "protocol": "TCP"}, {"name": "dns", "port": 8053, "protocol": "UDP"}]
+    await stage.slice("many", "a", ports=made)
+    assert await stage.names("c", ip, 80) == {"a"}
+    await refused(stage, "c", ip, 81)
+    await stage.slice("many", "b", ports=[*made, {"name": "admin", "port": 9090, "protocol": "TCP"}])
+    assert await stage.names("c", ip, 80) == {"b"}
+    assert await stage.names("c", ip, 81) == {"b-admin"}
+    with stage.lab.socket(stage.at("c"), socket.SOCK_DGRAM) as udp:
+        assert (await stage.lab.tell(udp, ip, 53)).startswith("b ")
+    # the same port number, another protocol: nobody
+    await refused(stage, "c", ip, 53)
