@@ -83,6 +83,9 @@ async def test_summary(node: NodeUnderTest, kubectl: Kubectl, busy: dict[str, An
     (container,) = pod["containers"]
     assert container["cpu"]["usageCoreNanoSeconds"] > 0 and 0 < container["memory"]["usageBytes"] < 64 << 20
     assert container["rootfs"]["usedBytes"] >= layers and container["logs"]["usedBytes"] > 0
+    assert (
+        pod["network"]["name"] == "eth0" and pod["network"]["interfaces"] and pod["process_stats"]["process_count"] >= 1
+    )
     (volume,) = pod["volume"]
     assert volume["name"] == "v" and volume["usedBytes"] >= 3 << 20
     assert pod["ephemeral-storage"]["usedBytes"] >= (3 << 20) + layers
@@ -118,6 +121,28 @@ async def test_top(node: NodeUnderTest, kubectl: Kubectl, busy: dict[str, Any]) 
     assert 1 <= int(cpu.removesuffix("m")) <= 260 and int(memory.removesuffix("Mi")) < 64
     assert node.name in await kubectl("top", "nodes")
     assert "main" in await kubectl("top", "pods", "--containers")
+
+
+async def test_an_autoscaler_sees_real_pods(node: NodeUnderTest, kubectl: Kubectl) -> None:
+    if isinstance(node.home, Containerd):
+        pytest.skip("the figures come the same way")
+    container = node.container(
+        "sh", "-c", "while :; do :; done", resources={"requests": {"cpu": "10m"}, "limits": {"cpu": "100m"}}
+    )
+    pod = node.pod({"containers": [container], "terminationGracePeriodSeconds": 0})
+    del pod["spec"]["nodeName"]
+    template = {"metadata": {"labels": {"app": "hot"}}, "spec": pod["spec"]}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "hot"}}, "template": template}
+    client = node.cluster.client
+    await client.create("deployments.apps", {"metadata": {"name": "hot"}, "spec": spec}, "default")
+    await kubectl("autoscale", "deployment", "hot", "--cpu=50%", "--max=2")
+    metrics = node.cluster.server.api.node_metrics
+    async with asyncio.timeout(90):
+        while (await client.get("deployments.apps", "hot", "default"))["spec"]["replicas"] < 2:
+            await metrics.scrape()
+            await asyncio.sleep(1)
+    await client.delete("horizontalpodautoscalers.autoscaling", "hot", "default")
+    await client.delete("deployments.apps", "hot", "default", propagation="Foreground")
 
 
 async def test_run(node: NodeUnderTest, kubectl: Kubectl, busy: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Who asks the kubelet: a client certificate that the TLS layer has checked, or a token that the API server knows.
 
+DEVIATION: a certificate of another CA ends the handshake, where upstream lets it pass and answers 401.
+
 What the API server says of a token is believed for two minutes. Nobody else gets in, unless anonymous requests are allowed.
 
 Source: kubernetes/cmd/kubelet/app/auth.go (BuildAuthn), k8s.io/apiserver/pkg/authentication/request/x509
