@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pty
 import signal
@@ -22,6 +23,7 @@ from sampan.runtime import files
 from tests.kubectls import VERSIONS
 from tests.kubelet.conftest import NodeUnderTest, made
 from tests.kubelet.kubectl import Kubectl
+from tests.runtime.homes import IMAGE
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 #: what newer ones speak if they are not told otherwise, and what they fall back to
@@ -57,8 +59,10 @@ async def pod(node: NodeUnderTest) -> str:
 @pytest.fixture(params=WAYS)
 def kubectl(node: NodeUnderTest, request: pytest.FixtureRequest) -> Kubectl:
     version, _, spdy = request.param.partition("-")
+    if node.home.kind == "containerd" and version not in ("1.20", "1.37"):
+        pytest.skip("what is between them is tested on our runtime")
     made = Kubectl(node.cluster.kubeconfig, version)
-    made.env.update(SPDY if spdy else {})
+    made.env.update(SPDY if spdy else {}, WAY=request.param.replace(".", "-"))
     return made
 
 
@@ -255,6 +259,54 @@ async def test_clients_in_python(node: NodeUnderTest, pod: str) -> None:
 
     async with asyncio.timeout(60):
         await asyncio.to_thread(work)
+
+
+async def test_clients_of_other_hands(node: NodeUnderTest, pod: str) -> None:
+    """kr8s: version 4 alone, and port-forward without any."""
+    import kr8s.asyncio
+    from kr8s.asyncio.objects import Pod
+
+    api = await kr8s.asyncio.api(kubeconfig=str(node.cluster.kubeconfig))
+    found = await Pod.get(pod, namespace="default", api=api)
+    done = await found.exec(["sh", "-c", "echo out; echo err >&2; exit 3"], container="main", check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 3)
+    async with asyncio.timeout(20), found.portforward(8080) as port:
+        assert await get(port) == b"hello\n"
+
+
+async def test_commands_that_attach(node: NodeUnderTest, kubectl: Kubectl, pod: str) -> None:
+    """A pod of its own for a command, and a container of its own in a pod that runs."""
+    where = json.dumps({"spec": {"nodeName": node.name, "automountServiceAccountToken": False}})
+    name = f"run-{kubectl.env['WAY']}"
+    script = (
+        "run",
+        name,
+        f"--image={IMAGE}",
+        "--restart=Never",
+        f"--overrides={where}",
+        "-i",
+        "--rm",
+        "-q",
+        "--command",
+    )
+    if kubectl.env["WAY"] == "1-20":
+        script = tuple(each for each in script if each != "-q")
+    out = await kubectl(*script, "--", "sh", "-c", "read x; echo got $x", stdin=b"this\n")
+    assert "got this\n" in out
+    assert f'pods "{name}" not found' in await kubectl.fails("get", "pod", name)
+    if kubectl.env["WAY"] == "1-37":
+        command = ("--", "sh", "-c", "read x; echo debugged $x")
+        out = await kubectl("debug", pod, f"--image={IMAGE}", "-c", "debugger", "-i", *command, stdin=b"it\n")
+        assert "debugged it\n" in out
+
+
+async def test_ports_of_the_host(node: NodeUnderTest) -> None:
+    kubectl = Kubectl(node.cluster.kubeconfig)
+    spec = {"hostNetwork": True, "containers": [node.container("httpd", "-f", "-p", "18080", "-h", "/www")]}
+    name = await node.run(spec)
+    await node.running(name)
+    async with forwarded(kubectl, name, 18080) as (port, _):
+        assert await get(port) == b"hello\n"
 
 
 async def test_a_command_whose_container_ends(node: NodeUnderTest, pod: str) -> None:
