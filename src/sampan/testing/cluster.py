@@ -305,7 +305,9 @@ class Cluster:
 
             self._port = self.server.port
             pki = certificates.Pki(self._directory / "pki")
-            kubeconfig.add(self._directory / "kubeconfig", kubeconfig.context_name("test"), f"https://127.0.0.1:{self._port}", pki)
+            kubeconfig.add(
+                self._directory / "kubeconfig", kubeconfig.context_name("test"), f"https://127.0.0.1:{self._port}", pki
+            )
         self._walls.clear()
         self._parts.callback(store.subscribe(self._stored))
         self.client = self.as_user(ADMIN)
