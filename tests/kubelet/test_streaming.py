@@ -294,7 +294,8 @@ async def test_commands_that_attach(node: NodeUnderTest, kubectl: Kubectl, pod: 
     out = await kubectl(*script, "--", "sh", "-c", "read x; echo got $x", stdin=b"this\n")
     assert "got this\n" in out
     assert f'pods "{name}" not found' in await kubectl.fails("get", "pod", name)
-    if kubectl.env["WAY"] == "1-37":
+    # containerd leaves a container whose stdin goes on before it has answered
+    if kubectl.env["WAY"] == "1-37" and node.home.kind == "sampan":
         command = ("--", "sh", "-c", "read x; echo debugged $x")
         out = await kubectl("debug", pod, f"--image={IMAGE}", "-c", "debugger", "-i", *command, stdin=b"it\n")
         assert "debugged it\n" in out

@@ -19,6 +19,7 @@ from sampan.http.remotecommand import SUCCESS, V2, V4, V5, CommandFailed, Ends, 
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
 from sampan.http.spdy import Session
+from sampan.http.upgraded import relay
 
 ALL = Options(stdin=True, stdout=True, stderr=True)
 App = Callable[[Request], Response | Awaitable[Response]]
@@ -131,7 +132,7 @@ async def test_a_client_that_goes_is_noticed_by_who_reads_and_who_waits() -> Non
 SIZES = st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(SIZES, st.lists(st.integers(1, 30), min_size=1), st.sampled_from([("Width", "Height"), ("width", "height")]))
 def test_sizes_of_terminals_come_in_any_pieces(
     sizes: list[tuple[int, int]], cuts: list[int], names: tuple[str, str]
@@ -153,6 +154,75 @@ def test_sizes_of_terminals_come_in_any_pieces(
     with pytest.raises(StopIteration) as found:  # it never waits
         run().send(None)
     assert found.value.value == sizes
+
+
+# -- who passes it on unread -------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def relayed(run: Run, options: Options) -> AsyncIterator[Remote]:
+    async with listening(lambda request: serve(request, options, run)) as url, HttpClient() as http:
+        app = lambda request: relay(request, http, url)  # noqa: E731
+        async with listening(app) as front, asyncio.timeout(5), connected(http, front, options) as made:
+            yield made
+
+
+async def test_a_relay_passes_both_ways_and_ends_with_either_side() -> None:
+    async with relayed(echo, ALL) as made:
+        assert made.stdin and made.stdout
+        data = bytes(range(256)) * 8000
+        writing = asyncio.ensure_future(made.stdin.write(data))
+        got = b""
+        while len(got) < len(data):
+            got += await made.stdout.read()
+        await writing
+        assert got == data
+
+    gone = asyncio.Event()
+
+    async def wait(ends: Ends) -> Status:
+        assert ends.stdout
+        await ends.stdout.write(b"here")
+        await ends.gone.wait()
+        gone.set()
+        return SUCCESS
+
+    async with relayed(wait, Options(stdout=True)) as made:
+        assert made.stdout and await made.stdout.read() == b"here"
+        made.session.connection.close()
+        await gone.wait()
+
+    async def leave(ends: Ends) -> Status:
+        assert ends.stdout
+        ends.stdout._session.connection.close()  # type: ignore[attr-defined]
+        await ends.gone.wait()
+        return SUCCESS
+
+    async with relayed(leave, Options(stdout=True)) as made:
+        await made.session.gone.wait()
+
+
+@pytest.mark.slow
+async def test_nobody_on_the_way_keeps_what_the_last_one_does_not_read() -> None:
+    written, stopped = 0, asyncio.Event()
+
+    async def pour(ends: Ends) -> Status:
+        nonlocal written
+        assert ends.stdout
+        loop = asyncio.get_running_loop()
+        while True:
+            timer = loop.call_later(0.1, stopped.set)
+            await ends.stdout.write(bytes(100_000))
+            timer.cancel()
+            written += 100_000
+            assert written < 60_000_000  # the kernel's buffers on three connections, and a little of ours
+
+    async with relayed(pour, Options(stdout=True)) as made:
+        await stopped.wait()
+        assert made.stdout
+        seen = 0
+        while seen < written:
+            seen += len(await made.stdout.read())
 
 
 # -- WebSocket in front of SPDY ----------------------------------------------------------------------------------------
