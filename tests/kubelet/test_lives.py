@@ -266,6 +266,18 @@ async def test_a_command_that_does_not_exist(node: NodeUnderTest) -> None:
     assert "/no/such/program" in await node.has_event(name, "Failed")
 
 
+async def test_a_runtime_class_names_the_handler(node: NodeUnderTest) -> None:
+    client = node.cluster.client
+    for name, handler in (("usual", "runc"), ("strange", "no-such-handler")):
+        await client.create("runtimeclasses", {"metadata": {"name": name}, "handler": handler})
+    sleep = {"containers": [node.container("sleep", "1000")]}
+    strange = await node.run({**sleep, "runtimeClassName": "strange"})
+    assert "no-such-handler" in await node.has_event(strange, "FailedCreatePodSandBox")
+    await node.running(await node.run({**sleep, "runtimeClassName": "usual"}))
+    for name in ("usual", "strange"):
+        await client.delete("runtimeclasses", name)
+
+
 async def test_what_the_node_cannot_hold_is_refused(node: NodeUnderTest) -> None:
     greedy = node.container("true", resources={"requests": {"cpu": "1000"}})
     pod = await node.until(await node.run({"containers": [greedy]}), "status.phase=Failed")

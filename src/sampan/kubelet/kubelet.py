@@ -196,7 +196,7 @@ class Kubelet:
             ),
             restarts=Backoffs(clock, first=min(10.0, most), most=most), cgroups=cgroups, machine=self.info,
             runtime=self.runtime, clock=clock, host_ips=self.host_ips, volumes=self.volumes, probes=self.probes,
-            environment=self._environment, dns=self._dns, shown=self.pods.shown,
+            environment=self._environment, dns=self._dns, handler=self._handler, shown=self.pods.shown,
         )  # fmt: skip
 
     def _care(self, cgroups: Cgroups) -> Care:
@@ -245,6 +245,11 @@ class Kubelet:
         for reason, message in found.warnings:
             self.recorder.event(pod, "Warning", reason, message)
         return pb.DNSConfig(servers=found.servers, searches=found.searches, options=found.options)
+
+    async def _handler(self, pod: Obj) -> str:
+        """Raises StatusError, HttpError."""
+        name = pod["spec"].get("runtimeClassName")
+        return str((await self.client.get("runtimeclasses", name))["handler"]) if name else ""
 
     async def _credentials(self, pod: Obj, image: str) -> list[Any]:
         def warn(reason: str, message: str) -> None:

@@ -60,6 +60,8 @@ class Parts:
     probes: Probes
     environment: Callable[[Obj, Obj, Sandbox, Mapping[str, Mounted]], Awaitable[list[tuple[str, str]]]]
     dns: Callable[[Obj], Any]
+    #: of its RuntimeClass; empty: the runtime's own choice
+    handler: Callable[[Obj], Awaitable[str]]
     #: by the kubelet's uid: the pod at the API server that stands for a static one
     shown: Callable[[Obj], Obj | None]
 

@@ -21,6 +21,8 @@ from sampan.kubelet.conditions import DISRUPTED, OWNED
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
 WRITERS = 16
+#: in the message of a conflict: there is another object of this name by now
+ANOTHER = "UID in precondition"
 FIRST_RETRY, LAST_RETRY = 0.2, 10.0
 #: the fields that are the kubelet's own
 FIELDS = (
@@ -131,7 +133,7 @@ class Statuses:
                         await self._send(uid, known)
                     delay = FIRST_RETRY
                 except (StatusError, HttpError) as error:
-                    if errors.is_not_found(error) or errors.is_conflict(error):
+                    if errors.is_not_found(error) or (errors.is_conflict(error) and ANOTHER in str(error)):
                         log.debug("pod %s is not there any more", uid)
                         return
                     log.warning("cannot tell the status of pod %s: %s", uid, error)

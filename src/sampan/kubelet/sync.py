@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sampan.client import HttpError, StatusError
 from sampan.kubelet import names, resources, sandbox, security
 from sampan.kubelet.containers import Containers, StartFailed
 from sampan.kubelet.cri import CriFailed, whole
@@ -118,8 +119,8 @@ class Syncer:
         try:
             config = self._config(pod, wanted.attempt, cgroup)
             box = await self._sandbox(pod, wanted, config)
-        except (CriFailed, security.ConfigRefused, OSError) as error:
-            text = getattr(error, "message", str(error))
+        except (CriFailed, StatusError, HttpError, security.ConfigRefused, OSError) as error:
+            text = error.message if isinstance(error, CriFailed) else str(error)
             self.parts.tell(
                 pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {_rpc(error, text)}"
             )
@@ -151,13 +152,13 @@ class Syncer:
         return made
 
     async def _sandbox(self, pod: Obj, wanted: Plan, config: Any) -> Sandbox:
-        """Raises CriFailed."""
+        """Raises CriFailed, StatusError, HttpError."""
         if not wanted.new_sandbox:
             assert wanted.sandbox is not None
             return wanted.sandbox
         os.makedirs(config.log_directory, exist_ok=True)
         cri = self.parts.cri
-        handler = pod["spec"].get("runtimeHandler", "")
+        handler = await self.parts.handler(pod)
         key = str((await whole(cri.RunPodSandbox(config=config, runtime_handler=handler))).pod_sandbox_id)
         found = (await cri.PodSandboxStatus(pod_sandbox_id=key)).status
         ips = tuple(ip for ip in (found.network.ip, *(each.ip for each in found.network.additional_ips)) if ip)
