@@ -61,15 +61,3 @@ def test_the_examples_tests_pass(tmp_path: Path) -> None:
     env = {**os.environ, "PATH": f"{kubectls.kubectl('1.37').parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_readmes_session(tmp_path: Path) -> None:
-    """What stands behind `$` in the README, in order."""
-    text = (DOCS.parent / "README.md").read_text()
-    commands = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
-    assert commands[0].startswith("sampan up")
-    try:
-        done = shell("\n".join([*commands, "kubectl rollout status deployment/web --timeout=60s"]), tmp_path)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    finally:
-        shell("sampan down", tmp_path)

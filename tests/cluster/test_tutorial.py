@@ -43,3 +43,19 @@ def test_the_first_week(tmp_path: Path) -> None:
             typed.sampan("delete", "cluster")
     assert "3000 requests, 0 failed" in done.stdout
     assert left(tmp_path, "default") == []
+
+
+def test_the_readme(tmp_path: Path) -> None:
+    """What stands behind `$`, in order."""
+    typed = Typed(tmp_path)
+    text = (TUTORIAL.parent.parent / "README.md").read_text()
+    first, *rest = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    assert first.startswith("sampan up")
+    python = stand_ins.python().docker_save(tmp_path / "python.tar", "python:3.12-slim")
+    more = [f"sampan load image-archive {python}", *rest, "kubectl rollout status deployment/web --timeout=60s"]
+    shell = ["bash", "-euo", "pipefail", "-c", "\n".join([first, *more])]
+    try:
+        done = subprocess.run(shell, cwd=TUTORIAL / "web", env=typed.env, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    finally:
+        typed.sampan("delete", "cluster")
