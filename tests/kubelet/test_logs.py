@@ -122,6 +122,8 @@ async def test_following_through_a_rotation(node: NodeUnderTest, kubectl: Kubect
                 seen += 1
             path.rename(f"{path}.2026010{turn}-000000")
             await node.cri.ReopenContainerLog(container_id=key)
+            while not path.exists():
+                await asyncio.sleep(0.005)
         await node.cluster.client.delete("pods", name, "default", grace_seconds=0)
         async with asyncio.timeout(20):
             while line := await process.stdout.readline():

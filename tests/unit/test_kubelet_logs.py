@@ -136,6 +136,19 @@ async def test_rotated_files_go_before(tmp_path: Path, tail: int | None) -> None
     assert await shown(path, tail=tail) == b"".join(expected)
 
 
+async def test_what_is_being_compressed_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "0.log"
+    path.write_bytes(line(2))
+    old = Path(f"{path}.20231114-221320")
+    old.write_bytes(line(1))
+    Path(f"{old}.gz").write_bytes(gzip.compress(line(1)))
+    assert await shown(path) == b"line 1\nline 2\n"
+    seen = logs.rotated(path)
+    old.unlink()
+    monkeypatch.setattr(logs, "rotated", lambda _: seen)  # between the look and the opening
+    assert await shown(path) == b"line 1\nline 2\n"
+
+
 async def test_no_log(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"failed to try resolving symlinks in path .*0\.log.*no such file or directory"):
         await shown(tmp_path / "0.log")

@@ -65,8 +65,13 @@ def _real(path: Path) -> Path:
 
 def rotated(path: Path) -> list[Path]:
     """The older files of a log, the oldest first."""
-    found = (each for each in path.parent.glob(f"{path.name}.*") if not each.name.endswith(".tmp"))
-    return sorted(found, key=lambda each: each.name)
+    found = {each.name for each in path.parent.glob(f"{path.name}.*") if not each.name.endswith(".tmp")}
+    # one that has just been compressed is there twice for a moment
+    return [
+        path.with_name(name)
+        for name in sorted(found)
+        if name.removesuffix(".gz") == name or name.removesuffix(".gz") not in found
+    ]
 
 
 class _Files:
@@ -86,7 +91,8 @@ class _Files:
         try:
             file: Any = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb", buffering=0)
         except FileNotFoundError:
-            return False
+            # or has it been compressed since it was seen?
+            return path.suffix != ".gz" and path != self.path and self.add(path.with_name(f"{path.name}.gz"))
         number = os.fstat(file.fileno()).st_ino
         if number in self._numbers:
             file.close()
