@@ -188,6 +188,17 @@ async def test_a_hook_before_the_end_and_one_after_the_start(node: NodeUnderTest
     assert (directory / "log").read_text().split() == ["started", "stopping", "term"]
 
 
+async def test_while_a_hook_takes_its_time_what_is_there_is_told(node: NodeUnderTest) -> None:
+    lifecycle = {"postStart": {"exec": {"command": ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done"]}}}
+    slow = node.container("sleep", "1000", name="slow", lifecycle=lifecycle)
+    name = await node.run({"containers": [slow, node.container("sleep", "1000")]})
+    pod = await node.until(name, lambda pod: "running" in of_or_none(pod, "slow"))
+    assert of(pod)["state"]["waiting"]["reason"] == "ContainerCreating" and pod["status"]["podIP"]
+    key = of(pod, "slow")["containerID"].partition("//")[2]
+    await node.cri.ExecSync(container_id=key, cmd=["touch", "/tmp/go"], timeout=5)
+    await node.running(name)
+
+
 async def test_readiness_gates(node: NodeUnderTest) -> None:
     spec = {"readinessGates": [{"conditionType": "example.com/gate"}], "containers": [node.container("sleep", "1000")]}
     name = await node.run(spec)

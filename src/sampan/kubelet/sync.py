@@ -6,6 +6,7 @@ Source: kubernetes pkg/kubelet/kubelet.go (SyncPod), kuberuntime/kuberuntime_man
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -28,6 +29,8 @@ log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
 #: seconds until what could not be done is tried again
 RETRY, NETWORK_RETRY, VOLUME_RETRY = 10.0, 2.0, 2.0
+#: into a step that takes long, until its state is told
+FIRST_WORD, NEXT_WORD = 0.5, 5.0
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ class Syncer:
     async def _act(
         self, pod: Obj, seen: Observed, wanted: Plan, memory: Memory, cgroup: str, mounted: Mapping[str, Mounted]
     ) -> tuple[bool, float]:
-        acted = bool(wanted.kill_pod or wanted.kill or wanted.new_sandbox)
+        acted = bool(wanted.kill or (wanted.kill_pod and (seen.running or seen.ready_sandbox)))
         if wanted.kill_pod:
             if wanted.new_sandbox and wanted.sandbox is not None:
                 self.parts.tell(
@@ -111,7 +114,7 @@ class Syncer:
                 )
             await self.stop(pod, seen)
             if not wanted.new_sandbox:
-                return True, 0.0
+                return acted, RETRY
         elif wanted.kill:
             await asyncio.gather(
                 *(self.containers.kill(pod, each.seen, each.message, why=each.why) for each in wanted.kill)
@@ -125,7 +128,26 @@ class Syncer:
                 pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {_rpc(error, text)}"
             )
             return False, RETRY
-        wait = self.parts.options.sync_seconds
+        meanwhile = asyncio.create_task(self._meanwhile(pod, memory))
+        try:
+            started, wait = await self._start(pod, seen, wanted, memory, box, config, mounted)
+        finally:
+            meanwhile.cancel()
+            await asyncio.gather(meanwhile, return_exceptions=True)
+        return acted or started, wait
+
+    async def _start(
+        self,
+        pod: Obj,
+        seen: Observed,
+        wanted: Plan,
+        memory: Memory,
+        box: Sandbox,
+        config: Any,
+        mounted: Mapping[str, Mounted],
+    ) -> tuple[bool, float]:
+        """All that the plan names. Has any been started, and when are the others worth another try?"""
+        started, wait = False, self.parts.options.sync_seconds
         for container in (*wanted.ephemeral, *wanted.init, *wanted.start):
             name = container["name"]
             try:
@@ -136,9 +158,18 @@ class Syncer:
                 memory.seen = now = await self.parts.reader.pod(names.uid_of(pod))
                 self.tell(pod, now, memory)
             else:
-                acted = True
+                started = True
                 memory.failures.pop(name, None)
-        return acted, wait
+        return started, wait
+
+    async def _meanwhile(self, pod: Obj, memory: Memory) -> None:
+        """Images may take long, and hooks: what is there already is told."""
+        delay = FIRST_WORD
+        while True:
+            await asyncio.sleep(delay)
+            delay = NEXT_WORD
+            with contextlib.suppress(CriFailed):
+                self.tell(pod, await self.parts.reader.pod(names.uid_of(pod)), memory)
 
     def _config(self, pod: Obj, attempt: int, cgroup: str) -> Any:
         """Raises ConfigRefused."""
