@@ -70,6 +70,7 @@ class Pods:
 
     async def stop(self) -> None:
         """The pods live on."""
+        self._static = {}  # the end of a worker makes room for another of its name
         orphans = tuple(self._orphans.values())
         for task in orphans:
             task.cancel()
