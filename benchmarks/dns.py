@@ -42,7 +42,7 @@ async def serve() -> None:
         spec = {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80}]}
         world.put_service({"metadata": {"namespace": "default", "name": f"svc{number}"}, "spec": spec})
     plugin = Kubernetes(world, Options(("cluster.local.",), ttl=30), through=(), lookup=nobody, mirror=None)
-    site = Site(".", "dns://:53", plugin, errors=True, measured=True, balanced=True)
+    site = Site(".", "dns://:53", plugin, measured=True, balanced=True)
     listener = Listener("127.0.0.1", 0)
     listener.server = Server(
         {".": site}, metrics=Metrics(), epoch=lambda: world.epoch, rng=random.Random(), fatal=sys.exit

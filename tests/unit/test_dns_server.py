@@ -15,6 +15,7 @@ import pytest
 from sampan.network.dns import wire
 from sampan.network.dns.instance import Instance, build
 from sampan.network.dns.metrics import Metrics
+from sampan.network.dns.plugin import Failed
 from sampan.network.dns.server import Server, Site
 from sampan.network.dns.setup import drafts
 from sampan.network.dns.setup.draft import Surroundings
@@ -45,11 +46,15 @@ class Asked:
         return texts((await self(name, kind)).reply.answer)
 
 
+def around() -> Surroundings:
+    return Surroundings(Metrics(), rng(), lambda: 0.0, lambda config: pytest.fail("no API here"), list)
+
+
 @asynccontextmanager
 async def served(text: str, zone: str = ".") -> AsyncIterator[Asked]:
-    metrics = Metrics()
-    around = Surroundings(metrics, rng(), lambda: 0.0, lambda config: pytest.fail("no API here"), list)
-    instance: Instance = build(drafts(f"{zone} {{\n{text}\n}}", "Corefile", around), metrics, rng(), pytest.fail)
+    here = around()
+    metrics = here.metrics
+    instance: Instance = build(drafts(f"{zone} {{\n{text}\n}}", "Corefile", here), metrics, rng(), pytest.fail)
     await instance.start()
     yield Asked(instance.servers["", 53], metrics)
     await instance.stop()
@@ -255,3 +260,25 @@ async def test_the_table_of_answers_is_bounded_and_keeps_what_is_asked_for(monke
     assert 'coredns_dns_request_duration_seconds_count{server="dns://:53",zone=".",view=""}' in page
     ask.server.clear()
     assert 'type="A"} 201' in ask.metrics.render()
+
+
+def test_errors_of_a_kind_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(query: Query) -> Reply:
+        raise Failed(wire.SERVFAIL, "i/o timeout" if query.key == "slow." else "refused")
+
+    async def test() -> None:
+        text = "errors {\nconsolidate 30s timeout$ warning\nconsolidate 1m ^refused show_first\n}"
+        (draft,) = drafts(f". {{\n{text}\n}}", "Corefile", around())
+        ask = simple(Site(".", "dns://:53", Answers(fail), errors=draft.errors))
+        for _ in range(3):
+            await ask("slow.")
+            await ask("gone.")
+        await asyncio.sleep(100)
+
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(1e9)) as runner:
+        runner.run(test())
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "2 gone. A: refused"),
+        ("WARNING", "3 errors like 'timeout$' occurred in last 30s"),
+        ("ERROR", "3 errors like '^refused' occurred in last 1m"),
+    ]

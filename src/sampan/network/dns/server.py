@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 
 from sampan.network.dns import wire
 from sampan.network.dns.balance import orders
+from sampan.network.dns.errorlog import ErrorLog
 from sampan.network.dns.metrics import Metrics, Sample
 from sampan.network.dns.plugin import Failed, Fatal, Plugin
 from sampan.network.dns.querylog import QueryLog
 from sampan.network.dns.wire import BadMessage, Query, Reply
 
 log = logging.getLogger("sampan.dns")
-errors = logging.getLogger("sampan.dns.errors")
 #: answers kept as bytes, in each of two generations
 MAX_KEPT = 8192
 MAX_DEPTH = 10
@@ -38,7 +38,7 @@ class Site:
     chain: Plugin
     plugins: list[Plugin] = field(default_factory=list)
     #: what was set up besides the chain
-    errors: bool = False
+    errors: ErrorLog | None = None
     measured: bool = False
     balanced: bool = False
     log: QueryLog | None = None
@@ -141,9 +141,8 @@ class Server:
         try:
             return await site.chain.serve(query)
         except Failed as failed:
-            if site.errors:
-                kind = wire.type_name(query.type)
-                errors.error("%d %s %s: %s", failed.rcode, query.name, kind, failed)
+            if site.errors is not None:
+                site.errors.tell(query, failed)
             return Reply(failed.rcode)
         except Fatal as fatal:
             self._fatal(str(fatal))

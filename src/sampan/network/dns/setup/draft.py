@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sampan.client import Client, Config
 from sampan.network.dns.corefile import CorefileError, Dispenser
+from sampan.network.dns.errorlog import ErrorLog
 from sampan.network.dns.metrics import Metrics
 from sampan.network.dns.plugin import Plugin
 from sampan.network.dns.querylog import Rule
@@ -55,7 +56,7 @@ class Draft:
     plugins: dict[str, list[Plugin]] = field(default_factory=dict)
     worlds: list[World] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
-    errors: bool = False
+    errors: ErrorLog | None = None
     balanced: bool = False
     log: list[Rule] = field(default_factory=list)
     buffer: int = 0

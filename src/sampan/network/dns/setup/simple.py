@@ -5,10 +5,13 @@ Source: github.com/coredns/coredns plugin/{errors,log,health,ready,metrics,reloa
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
+from typing import Any
 
 from sampan.network.dns import names
 from sampan.network.dns.corefile import CorefileError, Dispenser
+from sampan.network.dns.errorlog import LEVELS, ErrorLog, Kind
 from sampan.network.dns.loop import Loop
 from sampan.network.dns.querylog import CLASSES, COMBINED, COMMON, Rule
 from sampan.network.dns.setup.draft import Draft, Reload, number, once, seconds
@@ -20,12 +23,33 @@ def errors(c: Dispenser, draft: Draft) -> None:
     for _ in once(c):
         if c.args():
             raise c.wrong_arguments()
-        # DEVIATION: `consolidate` and `stacktrace` of `errors` are read, and every error is told as it comes.
+        kinds = []
         while c.next_block():
-            if c.val not in ("consolidate", "stacktrace"):
-                raise c.error(f"unknown property '{c.val}'")
-            c.args()
-        draft.errors = True
+            name, args = c.val, c.args()
+            if name == "consolidate":
+                kinds.append(_consolidated(c, args))
+            elif name != "stacktrace":  # that is always told
+                raise c.error(f"unknown property '{name}'")
+        draft.errors = ErrorLog(tuple(kinds))
+
+
+def _consolidated(c: Dispenser, args: list[str]) -> Kind:
+    show_first = args[-1:] == ["show_first"]
+    words = args[:-1] if show_first else args
+    if not 2 <= len(words) <= 3:
+        raise c.wrong_arguments()
+    every = seconds(words[0])
+    if every <= 0:
+        raise c.error(f"invalid duration: {words[0]}")
+    if words[2:] and words[2] not in LEVELS:
+        raise c.error(f"unknown log level {words[2]} in consolidate")
+    re2: Any = importlib.import_module("re2")
+    try:
+        pattern = re2.compile(words[1])
+    except re2.error as error:
+        raise c.error(str(error)) from None
+    level = LEVELS[words[2]] if words[2:] else LEVELS["error"]
+    return Kind(every, words[0], pattern, words[1], level, show_first)
 
 
 def log(c: Dispenser, draft: Draft) -> None:
