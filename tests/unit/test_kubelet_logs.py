@@ -162,10 +162,13 @@ class Follower:
         self.running = True
         self.asked = 0
         self.grown = asyncio.Event()
+        self.may_write = asyncio.Event()
+        self.may_write.set()
         options = {"follow": True, **options}
         self.task = asyncio.ensure_future(logs.read(path, LogOptions(**options), self.write, self.is_running))  # type: ignore[arg-type]
 
     async def write(self, data: bytes) -> None:
+        await self.may_write.wait()
         self.out += data
         self.grown.set()
 
@@ -254,6 +257,36 @@ async def test_rotation_while_following_loses_nothing(tmp_path: Path) -> None:
         await follower.until(expected)
     follower.running = False
     file.close()
+    await asyncio.wait_for(follower.task, 5)
+    assert follower.out == expected
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_follower_that_sleeps_through_rotations_loses_nothing(tmp_path: Path, compressed: bool) -> None:
+    """As of somebody who reads page by page; files that are gone give their numbers to new ones meanwhile."""
+    path = tmp_path / "0.log"
+    path.write_bytes(line(1))
+    follower = Follower(path)
+    await follower.until(b"line 1\n")
+    follower.may_write.clear()
+    expected = b"line 1\n"
+    for turn in range(2, 8):
+        older = logs.rotated(path)
+        with path.open("ab") as file:
+            file.write(line(turn))
+        path.rename(f"{path}.20231114-22132{turn}")
+        path.write_bytes(line(turn, "more"))
+        expected += b"line %d\nmore\n" % turn
+        for each in older if compressed else ():
+            if each.suffix != ".gz":
+                Path(f"{each}.gz").write_bytes(gzip.compress(each.read_bytes()))
+                each.unlink()
+        await asyncio.sleep(0.001)
+    follower.may_write.set()
+    await follower.until(expected)
+    follower.running = False
+    with path.open("ab"):
+        pass
     await asyncio.wait_for(follower.task, 5)
     assert follower.out == expected
 

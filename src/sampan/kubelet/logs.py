@@ -18,7 +18,7 @@ import gzip
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from sampan.kubelet import inotify
 from sampan.kubelet.log_lines import Lines, LogOptions
@@ -75,53 +75,81 @@ def rotated(path: Path) -> list[Path]:
 
 
 class _Files:
-    """The files of one log, held open from the beginning: whatever is rotated away or removed meanwhile is still read."""
+    """The files of one log, held open from the beginning: whatever is rotated away or removed meanwhile is still read.
+
+    `open`: the oldest first; the last is the one that is written to, or was. Names tell which of the others were read already: the numbers
+    of files are given to new ones as soon as nobody holds the old.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.open: list[IO[bytes]] = []
-        self._numbers: set[int] = set()
-        for each in (*rotated(path), path):
-            self.add(each)
+        self._read: set[str] = set()
+        self._collect(_opened(path))
         if not self.open:
             raise LogError(f'failed to open log file "{path}": open {path}: no such file or directory')
-
-    def add(self, path: Path) -> bool:
-        """False where it is gone, or was here already under another name."""
-        try:
-            file: Any = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb", buffering=0)
-        except FileNotFoundError:
-            # or has it been compressed since it was seen?
-            return path.suffix != ".gz" and path != self.path and self.add(path.with_name(f"{path.name}.gz"))
-        number = os.fstat(file.fileno()).st_ino
-        if number in self._numbers:
-            file.close()
-            return False
-        self._numbers.add(number)
-        self.open.append(file)
-        return True
 
     def newer(self) -> bool:
         """Has the log gone on in another file than the last?"""
         try:
-            return self.path.stat().st_ino not in self._numbers
+            return self.path.stat().st_ino != _number(self.open[-1])
         except FileNotFoundError:
             return False
 
     def advance(self) -> None:
-        """All that has come since."""
-        last = len(self.open)
-        for each in (*rotated(self.path), self.path):
-            # what was compressed since is another file with what we have seen
-            if each.suffix != ".gz":
-                self.add(each)
-        for file in self.open[:last]:
-            file.close()
-        del self.open[:last]
+        """All that has come since the last, instead of it."""
+        current = _opened(self.path)
+        if current is None:
+            return
+        last = self.open.pop()
+        unread = [each for each in rotated(self.path) if _base(each) not in self._read]
+        # the last has another name by now; one that cannot be found by its number was compressed, and is the oldest unread
+        own = next((each for each in unread if _is(each, last)), unread[0] if unread else None)
+        if own is not None:
+            self._read.add(_base(own))
+        last.close()
+        self._collect(current)
+
+    def _collect(self, current: IO[bytes] | None) -> None:
+        """What was rotated and not read, then `current`; that one may have been rotated, too, since it was opened."""
+        names = []
+        for each in rotated(self.path):
+            if _base(each) not in self._read and not (current is not None and _is(each, current)):
+                file = _opened(each)
+                if file is not None:
+                    self.open.append(file)
+                    names.append(_base(each))
+        if current is not None:
+            self.open.append(current)
+        # between its old name and the next file there is a moment without: then the last is still written to
+        self._read.update(names if current is not None else names[:-1])
 
     def close(self) -> None:
         for file in self.open:
             file.close()
+
+
+def _base(path: Path) -> str:
+    return path.name.removesuffix(".gz")
+
+
+def _number(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _is(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return path.stat().st_ino == _number(file)
+    except FileNotFoundError:
+        return False
+
+
+def _opened(path: Path) -> IO[bytes] | None:
+    try:
+        return cast(IO[bytes], gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb", buffering=0))
+    except FileNotFoundError:
+        # or has it been compressed since it was seen?
+        return None if path.suffix in (".gz", ".log") else _opened(path.with_name(f"{path.name}.gz"))
 
 
 async def _past(files: _Files, lines: Lines, options: LogOptions, write: Write) -> None:
