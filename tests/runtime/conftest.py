@@ -63,8 +63,7 @@ async def _pods(home: Home) -> AsyncIterator[Pods]:
     await pods.remove_all()
     await pods.cri.__aexit__()
     cgroups.remove(f"{home.cgroup}/{pods.tag}")  # the parents are the caller's, here and in life
-    gone = set(pods.sandboxes)
-    assert [line for line in home.left() if pods.tag in line or any(each in line for each in gone)] == []
+    assert home.remains({pods.tag, *pods.sandboxes}) == []
 
 
 @pytest.fixture

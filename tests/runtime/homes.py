@@ -141,13 +141,23 @@ class Home:
             out += [os.path.join(top, name) for name in names if word in name]
         return out
 
+    def remains(self, words: set[str]) -> list[str]:
+        """As `left`, of several words; a process that is on its way out is waited for."""
+        for _ in range(5):
+            found = [line for line in self.left() if any(word in line for word in words)]
+            if not found:
+                break
+            for line in found:
+                _ended(line, 1)
+        return found
+
     def close(self) -> list[str]:
         """What it left; nothing of that stays on the machine."""
         self.stop()
         if self.network is not None:
             subprocess.run(["umount", "-l", self.network], check=False)
         cgroups.remove(self.cgroup)
-        left = self.left()
+        left = self.remains({self.name})
         self.scrub()
         for each in (self.root, self.run):
             subprocess.run(["rm", "-rf", "--one-file-system", str(each)], check=False)
@@ -172,6 +182,15 @@ class Home:
             if self.name in line.split()[4]:
                 subprocess.run(["umount", "-l", line.split()[4]], check=False)
         cgroups.remove(self.cgroup)
+
+
+def _ended(line: str, seconds: float) -> None:
+    """The process of a line of `left`, if it is one."""
+    if line.startswith("process "):
+        with contextlib.suppress(ProcessLookupError):
+            held = os.pidfd_open(int(line.split()[1]))
+            select.select([held], [], [], seconds)
+            os.close(held)
 
 
 class Containerd(Home):
