@@ -15,6 +15,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,9 +178,14 @@ class NodeUnderTest:
     async def logged(self, pod: Obj, text: str) -> None:
         """Until the container has written just that."""
         meta = pod["metadata"]
-        with Watch(self.options.logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}" / "main") as watch:
+        directory = self.options.logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}" / "main"
+        await self.changes(directory, lambda: self.log(pod) == text)
+
+    async def changes(self, directory: Path, true: Callable[[], bool]) -> None:
+        """Until files in a directory are as they should be."""
+        with Watch(directory) as watch:
             async with asyncio.timeout(20):
-                while self.log(pod) != text:
+                while not true():
                     await watch.next(20)
 
     async def events(self, name: str) -> list[tuple[str, str]]:
@@ -213,8 +219,8 @@ async def made(kind: str = "sampan", **options: Any) -> AsyncIterator[NodeUnderT
     pod_cidr = f"10.{random.randrange(128, 240)}.{random.randrange(256)}.0/24"
     told = Options(
         name=node_name, runtime=f"unix://{home.socket}", root=home.root / "kubelet", logs=home.root / "logs" / "pods",
-        node_ips=("127.0.0.1",), port=0, cgroup_root=home.cgroup, pod_cidr=pod_cidr, address="127.0.0.1", healthz_port=0, static_pods=home.root / "manifests", cluster_dns=("10.96.0.10",),
-        **options,
+        node_ips=("127.0.0.1",), port=0, cgroup_root=home.cgroup, pod_cidr=pod_cidr, address="127.0.0.1",
+        static_pods=home.root / "manifests", cluster_dns=("10.96.0.10",), **options,
     )  # fmt: skip
     try:
         home.open()

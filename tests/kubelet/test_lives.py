@@ -144,6 +144,7 @@ async def test_sidecars_start_before_and_end_after(node: NodeUnderTest) -> None:
     })  # fmt: skip
     pod = await node.running(name)
     assert [each["ready"] for each in pod["status"]["initContainerStatuses"]] == [True, True]
+    await node.changes(directory, lambda: "+main" in (directory / "log").read_text())
     await node.delete(name)
     assert (directory / "log").read_text().split() == ["+a", "+b", "+main", "-main", "-b", "-a"]
 
@@ -174,7 +175,7 @@ async def test_a_deadline(node: NodeUnderTest) -> None:
 async def test_a_hook_before_the_end_and_one_after_the_start(node: NodeUnderTest) -> None:
     directory = node.home.root / "hooks"
     directory.mkdir()
-    script = "trap 'echo term >> /shared/log; exit 0' TERM; while :; do sleep 0.05; done"
+    script = "trap 'echo term >> /shared/log; exit 0' TERM; touch /shared/up; while :; do sleep 0.05; done"
     lifecycle = {
         "postStart": {"exec": {"command": ["sh", "-c", "echo started >> /shared/log"]}},
         "preStop": {"exec": {"command": ["sh", "-c", "echo stopping >> /shared/log"]}},
@@ -184,6 +185,7 @@ async def test_a_hook_before_the_end_and_one_after_the_start(node: NodeUnderTest
         {"containers": [node.container("sh", "-c", script, lifecycle=lifecycle, **shared())], "volumes": [volume]}
     )
     await node.running(name)
+    await node.changes(directory, (directory / "up").exists)
     await node.delete(name)
     assert (directory / "log").read_text().split() == ["started", "stopping", "term"]
 
