@@ -98,6 +98,29 @@ class Lab:
             sock = socket.create_server((host, port), reuse_port=False, backlog=128)
         self.servers.append(await asyncio.start_server(answer, sock=sock))
 
+    async def echo(self, namespace: Path, port: int) -> None:
+        """TCP: gives back all it gets, once there is no more."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.read(-1))
+            writer.close()
+
+        with inside(namespace):
+            sock = socket.create_server(("0.0.0.0", port))
+        self.servers.append(await asyncio.start_server(answer, sock=sock))
+
+    async def there_and_back(self, namespace: Path, host: str, port: int, data: bytes) -> bytes:
+        with self.socket(namespace) as sock:
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(20):
+                await loop.sock_connect(sock, (host, port))
+                await loop.sock_sendall(sock, data)
+                sock.shutdown(socket.SHUT_WR)
+                out = bytearray()
+                while chunk := await loop.sock_recv(sock, 1 << 20):
+                    out += chunk
+        return bytes(out)
+
     async def relay(self, namespace: Path, port: int, target: int) -> None:
         """What listens on our own loopback, on that of a namespace."""
 

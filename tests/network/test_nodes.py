@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -92,6 +93,12 @@ async def test_pods_of_two_nodes_the_host_and_the_world(lab: Lab, host: Path, tm
     # the world sees the host
     assert await lab.ask(first, WORLD, 80) == f"world {HOST}"
     assert await lab.ask(nodes[1].namespace, WORLD, 80) == f"world {HOST}"
+    # much at once, between nodes and out by a link that takes less
+    data = random.Random(1).randbytes(8 << 20)
+    await lab.echo(second, 7)
+    await lab.echo(lab.run / "world", 7)
+    for address in (second_ip, WORLD):
+        assert await lab.there_and_back(first, address, 7, data) == data
     # a resolver on the host's loopback answers, and nothing else there does
     gateway = str(network.ranges.gateway)
     await lab.serve(host, 53, "resolver", host="127.0.0.1")

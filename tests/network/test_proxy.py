@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
@@ -200,6 +201,18 @@ async def test_a_table_that_was_taken_away_comes_back_and_connections_stay(
         lab.command(stage.node, "nft", "flush", "map", "ip", "kube-proxy", "to-cluster-1")
         await stage.slice("web", "b")
         assert await stage.names("c", service["spec"]["clusterIP"]) == {"b"}
+
+
+async def test_much_at_once_through_a_service(stage: Stage) -> None:
+    data = random.Random(2).randbytes(4 << 20)
+    for pod in ("a", "far"):
+        await stage.lab.echo(stage.at(pod), 7)
+        echo = [{"name": "web", "port": 7, "protocol": "TCP"}]
+        service = await stage.service(pod, type="NodePort")
+        await stage.slice(pod, pod, ports=echo)
+        ip, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["nodePort"]
+        for who, host, number in (("c", ip, 80), ("a", ip, 80), ("world", NODE_IP, port), ("node", "127.0.0.1", port)):
+            assert await stage.lab.there_and_back(stage.at(who), host, number, data) == data, (pod, who)
 
 
 async def test_options(lab: Lab, api: Local, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ Source: linux/{netlink,rtnetlink,if_link,veth}.h
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -34,6 +35,7 @@ _HEADER, _LINK, _ADDRESS, _ROUTE = (
     struct.Struct("=8BI"),
 )
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 20, 28  # fmt: skip
+_IFLA_GSO_IPV4, _IFLA_GRO_IPV4, BIG = 63, 64, 192 << 10
 _SETLINK, _AF_BRIDGE, _PROTINFO, _BRPORT_MODE = 19, 7, 12, 4
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _NESTED = 1, 2, 1, 0x8000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
@@ -198,6 +200,13 @@ class Routing(Socket):
         if alias is not None:
             body += attribute(_IFLA_IFALIAS, alias.encode())
         self.ask(_NEWLINK, 0, body, f"set link {index}")
+
+    def enlarge(self, index: int) -> None:
+        """Packets of TCP may be 192 KB while they are inside the machine: a pod's way to another node is four links long,
+        and each costs by the packet. Linux has it since 6.3; before, nothing changes."""
+        sizes = b"".join(attribute(kind, struct.pack("=I", BIG)) for kind in (_IFLA_GSO_IPV4, _IFLA_GRO_IPV4))
+        with contextlib.suppress(OSError):
+            self.ask(_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + sizes, f"enlarge link {index}")
 
     def hairpin(self, index: int) -> None:
         """A port of a bridge gives frames back to where they came from. With bridge-nf-call-iptables, what a port of the

@@ -126,6 +126,8 @@ class ClusterNetwork:
                     here.index, up=True, master=bridge.index, alias=f"{_NODE}{self.cluster} {name} {node.address}"
                 )
                 routing.hairpin(here.index)
+                routing.enlarge(here.index)
+                within.enlarge(there.index)
             within.set_link(1, up=True)
             within.set_link(there.index, up=True)
             within.add_address(there.index, IPv4Interface((node.address, self.ranges.nodes.prefixlen)))

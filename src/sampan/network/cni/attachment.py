@@ -49,6 +49,8 @@ def attach(
         # not of the universe, so that masquerading and routes choose the node's own address instead
         host.add_address(here.index, IPv4Interface((GATEWAY, 32)), LINK)
         host.add_route(IPv4Network(address), here.index, source=source)
+        host.enlarge(here.index)
+        pod.enlarge(there.index)
         pod.set_link(there.index, up=True)
         pod.add_address(there.index, IPv4Interface((address, 32)))
         pod.add_route(IPv4Network(GATEWAY), there.index)
