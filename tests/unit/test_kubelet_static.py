@@ -50,7 +50,6 @@ def test_a_file_becomes_a_pod_of_this_node(tmp_path: Path) -> None:
     assert spec["nodeName"] == "Node-1" and spec["restartPolicy"] == "Always" and spec["dnsPolicy"] == "ClusterFirst"
     assert {"operator": "Exists", "effect": "NoExecute"} in spec["tolerations"]
     assert spec["containers"][0]["imagePullPolicy"] == "Always"
-    assert static.name_in_file(pod, "Node-1") == "web"
     again, told = made(tmp_path)
     again.read()
     assert told.get_nowait()[0]["metadata"]["uid"] == meta["uid"]

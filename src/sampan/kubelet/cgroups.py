@@ -113,10 +113,5 @@ class Cgroups:
         """What all pods together use that cannot be given back, and what they may; None: they are not limited."""
         return self._driver.memory(self._top) if self._per_qos else None
 
-    async def remove_all(self) -> None:
-        """Where a node is taken down for good. Raises OSError."""
-        self._made.clear()
-        await self._driver.remove(self._top)
-
     def _name(self, pod: Obj) -> Name:
         return (*self._top, *TIERS[resources.qos(pod)], f"pod{pod['metadata']['uid']}")

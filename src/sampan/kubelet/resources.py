@@ -18,7 +18,7 @@ from sampan.cri import pb
 Obj = dict[str, Any]
 MIN_SHARES, MAX_SHARES, SHARES = 2, 262144, 1024
 PERIOD, MIN_QUOTA = 100_000, 1_000
-GUARANTEED_OOM, BEST_EFFORT_OOM, SANDBOX_OOM = -997, 1000, -998
+GUARANTEED_OOM, BEST_EFFORT_OOM = -997, 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -239,8 +238,3 @@ def full_name(pod: Obj) -> str:
     """By which a static pod and its mirror find each other."""
     meta = pod["metadata"]
     return f"{meta['name']}_{meta['namespace']}"
-
-
-def name_in_file(pod: Obj, node: str) -> str:
-    """Without the node's name."""
-    return re.sub(f"-{re.escape(node.lower())}$", "", str(pod["metadata"]["name"]))
