@@ -236,7 +236,7 @@ async def test_clients_in_python(node: NodeUnderTest, pod: str) -> None:
         return out, err, connection.returncode
 
     def work() -> None:
-        kubernetes.config.load_kube_config(str(node.cluster.kubeconfig))
+        kubernetes.config.load_kube_config(str(node.cluster.kubeconfig))  # type: ignore[no-untyped-call]
         core = kubernetes.client.CoreV1Api()
         known = {"name": pod, "namespace": "default", "container": "main"}
         asked = {**known, "stdin": False, "stdout": True, "stderr": True, "tty": False}
@@ -278,7 +278,8 @@ async def test_commands_that_attach(node: NodeUnderTest, kubectl: Kubectl, pod: 
     """A pod of its own for a command, and a container of its own in a pod that runs."""
     where = json.dumps({"spec": {"nodeName": node.name, "automountServiceAccountToken": False}})
     name = f"run-{kubectl.env['WAY']}"
-    script = (
+    quiet = [] if kubectl.env["WAY"] == "1-20" else ["-q"]
+    script = [
         "run",
         name,
         f"--image={IMAGE}",
@@ -286,11 +287,9 @@ async def test_commands_that_attach(node: NodeUnderTest, kubectl: Kubectl, pod: 
         f"--overrides={where}",
         "-i",
         "--rm",
-        "-q",
+        *quiet,
         "--command",
-    )
-    if kubectl.env["WAY"] == "1-20":
-        script = tuple(each for each in script if each != "-q")
+    ]
     out = await kubectl(*script, "--", "sh", "-c", "read x; echo got $x", stdin=b"this\n")
     assert "got this\n" in out
     assert f'pods "{name}" not found' in await kubectl.fails("get", "pod", name)

@@ -305,6 +305,18 @@ async def test_attach(pods: Pods, http: HttpClient) -> None:
     assert err.startswith(b"bad one\nbad xxx")
     assert (await pods.ended(container)).exit_code == 0
 
+    # as much as it says, however slowly it is taken
+    script = "read x; busybox dd if=/dev/zero bs=100000 count=100 2>/dev/null; echo over; exec sleep 1000"
+    loud = await pods.start(sandbox, "sh", "-c", script, name="loud", stdin=True)
+    at = (await pods.cri.Attach(container_id=loud, stdin=True, stdout=True)).url
+    async with asyncio.timeout(20), connected(http, at, Options(stdin=True, stdout=True)) as remote:
+        assert remote.stdin is not None and remote.stdout is not None
+        await remote.stdin.write(b"\n")
+        seen = b""
+        while not seen.endswith(b"over\n"):
+            seen += await remote.stdout.read()
+        assert len(seen) == 10_000_005
+
     options = Options(stdin=True, stdout=True, tty=True)
     shell = await pods.start(sandbox, "sh", name="shell", stdin=True, tty=True)
     for turn in ("first", "second"):  # it outlives those who look at it

@@ -128,9 +128,12 @@ async def _copy(source: Source | None, sink: Sink | None) -> None:
 
 
 async def _offered(source: Source, sink: Sink | None) -> None:
-    """A command need not read to the end what its client says."""
+    """A command need not read to the end what its client says; nor is that in the way of what else the client says."""
     with contextlib.suppress(ConnectionError):
         await _copy(source, sink)
+    with contextlib.suppress(ConnectionError):
+        while await source.read():
+            continue
 
 
 async def _pings(remote: Remote) -> None:
