@@ -203,7 +203,8 @@ class Routing(Socket):
 
     def enlarge(self, index: int) -> None:
         """Packets of TCP may be 192 KB while they are inside the machine: a pod's way to another node is four links long,
-        and each costs by the packet. Linux has it since 6.3; before, nothing changes."""
+        and each costs by the packet. On the way out the kernel cuts them by itself, at 400 MB/s where a card's own cutting
+        was measured at 1300. Linux has it since 6.3; before, nothing changes."""
         sizes = b"".join(attribute(kind, struct.pack("=I", BIG)) for kind in (_IFLA_GSO_IPV4, _IFLA_GRO_IPV4))
         with contextlib.suppress(OSError):
             self.ask(_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + sizes, f"enlarge link {index}")
