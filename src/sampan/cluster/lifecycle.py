@@ -8,12 +8,13 @@ reboot or a `kill -9`, is carried on with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sampan.cluster import certificates, kubeconfig, processes, spec
@@ -58,24 +59,47 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
             _carry_on(cluster, known, wanted, progress)
             return Up(cluster, url(known.port), known.context, True)
         settings = _settings(cluster, known, wanted)
+        with _nothing_half(cluster, settings, known is None):
+            _begin(cluster, settings, progress)
+        _carry_on(cluster, settings, wanted, progress)
+        return Up(cluster, url(settings.port), settings.context, False)
+
+
+@contextlib.contextmanager
+def _nothing_half(cluster: Cluster, settings: Settings, new: bool) -> Iterator[None]:
+    """What did not come to stand, or was interrupted, leaves nothing on the machine; a new cluster is not remembered."""
+    try:
+        yield
+    except BaseException:
+        processes.stop(pid for name in (API,) if (pid := cluster.pid(name)) is not None)
         if settings.nodes:
             from sampan.cluster import nodes
 
-            progress("Preparing the network")
-            nodes.prepare(cluster, settings)
-        progress("Making certificates")
-        addresses = [address for address in (settings.ranges.api, settings.ranges.gateway) if address]
-        try:
-            certificates.ensure(cluster.pki, addresses)
-        except OSError as error:
-            raise ClusterError(
-                f"cannot write to {cluster.pki}: {error.strerror}", "make it writable, or set SAMPAN_HOME"
-            ) from None
-        progress("Starting the control plane")
-        _start(cluster, settings)
+            nodes.stop(cluster, settings)
+        if new:
+            cluster.forget()
+        raise
+
+
+def _begin(cluster: Cluster, settings: Settings, progress: Progress) -> None:
+    """Until the control plane serves, and the cluster is known."""
+    if settings.nodes:
+        from sampan.cluster import nodes
+
+        progress("Preparing the network")
+        nodes.prepare(cluster, settings)
         cluster.save(settings)
-        _carry_on(cluster, settings, wanted, progress)
-        return Up(cluster, url(settings.port), settings.context, False)
+    progress("Making certificates")
+    addresses = [address for address in (settings.ranges.api, settings.ranges.gateway) if address]
+    try:
+        certificates.ensure(cluster.pki, addresses)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write to {cluster.pki}: {error.strerror}", "make it writable, or set SAMPAN_HOME"
+        ) from None
+    progress("Starting the control plane")
+    _start(cluster, settings)
+    cluster.save(settings)
 
 
 def url(port: int) -> str:

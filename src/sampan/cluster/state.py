@@ -111,6 +111,10 @@ class Cluster:
         scratch.write_text(json.dumps(asdict(settings)) + "\n")
         os.replace(scratch, self.directory / "cluster.json")
 
+    def forget(self) -> None:
+        """It is no cluster any more; what else is there stays."""
+        (self.directory / "cluster.json").unlink(missing_ok=True)
+
     def pid(self, process: str = "apiserver") -> int | None:
         """The id of a running process of this cluster."""
         try:
