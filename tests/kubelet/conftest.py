@@ -220,7 +220,7 @@ async def made(kind: str = "sampan", **options: Any) -> AsyncIterator[NodeUnderT
     told = Options(
         name=node_name, runtime=f"unix://{home.socket}", root=home.root / "kubelet", logs=home.root / "logs" / "pods",
         node_ips=("127.0.0.1",), port=0, cgroup_root=home.cgroup, pod_cidr=pod_cidr, address="127.0.0.1",
-        static_pods=home.root / "manifests", cluster_dns=("10.96.0.10",), **options,
+        healthz_port=0, static_pods=home.root / "manifests", cluster_dns=("10.96.0.10",), **options,
     )  # fmt: skip
     try:
         home.open()
