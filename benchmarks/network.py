@@ -148,7 +148,7 @@ def services(directory: Path) -> list[Figure]:
         rules = Ruleset(cluster=IPv4Network("10.128.0.0/9"))
         rules.set_ranges([IPv4Network("10.96.0.0/16")])
         with many():
-            rules.change({f"default/s{number}": _wanted(*each) for number, each in enumerate(objects)})
+            rules.change({f"default/s{number}": _wanted(*each) for number, each in enumerate(objects)}, text=False)
         text = rules.program()
         middle = time.perf_counter()
         nft.run(text)

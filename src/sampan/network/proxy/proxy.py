@@ -191,7 +191,7 @@ class Proxy:
         started = loop.time()
         text, self._ranges_changed = self._ranges_text() if self._ranges_changed else "", False
         with many() if len(dirty) > MANY else contextlib.nullcontext():
-            change = self._ruleset.change({key: self._wanted(key) for key in dirty})
+            change = self._ruleset.change({key: self._wanted(key) for key in dirty}, text=not self._whole)
         if self._whole:
             await asyncio.to_thread(nft.run, self._ruleset.program())
             change = Change(moved=self._ruleset.endpoints())  # whatever was before

@@ -91,8 +91,8 @@ class Ruleset:
 
     # -- a change ------------------------------------------------------------------------------------------------------
 
-    def change(self, services: Mapping[str, Wanted | None]) -> Change:
-        """By the Services' keys; None: gone."""
+    def change(self, services: Mapping[str, Wanted | None], *, text: bool = True) -> Change:
+        """By the Services' keys; None: gone. Without `text` the transaction has to be `program`."""
         change, gone, new = Change(), Elements(), Elements()
         freed: list[str] = []
         for key, wanted in services.items():
@@ -118,7 +118,8 @@ class Ruleset:
                 for frontend in self._wanted[key].frontends:
                     if frontend.key == name:
                         self._claim(key, frontend, gone, new, change)
-        change.text = self._new_chains(new) + _delete(gone, new) + _add(new, gone)
+        if text:
+            change.text = self._new_chains(new) + _delete(gone, new) + _add(new, gone)
         return change
 
     def _claim(self, key: str, frontend: Frontend, gone: Elements, new: Elements, change: Change) -> None:
