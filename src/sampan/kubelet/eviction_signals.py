@@ -106,9 +106,9 @@ def observe(summary: Obj, pods_memory: tuple[int, int] | None = None) -> dict[st
             # some file systems have no fixed number of inodes, and say 0
             if found.get("inodes"):
                 out[f"{name}.inodesFree"] = Observation(found["inodesFree"], found["inodes"])
-    limit = (node.get("rlimit") or {}).get("maxpid")
-    if limit:
-        out[PIDS] = Observation(limit - node["rlimit"]["curproc"], limit)
+    processes = node.get("rlimit") or {}
+    if processes.get("maxpid"):
+        out[PIDS] = Observation(processes["maxpid"] - processes["curproc"], processes["maxpid"])
     return out
 
 
