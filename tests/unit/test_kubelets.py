@@ -40,7 +40,7 @@ async def test_the_url_is_of_the_best_address_and_the_reported_port(api: Local) 
 
 
 def test_the_order_of_types_decides() -> None:
-    found = {"metadata": {"labels": {"kubernetes.io/hostname": "n1"}}, "status": {"addresses": []}}
+    found: dict[str, Any] = {"metadata": {"labels": {"kubernetes.io/hostname": "n1"}}, "status": {"addresses": []}}
     assert preferred_address(found, ("InternalIP", "Hostname")) == "n1"
     found["status"]["addresses"] = [{"type": "ExternalIP", "address": "1.2.3.4"}]
     words = r"no preferred addresses found; known addresses: \[{ExternalIP 1.2.3.4}\]"

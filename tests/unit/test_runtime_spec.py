@@ -118,7 +118,7 @@ def test_resources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "unified", lambda: False)
     assert spec.resources(wanted) == {**rest, "pids": {"limit": 9}}
     assert spec.resources(pb.LinuxContainerResources()) == {}
-    with pytest.raises(Invalid, match="'memory.oom.group' is not supported on cgroup v1"):
+    with pytest.raises(Invalid, match=r"'memory.oom.group' is not supported on cgroup v1"):
         spec.resources(pb.LinuxContainerResources(unified={"memory.oom.group": "1"}))
 
 
