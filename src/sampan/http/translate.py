@@ -23,6 +23,8 @@ from sampan.http.client import HttpClient
 from sampan.http.connection import Upgraded as Upgrade
 from sampan.http.remote import Remote, connected
 from sampan.http.remotecommand import (
+    BULK,
+    BULK_SECONDS,
     ERROR,
     RESIZE,
     STDERR,
@@ -124,6 +126,8 @@ async def _copy(source: Source | None, sink: Sink | None) -> None:
     if source is not None and sink is not None:
         while data := await source.read():
             await sink.write(data)
+            if len(data) >= BULK:
+                await asyncio.sleep(BULK_SECONDS)
         sink.end()
 
 

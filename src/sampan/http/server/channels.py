@@ -54,7 +54,7 @@ class Channel:
         if self._channels.base64:
             socket.send(chr(ord("0") + self.number) + base64.b64encode(data).decode())
         else:
-            socket.send(bytes((self.number,)) + data)
+            socket.send(data, bytes((self.number,)))
         if socket.closed:
             raise ConnectionResetError("the peer is gone")
         if socket.pending() > HIGH_WATER:

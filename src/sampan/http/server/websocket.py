@@ -2,7 +2,7 @@
 
     return accept(request, ("v5.channel.k8s.io",), serve)      # serve(socket) runs as a task
 
-Framing is wsproto's. A peer that asks for subprotocols gets the first of ours that it offers; none in common is its
+Framing is wsproto's, but for whole messages that we send. A peer that asks for subprotocols gets the first of ours that it offers; none in common is its
 affair to refuse, as upstream leaves it.
 
 Source: RFC 6455; k8s.io/apimachinery/pkg/util/httpstream/wsstream/conn.go
@@ -15,12 +15,13 @@ import base64
 import binascii
 import hashlib
 import logging
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from wsproto.connection import Connection as Frames
 from wsproto.connection import ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
+from wsproto.events import CloseConnection, Event, Message, Ping
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sampan.http.server.messages import RawConnection, Request, Response
@@ -60,6 +61,14 @@ def accept(request: Request, protocols: Sequence[str], serve: Serve) -> Response
     return Response(101, headers, upgrade=lambda connection: WebSocket(connection, chosen, serve))
 
 
+def _frame_head(text: bool, size: int) -> bytes:
+    """Of a whole message from a server."""
+    kind = 0x81 if text else 0x82
+    if size < 126:
+        return bytes((kind, size))
+    return struct.pack("!BBH", kind, 126, size) if size < 1 << 16 else struct.pack("!BBQ", kind, 127, size)
+
+
 def choose(request: Request, protocols: Sequence[str]) -> str:
     """The first of `protocols` that the client offers, or nothing."""
     listed = ",".join(value for name, value in request.header_list if name == "sec-websocket-protocol")
@@ -96,9 +105,14 @@ class WebSocket:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    def send(self, message: str | bytes) -> None:
-        """Queue one message; never blocks. Nothing happens once the socket is closed."""
-        self._emit(TextMessage(message) if isinstance(message, str) else BytesMessage(message))
+    def send(self, message: str | bytes, prefix: bytes = b"") -> None:
+        """Queue one message; never blocks. Nothing happens once the socket is closed. `prefix` goes before a message of bytes:
+        what is large is put together once, with its frame."""
+        if self.closed or self._finishing:
+            return
+        text = isinstance(message, str)
+        data = message.encode() if isinstance(message, str) else message
+        self._connection.send(b"".join((_frame_head(text, len(prefix) + len(data)), prefix, data)))
 
     def _emit(self, event: Event) -> None:
         if self.closed:
