@@ -29,7 +29,7 @@ down: $(BIN)/.user
 test: $(BIN)/.dev
 	@sh tests/packages.sh
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
-	@$(BIN)/python -m pytest --ignore tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/unit
 
 # The ring to run after every change: a minute at most
 unit: $(BIN)/.dev

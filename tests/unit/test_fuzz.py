@@ -84,7 +84,8 @@ async def test_no_request_is_a_server_error(api: Local, seed: int) -> None:
             before = api.server.api.cache.revision
             reply = await ask(api, sent)
             answered[reply.code] = answered.get(reply.code, 0) + 1
-            if reply.code == 503:
+            if reply.code == 503 or b"no preferred addresses found" in text(reply):
+                # these nodes are nowhere
                 assert sent.main and any(f"/{word}" in sent.target for word in WITHOUT_NODES), str(sent)
                 continue
             assert reply.code < 500, f"{sent}: {text(reply)!r}"
