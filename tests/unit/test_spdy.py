@@ -245,7 +245,7 @@ async def test_a_reset_ends_the_stream_and_not_the_connection() -> None:
 async def test_pings_are_answered() -> None:
     client, _ = pair(lambda _: None)
     seen: list[bytes] = []
-    client.received = seen.append  # type: ignore[method-assign]
+    client.received = seen.append  # type: ignore[method-assign, assignment]
     client.send(frames.ping(7))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
