@@ -261,14 +261,16 @@ async def test_clients_in_python(node: NodeUnderTest, pod: str) -> None:
         await asyncio.to_thread(work)
 
 
-async def test_clients_of_other_hands(node: NodeUnderTest, pod: str) -> None:
-    """kr8s: version 4 alone, and port-forward without any."""
+async def test_clients_of_other_hands(node: NodeUnderTest) -> None:
+    """kr8s: version 4 alone, and port-forward without any. It waits for pods to be ready, all their containers."""
     import kr8s.asyncio
     from kr8s.asyncio.objects import Pod
 
-    api = await kr8s.asyncio.api(kubeconfig=str(node.cluster.kubeconfig))
-    found = await Pod.get(pod, namespace="default", api=api)
-    done = await found.exec(["sh", "-c", "echo out; echo err >&2; exit 3"], container="main", check=False)
+    pod = await node.run({"containers": [node.container("sh", "-c", MAIN)]})
+    async with asyncio.timeout(20):
+        api = await kr8s.asyncio.api(kubeconfig=str(node.cluster.kubeconfig))
+        found = await Pod.get(pod, namespace="default", api=api)
+        done = await found.exec(["sh", "-c", "echo out; echo err >&2; exit 3"], container="main", check=False)
     assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 3)
     async with asyncio.timeout(20), found.portforward(8080) as port:
         assert await get(port) == b"hello\n"
