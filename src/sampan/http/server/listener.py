@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from sampan.http.server.messages import App
+from sampan.http.server.messages import App, Sinks
 from sampan.http.server.protocol import Connection, Limits, http_date
 
 SWEEP_SECONDS = 5.0
@@ -30,12 +30,14 @@ class Server:
         hosts: Sequence[str],
         port: int,
         limits: Limits | None = None,
+        sinks: Sinks | None = None,
     ) -> None:
         self.app = app
         self.ssl_context = ssl_context
         self.hosts = hosts
         self.port = port
         self.limits = limits or Limits()
+        self.sinks = sinks
         self.connections: set[Connection] = set()
         self.stopping = False
         self.loop = asyncio.get_running_loop()

@@ -97,6 +97,17 @@ class Upgraded(Protocol):
         """The server is shutting down: end in the protocol's own way."""
 
 
+class Sink(Protocol):
+    """Takes a body while it comes, of any length; the request has it as `scratch["sink"]` then. Called in the loop; must not raise."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def abort(self) -> None:
+        """The peer has gone before the end."""
+
+
+#: method, target and headers of a request whose body begins: what takes it, or None for `Request.body`
+Sinks = Callable[[str, str, dict[str, str]], Sink | None]
 StreamBody = Callable[[Writer], Awaitable[None]]
 Upgrade = Callable[[RawConnection], Upgraded]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 import orjson
 
-from sampan.http.server.messages import App, Request, Response, Upgraded
+from sampan.http.server.messages import App, Request, Response, Sink, Upgraded
 
 if TYPE_CHECKING:
     from sampan.http.server.listener import Server
@@ -157,6 +157,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._pieces = 0
         self._refused: Response | None = None
+        self._sink: Sink | None = None
 
     # -- the transport's side ------------------------------------------------------------------------------------------
 
@@ -174,6 +175,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
         self.server.forget(self)
+        if self._sink is not None and self.receiving:
+            self._sink.abort()
         if self.stream is not None:
             self.stream.notify()
         elif self.abandoned and self.task is not None:
@@ -269,7 +272,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         headers = dict(reversed(self._headers))
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.limits.body:
+        if self.server.sinks is not None:
+            self._sink = self.server.sinks(self.parser.get_method().decode(), self._target.decode("latin-1"), headers)
+        if self._sink is None and length.isdigit() and int(length) > self.limits.body:
             self._too_large()
         elif headers.get("expect", "").lower() == "100-continue" and not self.busy and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -277,7 +282,10 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         self._pieces += 1
-        if self._body_bytes > self.limits.body:
+        if self._sink is not None:
+            self.since = self.loop.time()  # it may take long, if only it goes on
+            self._sink.write(body)
+        elif self._body_bytes > self.limits.body:
             self._too_large()
         elif self._refused is None:
             self._body.append(body)
@@ -301,6 +309,8 @@ class Connection(asyncio.Protocol):
             self.certificate,
             self.remote,
         )
+        if self._sink is not None:
+            request.scratch["sink"], self._sink = self._sink, None
         if not self.parser.should_keep_alive():
             request.scratch["close"] = True
         if self.busy or self._paused is not None:
