@@ -467,3 +467,12 @@ def test_trees_deeper_than_any_path_are_removed(tmp_path: Path) -> None:
     os.close(deep)
     clean.remove_tree(tmp_path / "top")
     assert not (tmp_path / "top").exists()
+
+
+def test_paths_of_the_node_that_are_elsewhere_on_the_machine() -> None:
+    mapped = (("/data", "/srv", True), ("/data/own", "/home/own", False), ("/x/", "/y", False))
+    for path, machine in (
+        ("/data", ("/srv", True)), ("/data/a/b", ("/srv/a/b", True)), ("/data/own/f", ("/home/own/f", False)),
+        ("/database", ("/database", False)), ("/x/1", ("/y/1", False)), ("/x", ("/y", False)),
+    ):  # fmt: skip
+        assert host_path.on_machine(path, mapped) == machine

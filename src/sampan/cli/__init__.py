@@ -44,6 +44,10 @@ def main() -> None:
         from sampan.cli.proxy import main as proxy
 
         sys.exit(proxy(sys.argv[2:]))
+    if len(sys.argv) > 1 and sys.argv[1] == "registry-server":  # what `sampan registry up` starts
+        from sampan.cli.registry import serve
+
+        sys.exit(serve(sys.argv[2:]))
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

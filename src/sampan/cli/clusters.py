@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sampan.cli.told import NAME, OUTPUT, Steps, told
+from sampan.cli.told import NAME, OUTPUT, Steps, node_names, told
 from sampan.cluster import certificates, kubeconfig, lifecycle, state
 from sampan.cluster.errors import ClusterError
 
@@ -63,11 +63,12 @@ def delete() -> None:
 
 @delete.command("cluster")
 @NAME
+@OUTPUT
 @told
-def delete_cluster(name: str) -> None:
+def delete_cluster(name: str, output: str) -> None:
     """Stop it and remove all that it kept."""
     lifecycle.delete(state.find(name))
-    click.echo(f"Deleted cluster {name}")
+    click.echo(json.dumps({"name": name, "deleted": True}) if output == "json" else f"Deleted cluster {name}")
 
 
 @click.group()
@@ -113,32 +114,39 @@ def get_kubeconfig(name: str) -> None:
 
 @click.group()
 def node() -> None:
-    """Add, stop, start or remove a node of a running cluster."""
+    """Add, stop, start or remove a node of a running cluster.
+
+    \b
+    sampan node add
+    sampan node stop default-worker     its machine lost power
+    """
 
 
 @node.command("add")
 @NAME
+@OUTPUT
 @told
-def node_add(name: str) -> None:
+def node_add(name: str, output: str) -> None:
     """One more worker."""
     from sampan.cluster import nodes
 
-    steps = Steps(False)
+    steps = Steps(output == "json")
     made = nodes.add(state.find(name), steps)
     steps.done()
-    click.echo(f"Added {made.name}")
+    click.echo(json.dumps({"cluster": name, "added": made.name}) if output == "json" else f"Added {made.name}")
 
 
 def _one(command: str, help_text: str, said: str) -> None:
     @node.command(command, help=help_text)
-    @click.argument("which", metavar="NODE")
+    @click.argument("which", metavar="NODE", shell_complete=node_names)
     @NAME
+    @OUTPUT
     @told
-    def run(which: str, name: str) -> None:
+    def run(which: str, name: str, output: str) -> None:
         from sampan.cluster import nodes
 
         getattr(nodes, f"{command}_one")(state.find(name), which)
-        click.echo(f"{said} {which}")
+        click.echo(json.dumps({"cluster": name, said.lower(): which}) if output == "json" else f"{said} {which}")
 
 
 _one("stop", "As if its machine lost power: its pods end, and the cluster notices.", "Stopped")

@@ -13,10 +13,12 @@ from typing import Any
 import click
 
 from sampan.cli.clusters import create, delete, doctor, export, get, node
+from sampan.cli.completion import completion
 from sampan.cli.explain import group as explain
 from sampan.cli.image import group as image
 from sampan.cli.kind import shim
 from sampan.cli.load import group as load
+from sampan.cli.registry import group as registry
 from sampan.cli.told import NAME, OUTPUT, Steps, told
 from sampan.cluster import lifecycle, state
 from sampan.cluster.errors import ClusterError
@@ -39,7 +41,7 @@ def cli() -> None:
     """
 
 
-for group in (explain, image, load, create, delete, get, node, export, doctor, shim):
+for group in (explain, image, load, registry, create, delete, get, node, export, doctor, shim, completion):
     cli.add_command(group)
 
 

@@ -1,4 +1,4 @@
-"""`sampan image`: build, ls, rm, save."""
+"""`sampan image`: build, ls, rm, save, push."""
 
 from __future__ import annotations
 
@@ -108,3 +108,17 @@ def save(image: str, target: Path, name: str) -> None:
     """Write an image to a file, as `docker save` does."""
     size = building.saved(state.find(name), image, target)
     click.echo(f"Wrote {target} ({size / 1e6:.1f} MB)")
+
+
+@group.command("push")
+@click.argument("image")
+@NAME
+@OUTPUT
+@told
+def push(image: str, name: str, output: str) -> None:
+    """Push an image to the registry in its name, as localhost:5001/web:v1."""
+    digest = building.pushed(state.find(name), image, (lambda text: None) if output == "json" else click.echo)
+    if output == "json":
+        click.echo(json.dumps({"name": image, "digest": digest}))
+    else:
+        click.echo(click.style(f"Pushed {image}", fg="green") + f" ({digest})")

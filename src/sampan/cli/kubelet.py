@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     add("--root-dir", type=Path, metavar="DIR", help=f"volumes and records (default: {default.root})")
     add("--pod-logs-dir", type=Path, metavar="DIR", help=f"what containers write (default: {default.logs})")
     add("--pod-manifest-path", type=Path, metavar="DIR", help="static pods, as files")
+    add("--host-path-map", type=host_paths, metavar="NODE=MACHINE[:ro],...",
+        help="where hostPath volumes find paths of the node that are elsewhere on the machine")  # fmt: skip
     add("--cluster-dns", type=listed, metavar="IPS", help="name servers of pods")
     add("--cluster-domain", metavar="NAME", help=f"(default: {default.cluster_domain})")
     add("--resolv-conf", type=Path, metavar="FILE", help=f"the node's (default: {default.resolver})")
@@ -69,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
 _FIELDS = {
     "container_runtime_endpoint": "runtime", "hostname_override": "name", "node_ip": "node_ips", "root_dir": "root",
     "pod_logs_dir": "logs", "pod_manifest_path": "static_pods", "resolv_conf": "resolver", "node_labels": "labels",
+    "host_path_map": "host_paths",
     "register_node": "register", "register_with_taints": "taints", "client_ca_file": "client_ca", "tls_cert_file": "cert",
     "tls_private_key_file": "key", "anonymous_auth": "anonymous", "authorization_mode": "authorization",
     "serialize_image_pulls": "serialize_pulls", "bootstrap_kubeconfig": "bootstrap", "healthz_bind_address": "healthz_address",
@@ -83,6 +86,16 @@ def mapping(text: str) -> dict[str, str]:
             raise argparse.ArgumentTypeError(f"{part!r} must be formatted as key=value")
         out[key.strip()] = value.strip()
     return out
+
+
+def host_paths(text: str) -> tuple[tuple[str, str, bool], ...]:
+    out = []
+    for part in filter(None, text.split(",")):
+        node, equals, machine = part.partition("=")
+        if not equals or not node.startswith("/") or not machine.startswith("/"):
+            raise argparse.ArgumentTypeError(f"{part!r} must be formatted as /node=/machine or /node=/machine:ro")
+        out.append((node, machine.removesuffix(":ro"), machine.endswith(":ro")))
+    return tuple(out)
 
 
 def thresholds(text: str) -> dict[str, str]:

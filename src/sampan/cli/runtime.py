@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
                      help="images, and what containers write (default: %(default)s)")  # fmt: skip
     out.add_argument("--state", type=Path, default=Path("/run/sampan/runtime"),
                      help="what a reboot may take (default: %(default)s)")  # fmt: skip
-    out.add_argument("--registry-config-dir", type=Path, default=Path("/etc/containerd/certs.d"), metavar="DIR",
+    out.add_argument("--registry-config-dir", default="/etc/containerd/certs.d", metavar="DIR[:DIR...]",
                      help="registries and their mirrors, as hosts.toml files (default: %(default)s)")  # fmt: skip
     out.add_argument(
         "--oci-runtime", default="runc", help="runc, or what takes the same commands (default: %(default)s)"
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
             print(f"apt-get install {package}, or name another one", file=sys.stderr)
             return 1
     options = Options(
-        given.listen, given.root, given.state, given.registry_config_dir, given.oci_runtime, given.conmon,
+        given.listen, given.root, given.state, tuple(map(Path, given.registry_config_dir.split(":"))), given.oci_runtime, given.conmon,
         None if given.cgroup_driver == "auto" else given.cgroup_driver == "systemd",
     )  # fmt: skip
     network: Network = Loopback()

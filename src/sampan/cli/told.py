@@ -10,13 +10,28 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from sampan.cluster import state
 from sampan.cluster.errors import ClusterError
 from sampan.store.contract import StoreError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME = click.option("--name", default="default", show_default=True, help="Name of the cluster.")
+
+def cluster_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """What a shell completes."""
+    return [each.name for each in state.all_clusters() if each.name.startswith(begun)]
+
+
+def node_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Of the cluster that is named already."""
+    settings = state.find(str(context.params.get("name") or "default")).settings()
+    return [each.name for each in (settings.nodes if settings else ()) if each.name.startswith(begun)]
+
+
+NAME = click.option(
+    "--name", default="default", show_default=True, help="Name of the cluster.", shell_complete=cluster_names
+)
 OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="For people or programs."
 )

@@ -173,3 +173,28 @@ def saved(cluster: Cluster, name: str, target: Path) -> int:
         archive.write(shelf, image, [whole], scratch)
         shutil.copyfile(scratch, target)
         return target.stat().st_size
+
+
+def pushed(cluster: Cluster, name: str, say: Say) -> str:
+    """To the registry that its name says; the manifest's digest. Raises ClusterError."""
+    from sampan.builder.push import Pusher
+    from sampan.http.client import HttpClient
+    from sampan.runtime import names
+    from sampan.runtime.errors import Unauthorized
+
+    async def push(image: Image) -> str:
+        async with HttpClient() as client:
+            return await Pusher(client, names.parse(whole), say).push(shelf, image)
+
+    shelf = Shelf(state.home() / "build")
+    with _told(), shelf.held():
+        whole = named(name)
+        image = shelf.image(whole) or asyncio.run(_from_nodes(shelf, cluster, whole))
+        if image is None:
+            raise ClusterError(f"no such image: {name}", "`sampan image ls` lists those there are")
+        try:
+            return asyncio.run(push(image))
+        except Unauthorized as error:
+            raise ClusterError(
+                str(error), f"sampan image save {name} -o image.tar, and push that with a client that can log in"
+            ) from None

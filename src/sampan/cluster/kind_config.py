@@ -8,6 +8,7 @@ Source: https://kind.sigs.k8s.io/docs/user/configuration/; kind pkg/apis/config/
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +142,7 @@ def _mount(raw: Mapping[str, Any]) -> spec.Mount:
         raise ClusterError(
             f"extraMounts: {raw['propagation']!r} is no propagation", f"use one of {', '.join(_PROPAGATION)}"
         )
-    return spec.Mount(str(raw["hostPath"]), str(raw["containerPath"]), bool(raw.get("readOnly")), propagation)
+    return spec.Mount(os.path.abspath(str(raw["hostPath"])), str(raw["containerPath"]), bool(raw.get("readOnly")), propagation)
 
 
 def _kubelet_flags(patch: str, role: str) -> dict[str, str]:

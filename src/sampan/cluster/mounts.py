@@ -37,7 +37,8 @@ def detach_below(directory: Path) -> None:
 def hold_network(path: Path) -> None:
     """The network namespace that we are in, as a file. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(0o400)
+    if not path.exists():  # what is held cannot be touched
+        path.touch(0o400)
     here = Path("/proc/self/ns/net")
     if path.stat().st_ino == here.stat().st_ino:
         return

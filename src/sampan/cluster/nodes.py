@@ -19,7 +19,17 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, Informers
 from sampan.client.errors import is_not_found
-from sampan.cluster import addons, certificates, control_plane, doctor, groups, kubeconfig, processes, spec
+from sampan.cluster import (
+    addons,
+    certificates,
+    control_plane,
+    doctor,
+    groups,
+    kubeconfig,
+    local_registry,
+    processes,
+    spec,
+)
 from sampan.cluster.components import Credentials
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.mounts import detach_below, hold_network
@@ -30,6 +40,7 @@ from sampan.network.ranges import NoRoom, Ranges, choose, in_use
 from sampan.network.resolver import for_nodes
 
 RUNTIME, NODE = "runtime", "node"
+REGISTRIES = Path("/etc/containerd/certs.d")
 KUBELET_PORT = 10250
 #: between two looks whether a kubelet listens yet
 LOOK_SECONDS = 0.02
@@ -52,7 +63,8 @@ def prepare(cluster: Cluster, settings: Settings) -> None:
         if not settings.ranges.nodes:
             settings.ranges = _chosen(settings.ranges)
         found = network(cluster, settings)
-        found.create(_published(cluster, settings), for_nodes(found.ranges.gateway)[1])
+        local = [port] if (port := local_registry.port()) else []
+        found.create(_published(cluster, settings), for_nodes(found.ranges.gateway)[1], local)
         hold_network(cluster.host)
 
 
@@ -119,6 +131,7 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
         command = [
             "runtime", "--listen", str(socket), "--root", str(home / "runtime"), "--state", str(socket.parent),
             "--cluster-cidr", settings.ranges.pods,
+            "--registry-config-dir", f"{cluster.registries}:{REGISTRIES}",
         ]  # fmt: skip
         processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
     if cluster.pid(_process(node, NODE)) is None:
@@ -143,6 +156,9 @@ def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4A
         "cluster-dns": settings.ranges.dns,
         "cluster-cidr": settings.ranges.pods,
         "cgroup-root": f"/sampan/{cluster.id}/{node.name}",
+        "host-path-map": ",".join(
+            f"{each.node}={each.host}{':ro' if each.read_only else ''}" for each in node.mounts
+        ),
     }
     flags |= {name: value for name, value in node.kubelet.items() if name != "node-labels"}
     given = dict(part.partition("=")[::2] for part in node.kubelet.get("node-labels", "").split(",") if part)
@@ -320,6 +336,20 @@ async def furnish(cluster: Cluster, settings: Settings) -> None:
         server = f"https://{settings.ranges.gateway}:{settings.port}"
         ca = (cluster.pki / "ca.crt").read_text()
         await addons.apply(client, addons.Settings(dns_address=settings.ranges.dns, server=server, ca=ca))
+        await local_registry.announce(client, cluster, settings.ranges.gateway)
+
+
+def reach_registry(cluster: Cluster, settings: Settings) -> None:
+    """The nodes of a running cluster find the registry where it is now, or find none. Raises ClusterError."""
+
+    async def tell() -> None:
+        async with _client(cluster, settings) as client:
+            await local_registry.announce(client, cluster, settings.ranges.gateway)
+
+    with cluster.locked():
+        if cluster.pid() is not None and settings.ranges.nodes:
+            prepare(cluster, settings)
+            asyncio.run(tell())
 
 
 async def settled(cluster: Cluster, settings: Settings, seconds: float, progress: Progress) -> None:

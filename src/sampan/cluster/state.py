@@ -82,6 +82,11 @@ class Cluster:
         return self.run / "host"
 
     @property
+    def registries(self) -> Path:
+        """Of its nodes: where images of which registry come from, as hosts.toml files."""
+        return self.directory / "certs.d"
+
+    @property
     def pki(self) -> Path:
         return self.directory / "pki"
 

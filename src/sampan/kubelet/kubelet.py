@@ -113,6 +113,7 @@ class Kubelet:
         self.volumes = Volumes(
             options.root, self.sources, client, node=options.name, clock=clock, allocatable=lambda: self.node.allocatable,
             warn=lambda pod, reason, message: self.recorder.event(pod, "Warning", reason, message),
+            host_paths=options.host_paths,
         )  # fmt: skip
         self.probes = Probes(self._run, self.recorder, self._probed, status=self.statuses.get, clock=clock, dial=dial)
         self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)

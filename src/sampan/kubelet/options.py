@@ -34,6 +34,8 @@ class Options:
     root: Path = Path("/var/lib/kubelet")
     logs: Path = Path("/var/log/pods")
     static_pods: Path | None = None
+    #: paths of the node that hostPath volumes find elsewhere on the machine: (the node's, the machine's, read only)
+    host_paths: tuple[tuple[str, str, bool], ...] = ()
     node_ips: tuple[str, ...] = ()
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"

@@ -60,9 +60,11 @@ class Published:
 
 
 def program(
-    table: str, bridge: str, ranges: Ranges, published: Collection[Published], resolver: IPv4Address | None = None
-) -> str:
-    """In the place of what was there. `resolver`: on the host's loopback, for who asks the bridge's own address."""
+    table: str, bridge: str, ranges: Ranges, published: Collection[Published], resolver: IPv4Address | None = None,
+    local: Collection[int] = (),
+) -> str:  # fmt: skip
+    """In the place of what was there. `resolver`: on the host's loopback, for who asks the bridge's own address. `local`:
+    TCP ports of the host's loopback that are reached so too."""
     everywhere, at_one = [], []
     for each in published:
         element = f"{each.protocol} . {each.host_port} : {each.node} . {each.node_port}"
@@ -72,13 +74,18 @@ def program(
             at_one.append(f"{each.listen} . {element}")
     text = _PROGRAM.format(
         table=table, bridge=bridge, inside=f"{ranges.nodes}, {ranges.pods}", ports=_listed(everywhere),
-        ports_of=_listed(at_one), resolver=_resolver(bridge, ranges.gateway, resolver) if resolver else "",
+        ports_of=_listed(at_one), resolver=(_resolver(bridge, ranges.gateway, resolver) if resolver else "") + _local(bridge, ranges.gateway, local),
     )  # fmt: skip
     return replaced(table, text)
 
 
 def _listed(elements: list[str]) -> str:
     return f"elements = {{ {', '.join(elements)} }}" if elements else ""
+
+
+def _local(bridge: str, gateway: IPv4Address, ports: Collection[int]) -> str:
+    match = f'    iifname "{bridge}" ip daddr {gateway}'
+    return "".join(f"{match} tcp dport {port} dnat to 127.0.0.1;\n" for port in ports)
 
 
 def _resolver(bridge: str, gateway: IPv4Address, resolver: IPv4Address) -> str:

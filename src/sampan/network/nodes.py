@@ -58,8 +58,11 @@ class ClusterNetwork:
 
     # -- the cluster ---------------------------------------------------------------------------------------------------
 
-    def create(self, published: Collection[Published] = (), resolver: IPv4Address | None = None) -> None:
-        """`published`: all ports of the host that lead to nodes. `resolver`: see `resolver.for_nodes`."""
+    def create(
+        self, published: Collection[Published] = (), resolver: IPv4Address | None = None, local: Collection[int] = ()
+    ) -> None:
+        """`published`: all ports of the host that lead to nodes. `resolver`: see `resolver.for_nodes`. `local`: ports of the
+        host's loopback that nodes reach at the bridge's address."""
         with self._here() as (routing, nft):
             bridge = routing.link(self.bridge)
             if bridge is None:
@@ -69,7 +72,7 @@ class ClusterNetwork:
                 routing.set_link(bridge.index, alias=_CLUSTER + self.cluster)
             address = IPv4Interface((self.ranges.gateway, self.ranges.nodes.prefixlen))
             routing.add_address(bridge.index, address)
-            nft.run(host_rules.program(self.table, self.bridge, self.ranges, published, resolver))
+            nft.run(host_rules.program(self.table, self.bridge, self.ranges, published, resolver, local))
             sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")  # for ports of the host's 127.0.0.1
             sysctl(f"net/ipv4/conf/{self.bridge}/forwarding", "1")
             turned_on = [

@@ -34,8 +34,9 @@ class Host:
 
 
 class Hosts:
-    def __init__(self, directory: Path | None = None) -> None:
-        self._directory = directory
+    def __init__(self, *directories: Path) -> None:
+        """The first that knows a registry is the one that counts."""
+        self._directories = directories
         self._known: dict[str, tuple[int, tuple[Host, ...]]] = {}
 
     def of(self, domain: str) -> tuple[Host, ...]:
@@ -48,11 +49,10 @@ class Hosts:
         return known[1]
 
     def _file(self, domain: str) -> Path | None:
-        if self._directory is None:
-            return None
         for name in (domain, domain.replace(":", "_") + "_" if ":" in domain else domain, "_default"):
-            if (found := self._directory / name / "hosts.toml").is_file():
-                return found
+            for directory in self._directories:
+                if (found := directory / name / "hosts.toml").is_file():
+                    return found
         return None
 
     def _read(self, domain: str, file: Path | None) -> tuple[Host, ...]:

@@ -32,7 +32,7 @@ class Options:
     socket: Path
     root: Path
     run: Path
-    registries: Path | None = None
+    registries: tuple[Path, ...] = ()
     oci_runtime: str = "runc"
     conmon: str = "conmon"
     #: None: where systemd runs on control groups of version 2
@@ -47,7 +47,7 @@ class Runtime:
         root, run = options.root.absolute(), options.run.absolute()
         self._network = network = network or Loopback()
         self._store = Store(root / "images")
-        self._registry = Registry(Hosts(options.registries))
+        self._registry = Registry(Hosts(*options.registries))
         systemd = options.systemd_cgroups if options.systemd_cgroups is not None else cgroups.by_systemd()
         found = oci.handlers(options.oci_runtime, root / "bin", systemd=systemd)
         monitors = {handler: Conmon(run, runtime, options.conmon) for handler, runtime in found.items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from sampan.kubelet.volumes.errors import SetUpFailed
@@ -30,7 +32,20 @@ _KINDS = {
 
 async def set_up(volume: Obj, at: Setting) -> Mounted:
     source = volume["hostPath"]
-    return Mounted(check(source["path"], source.get("type") or ""))
+    path, read_only = on_machine(source["path"], at.host_paths)
+    return Mounted(check(path, source.get("type") or ""), read_only)
+
+
+def on_machine(path: str, mapped: Sequence[tuple[str, str, bool]]) -> tuple[str, bool]:
+    """Where a path of the node is on the machine, and whether it may only be read: a node may have the machine's directories in other
+    places (kind's extraMounts). The longest that fits counts."""
+    whole = posixpath.normpath(path)
+    for node, machine, read_only in sorted(mapped, key=lambda each: -len(each[0])):
+        inner = node.rstrip("/")
+        if whole == (inner or "/") or whole.startswith(f"{inner}/"):
+            rest = whole[len(inner) :].lstrip("/")
+            return (posixpath.join(machine, rest) if rest else machine), read_only
+    return path, False
 
 
 def check(path: str, kind: str) -> Path:

@@ -38,7 +38,8 @@ async def _mount(name: str, claim: str, at: Setting, *, read_only: bool = False,
     try:
         await _check_affinity(spec, at)
         if found := spec.get("hostPath"):
-            return Mounted(host_path.check(found["path"], found.get("type") or ""), read_only, pv_name)
+            path, only_read = host_path.on_machine(found["path"], at.host_paths)
+            return Mounted(host_path.check(path, found.get("type") or ""), read_only or only_read, pv_name)
         if found := spec.get("local"):
             return Mounted(await _local(Path(found["path"]), pv_name, at, read_only=read_only), read_only, pv_name)
     except SetUpFailed as error:

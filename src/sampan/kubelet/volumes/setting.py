@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Setting:
     allocatable: Mapping[str, str]
     node: Callable[[], Awaitable[Obj]]
     clock: Callable[[], float]
+    host_paths: Sequence[tuple[str, str, bool]] = ()
 
     @property
     def namespace(self) -> str:

@@ -71,9 +71,11 @@ class Volumes:
         clock: Callable[[], float],
         allocatable: Callable[[], Mapping[str, str]] = dict,
         warn: Warn | None = None,
+        host_paths: Sequence[tuple[str, str, bool]] = (),
     ) -> None:
         # mounts are known by their real paths
         self.root = Path(root).resolve()
+        self._host_paths = host_paths
         self.sources = sources
         self.client = client
         self.node = node
@@ -124,7 +126,7 @@ class Volumes:
     async def _all(self, pod: Obj) -> dict[str, Mounted]:
         uid = pod["metadata"]["uid"]
         done = self._mounted.setdefault(uid, {})
-        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._of_api, self._clock)
+        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._of_api, self._clock, self._host_paths)
         at.place.volumes.mkdir(0o750, parents=True, exist_ok=True)
         errors: list[str] = []
         for volume in pod["spec"].get("volumes") or ():

@@ -1,10 +1,10 @@
-"""`python -m sampan.registry DIRECTORY PORT`: serve until told to end."""
+"""The registry as a process: it serves until it is told to end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import sys
 from pathlib import Path
 
 from sampan.http.server.listener import Server
@@ -15,8 +15,8 @@ from sampan.registry.depot import Depot
 HOST = "127.0.0.1"
 
 
-async def serve(directory: Path, port: int) -> None:
-    """Raises OSError."""
+async def serve(directory: Path, port: int, ready: int) -> None:
+    """`ready`: the file descriptor that hears of it. Raises OSError."""
     registry, told = Registry(Depot(directory)), asyncio.Event()
     server = Server(
         registry.app,
@@ -29,10 +29,7 @@ async def serve(directory: Path, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     await server.start()
-    print(f"serving on {HOST}:{server.port}", flush=True)
+    os.write(ready, b"ready")
+    os.close(ready)
     await told.wait()
     await server.shutdown(5)
-
-
-if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
