@@ -121,3 +121,30 @@ def test_the_kind_command(tmp_path: Path) -> None:
     finally:
         typed(kind, "delete", "cluster", "--name", "class")
     assert typed(kind, "get", "clusters") == ""
+
+
+def test_a_nodes_mounts(tmp_path: Path, busybox_archive: Path) -> None:
+    """A hostPath is the machine's directory that kind's file puts there."""
+    typed, shared = Typed(tmp_path), tmp_path / "shared"
+    shared.mkdir()
+    (shared / "note").write_text("from the machine\n")
+    config = tmp_path / "kind.yaml"
+    config.write_text(
+        "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nname: mounts\n"
+        f"nodes: [{{role: control-plane, extraMounts: [{{hostPath: {shared}, containerPath: /data, readOnly: true}}]}}]\n"
+    )
+    container = {"name": "c", "image": "busybox:1.36", "command": ["sh", "-c", "cat /here/note; touch /here/x || echo no"],
+                 "volumeMounts": [{"name": "v", "mountPath": "/here"}]}  # fmt: skip
+    volume = {"name": "v", "hostPath": {"path": "/data", "type": "Directory"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader"},
+           "spec": {"restartPolicy": "Never", "containers": [container], "volumes": [volume]}}  # fmt: skip
+    try:
+        typed.sampan("create", "cluster", "--config", str(config))
+        typed.sampan("load", "image-archive", str(busybox_archive), "--name", "mounts")
+        typed.kubectl("apply", "-f", "-", input=json.dumps(pod))
+        typed.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/reader", "--timeout=60s")
+        said = typed.kubectl("logs", "reader")
+        assert said.startswith("from the machine\n") and "Read-only file system" in said
+    finally:
+        typed.sampan("delete", "cluster", "--name", "mounts")
+    assert (shared / "note").read_text() == "from the machine\n"

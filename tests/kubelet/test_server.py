@@ -34,7 +34,7 @@ async def kubectl(node: NodeUnderTest) -> Kubectl:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def busy(node: NodeUnderTest) -> AsyncIterator[dict[str, Any]]:
     """A pod that computes, and writes into a volume, its own layer and its log."""
-    script = "dd if=/dev/zero of=/there/x bs=1M count=3; dd if=/dev/zero of=/mine bs=1M count=2; echo log; while :; do :; done"
+    script = "dd if=/dev/zero of=/there/x bs=1M count=3 2>/there/said; dd if=/dev/zero of=/mine bs=1M count=2 2>/there/said; echo log; while :; do :; done"
     limits = {"limits": {"cpu": "200m", "memory": "64Mi"}}
     container = node.container(
         "sh", "-c", script, volumeMounts=[{"name": "v", "mountPath": "/there"}], resources=limits
@@ -43,8 +43,7 @@ async def busy(node: NodeUnderTest) -> AsyncIterator[dict[str, Any]]:
         {"containers": [container], "volumes": [{"name": "v", "emptyDir": {}}], "terminationGracePeriodSeconds": 0}
     )
     pod = await node.running(name)
-    while not node.log(pod).endswith("log\n"):  # noqa: ASYNC110 - a file tells nobody
-        await asyncio.sleep(0.02)
+    await node.logged(pod, "log\n")
     yield pod
 
 
