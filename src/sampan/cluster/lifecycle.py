@@ -26,6 +26,10 @@ API, COMPONENTS = "apiserver", "components"
 Progress = Callable[[str], None]
 
 
+class PortTaken(ClusterError):
+    """Somebody listens there."""
+
+
 @dataclass(slots=True)
 class Wanted:
     """What was asked for; None is as before, or as by default. `context`: the name in the kubeconfig."""
@@ -60,7 +64,7 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
             return Up(cluster, url(known.port), known.context, True)
         settings = _settings(cluster, known, wanted)
         with _nothing_half(cluster, settings, known is None):
-            _begin(cluster, settings, progress)
+            _begin(cluster, settings, progress, any_port=known is None and wanted.port is None)
         _carry_on(cluster, settings, wanted, progress)
         return Up(cluster, url(settings.port), settings.context, False)
 
@@ -81,8 +85,8 @@ def _nothing_half(cluster: Cluster, settings: Settings, new: bool) -> Iterator[N
         raise
 
 
-def _begin(cluster: Cluster, settings: Settings, progress: Progress) -> None:
-    """Until the control plane serves, and the cluster is known."""
+def _begin(cluster: Cluster, settings: Settings, progress: Progress, *, any_port: bool) -> None:
+    """Until the control plane serves, and the cluster is known. `any_port`: nobody asked for this one."""
     if settings.nodes:
         from sampan.cluster import nodes
 
@@ -98,7 +102,14 @@ def _begin(cluster: Cluster, settings: Settings, progress: Progress) -> None:
             f"cannot write to {cluster.pki}: {error.strerror}", "make it writable, or set SAMPAN_HOME"
         ) from None
     progress("Starting the control plane")
-    _start(cluster, settings)
+    try:
+        _start(cluster, settings)
+    except PortTaken:
+        # another cluster was quicker, between our look and our start
+        if not any_port:
+            raise
+        settings.port = _any_port()
+        _start(cluster, settings)
     cluster.save(settings)
 
 
@@ -212,7 +223,8 @@ def _start(cluster: Cluster, settings: Settings) -> None:
     process.kill()
     process.wait()
     why = said.strip() or ("it ended" if ready else f"it did not answer within {START_SECONDS:.0f} s")
-    raise ClusterError(f"the control plane did not start: {why}", f"its log is {cluster.log()}")
+    failed = PortTaken if "address already in use" in why else ClusterError
+    raise failed(f"the control plane did not start: {why}", f"its log is {cluster.log()}")
 
 
 def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[bytes]:
