@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := up
-.PHONY: up down test unit check fix docs bench
+.PHONY: up down test test-all unit check fix docs bench
 
 $(BIN)/.user: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -29,7 +29,11 @@ down: $(BIN)/.user
 test: $(BIN)/.dev
 	@sh tests/packages.sh
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/unit
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not again" --ignore tests/unit
+
+# And those that repeat others with every version of kubectl and on containerd
+test-all: test
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m again --ignore tests/unit
 
 # The ring to run after every change: a minute at most
 unit: $(BIN)/.dev

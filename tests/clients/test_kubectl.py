@@ -262,8 +262,8 @@ def test_pods_nodes_and_what_needs_them(kubectl: Kubectl) -> None:
     kubectl("run", "waits", "--image=x")
     if kubectl.minor >= 24:
         kubectl("wait", "--for=jsonpath={.status.phase}=Pending", "pod/waits", "--timeout=10s")
-    code, _, said = kubectl.run("logs", "waits")
-    assert code == 1 and "pod waits does not have a host assigned" in said
+    # upstream has nobody to ask, and answers with nothing
+    assert kubectl.run("logs", "waits")[:2] == (0, "")
     node = f"node-{kubectl.minor}"
     kubectl("apply", "-f", "-", stdin=f"apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\n")
     kubectl("taint", "nodes", node, "a=b:NoSchedule")

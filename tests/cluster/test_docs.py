@@ -16,6 +16,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "clusters.md"
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.again
 def test_the_commands_of_the_page(tmp_path: Path) -> None:
     typed, blocks = Typed(tmp_path), BLOCK.findall(PAGE.read_text())
     try:

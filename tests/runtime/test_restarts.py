@@ -127,6 +127,7 @@ def held(home: Home) -> dict[str, int]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.again
 async def test_200_lives_leave_nothing(networked: Pods) -> None:
     pods = networked
 

@@ -47,7 +47,8 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] == "registry-server":  # what `sampan registry up` starts
         from sampan.cli.registry import serve
 
-        sys.exit(serve(sys.argv[2:]))
+        serve(sys.argv[2:])
+        sys.exit(0)
     from sampan.cli.commands import cli
 
     cli(prog_name="sampan")

@@ -142,7 +142,9 @@ def _mount(raw: Mapping[str, Any]) -> spec.Mount:
         raise ClusterError(
             f"extraMounts: {raw['propagation']!r} is no propagation", f"use one of {', '.join(_PROPAGATION)}"
         )
-    return spec.Mount(os.path.abspath(str(raw["hostPath"])), str(raw["containerPath"]), bool(raw.get("readOnly")), propagation)
+    return spec.Mount(
+        os.path.abspath(str(raw["hostPath"])), str(raw["containerPath"]), bool(raw.get("readOnly")), propagation
+    )
 
 
 def _kubelet_flags(patch: str, role: str) -> dict[str, str]:

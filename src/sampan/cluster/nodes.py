@@ -156,9 +156,7 @@ def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4A
         "cluster-dns": settings.ranges.dns,
         "cluster-cidr": settings.ranges.pods,
         "cgroup-root": f"/sampan/{cluster.id}/{node.name}",
-        "host-path-map": ",".join(
-            f"{each.node}={each.host}{':ro' if each.read_only else ''}" for each in node.mounts
-        ),
+        "host-path-map": ",".join(f"{each.node}={each.host}{':ro' if each.read_only else ''}" for each in node.mounts),
     }
     flags |= {name: value for name, value in node.kubelet.items() if name != "node-labels"}
     given = dict(part.partition("=")[::2] for part in node.kubelet.get("node-labels", "").split(",") if part)

@@ -126,7 +126,9 @@ class Volumes:
     async def _all(self, pod: Obj) -> dict[str, Mounted]:
         uid = pod["metadata"]["uid"]
         done = self._mounted.setdefault(uid, {})
-        at = Setting(pod, place(self.root, uid), self.sources, self._allocatable(), self._of_api, self._clock, self._host_paths)
+        at = Setting(
+            pod, place(self.root, uid), self.sources, self._allocatable(), self._of_api, self._clock, self._host_paths
+        )
         at.place.volumes.mkdir(0o750, parents=True, exist_ok=True)
         errors: list[str] = []
         for volume in pod["spec"].get("volumes") or ():
