@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from sampan.api.field import ErrorList, Path
+from sampan.api.query import boolean, integer
 from sampan.api.times import format_time, parse_time
 
 STREAMS = ("All", "Stderr", "Stdout")
@@ -58,15 +59,15 @@ def read(query: Mapping[str, str]) -> PodLogOptions:
         ) from None
     return PodLogOptions(
         query.get("container", ""),
-        _boolean(query, "follow"),
-        _boolean(query, "previous"),
-        _boolean(query, "timestamps"),
-        _integer(query, "sinceSeconds"),
+        boolean(query, "follow"),
+        boolean(query, "previous"),
+        boolean(query, "timestamps"),
+        integer(query, "sinceSeconds"),
         since_time,
-        _integer(query, "tailLines"),
-        _integer(query, "limitBytes"),
+        integer(query, "tailLines"),
+        integer(query, "limitBytes"),
         query.get("stream") or "All",
-        _boolean(query, "insecureSkipTLSVerifyBackend"),
+        boolean(query, "insecureSkipTLSVerifyBackend"),
     )
 
 
@@ -85,20 +86,3 @@ def check(options: PodLogOptions) -> ErrorList:
     if options.stream != "All" and options.tail_lines is not None:
         out.forbidden(Path(""), "`tailLines` and specific `stream` are mutually exclusive for now")
     return out
-
-
-def _boolean(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "0").lower() not in ("0", "false")
-
-
-def _integer(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if not text:
-        return None
-    try:
-        value = int(text)
-    except ValueError:
-        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f'strconv.ParseInt: parsing "{text}": value out of range')
-    return value

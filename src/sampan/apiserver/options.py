@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl
 import orjson
 
 from sampan.api import errors
+from sampan.api import query as values
 from sampan.api.field import ErrorList, Path
+from sampan.api.query import boolean
 from sampan.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
 
 Query = dict[str, str]
@@ -34,22 +36,11 @@ def parse_query(text: str) -> Query:
     return out
 
 
-def boolean(query: Query, name: str) -> bool:
-    """As upstream converts: a parameter that is there is true, unless "0" or "false"."""
-    return query.get(name, "0").lower() not in ("0", "false")
-
-
 def integer(query: Query, name: str) -> int | None:
-    text = query.get(name)
-    if not text:
-        return None
     try:
-        value = int(text)
-    except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if not -(1 << 63) <= value < 1 << 63:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
-    return value
+        return values.integer(query, name)
+    except ValueError as error:
+        raise errors.bad_request(str(error)) from None
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
-from sampan.cli import credentials
+from sampan.cli import credentials, process
+from sampan.cli.flags import listed
 from sampan.store.open import EtcdTls
 
 
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--client-ca-file", type=Path, help="CA whose client certificates are believed")
     credentials.add_flags(out)
     said = "who decides, asked in order: Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"
-    out.add_argument("--authorization-mode", type=_names, default=("Node", "RBAC"), help=said)
+    out.add_argument("--authorization-mode", type=listed, default=("Node", "RBAC"), help=said)
     out.add_argument("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of cluster IPs")
     out.add_argument("--service-node-port-range", default="30000-32767", help="range of node ports")
     out.add_argument("--storage", default="sqlite", help="memory, sqlite or etcd=URL,... (default: %(default)s)")
@@ -41,29 +42,24 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--event-ttl", type=int, default=3600, help="seconds that events are kept (default: %(default)s)")
     for switch in ("enable", "disable"):
         said = f"admission plugins that are {switch}d, besides what is so by default, separated by commas"
-        out.add_argument(f"--{switch}-admission-plugins", type=_names, default=(), help=said)
+        out.add_argument(f"--{switch}-admission-plugins", type=listed, default=(), help=said)
     out.add_argument("--admission-control-config-file", type=Path, help="settings of admission plugins")
     out.add_argument("--kubelet-client-certificate", type=Path, help="client certificate to show to kubelets")
     out.add_argument("--kubelet-client-key", type=Path, help="its key")
     out.add_argument("--kubelet-certificate-authority", type=Path, help="CA of kubelets' certificates (default: any)")
     types = ",".join(KubeletClientConfig().address_types)
     said = f"addresses of a node to reach its kubelet by, the best first (default: {types})"
-    out.add_argument("--kubelet-preferred-address-types", type=_names, default=_names(types), help=said)
+    out.add_argument("--kubelet-preferred-address-types", type=listed, default=listed(types), help=said)
     out.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
-    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     return out
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
 
 
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     gc.disable()  # until the server stands: imports leave little garbage
     options = parser().parse_args(arguments)
-    level = logging.DEBUG if options.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(options.v)
     low, _, high = options.service_node_port_range.partition("-")
     try:
         believed = credentials.settings(options)
@@ -94,14 +90,7 @@ def main(arguments: list[str]) -> int:
         admission_control_config_file=options.admission_control_config_file,
         **believed,
     )
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_serve(config, options.ready_fd))
+    return process.run(_serve(config, options.ready_fd))
 
 
 async def _serve(config: ApiServerConfig, ready_fd: int | None) -> int:

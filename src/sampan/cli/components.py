@@ -7,15 +7,12 @@ Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-c
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import logging
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.cli.credentials import boolean
+from sampan.cli import process
+from sampan.cli.flags import boolean
 from sampan.cluster.components import Credentials, Parts, options_of, run
 
 if TYPE_CHECKING:
@@ -37,7 +34,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     out.add_argument("--leader-elect", type=boolean, nargs="?", const=True, default=True, metavar="BOOL",
                      help="run only while holding the lease (default: true)")  # fmt: skip
     out.add_argument("--host-path-root", default="/tmp/hostpath-provisioner", help="where volumes are provisioned")
-    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     if name == "components":
         out.add_argument("--hollow", type=int, default=0, help="simulated nodes")
         out.add_argument("--node-network", default="", metavar="ID,NODES,PODS,SERVICES,BALANCERS",
@@ -48,8 +45,7 @@ def parser(name: str) -> argparse.ArgumentParser:
 def main(name: str, arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser(name).parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(given.v)
     try:
         options = options_of(
             given.pki_dir,
@@ -71,14 +67,7 @@ def main(name: str, arguments: list[str]) -> int:
         network=_network(given.node_network) if together and given.node_network else None,
         options=options,
     )
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_until_told(Credentials(given.server, given.pki_dir), parts))
+    return process.run(process.until_told(name, run(Credentials(given.server, given.pki_dir), parts)))
 
 
 def _network(text: str) -> ClusterNetwork:
@@ -89,13 +78,3 @@ def _network(text: str) -> ClusterNetwork:
 
     name, *ranges = text.split(",")
     return ClusterNetwork(name, Ranges(*map(IPv4Network, ranges)), run=Path("/run/sampan") / name / "net")
-
-
-async def _until_told(credentials: Credentials, parts: Parts) -> int:
-    task = asyncio.create_task(run(credentials, parts))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    return 0

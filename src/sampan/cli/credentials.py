@@ -6,15 +6,14 @@ Source: kubernetes/pkg/kubeapiserver/options/authentication.go
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from sampan.apiserver.config import SERVICE_ACCOUNT_ISSUER, OidcConfig
+from sampan.cli.flags import boolean, duration, listed, pair
 
 SIGNING_ALGS = tuple(kind + size for kind in ("ES", "PS", "RS") for size in ("256", "384", "512"))
 LEAST_SECONDS, MOST_SECONDS = 3600, 1 << 32
-_UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def add_flags(out: argparse.ArgumentParser) -> None:
@@ -92,30 +91,3 @@ def _oidc(options: argparse.Namespace) -> OidcConfig | None:
         options.oidc_signing_algs,
         options.oidc_ca_file,
     )
-
-
-def boolean(text: str) -> bool:
-    if text.lower() in ("true", "t", "1"):
-        return True
-    if text.lower() in ("false", "f", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f'invalid boolean value "{text}"')
-
-
-def duration(text: str) -> int:
-    """`48h0m0s` in seconds."""
-    parts = re.findall(r"(\d+)([hms])", text)
-    if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
-        raise argparse.ArgumentTypeError(f'invalid duration "{text}"')
-    return sum(int(number) * _UNITS[unit] for number, unit in parts)
-
-
-def listed(text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(",") if part)
-
-
-def pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text} must be formatted as key=value")
-    return key, value

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from sampan.api import durations
 from sampan.cli.clusters import created, known
 from sampan.cli.told import Steps, told
 from sampan.cluster import certificates, images, kubeconfig, lifecycle, state
@@ -82,19 +83,11 @@ def create_cluster(
 
 
 def _seconds(text: str) -> float:
-    """A Go duration of hours, minutes and seconds. Raises ClusterError."""
-    total, number = 0.0, ""
-    for sign in text:
-        if sign.isdigit() or sign == ".":
-            number += sign
-        elif sign in "hms" and number:
-            total += float(number) * {"h": 3600, "m": 60, "s": 1}[sign]
-            number = ""
-        else:
-            raise ClusterError(f"--wait {text!r} is not a duration", "write it like 5m or 60s")
-    if number:
-        raise ClusterError(f"--wait {text!r} has no unit", "write it like 5m or 60s")
-    return total
+    """Raises ClusterError."""
+    try:
+        return durations.seconds(text)
+    except ValueError as error:
+        raise ClusterError(f"--wait: {error}", "write it like 5m or 60s") from None
 
 
 @kind.group()

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sampan.cli.credentials import boolean, listed
+from sampan.cli import process
+from sampan.cli.flags import boolean, listed
 from sampan.client import Client, ConfigError, HttpsTransport, from_kubeconfig
 from sampan.kubelet.options import Options, from_file
 
@@ -63,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rotate-certificates", type=boolean, nargs="?", const=True, metavar="BOOL",
         help="ask for a new client certificate before the old one ends")  # fmt: skip
     add("--serialize-image-pulls", type=boolean, nargs="?", const=True, metavar="BOOL", help="(default: false)")
-    add("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     return out
 
 
@@ -134,8 +132,7 @@ def settings(given: argparse.Namespace) -> Options:
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(given.v)
     try:
         options = settings(given)
         if options.kubeconfig is None:
@@ -143,40 +140,9 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, OSError) as error:
         print(f"sampan kubelet: {error}", file=sys.stderr)
         return 1
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_until_told(options))
-
-
-async def _until_told(options: Options) -> int:
     from sampan.kubelet.certificates import CertificateError
 
-    task = asyncio.create_task(run(options))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    await asyncio.wait((task,))
-    if task.cancelled():
-        return 0
-    try:
-        task.result()
-    except* (ConfigError, CertificateError, OSError) as group:
-        for error in leaves(group):
-            print(f"sampan kubelet: {error}", file=sys.stderr)
-    return 1
-
-
-def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from leaves(each)
-        else:
-            yield each
+    return process.run(process.until_told("kubelet", run(options), ConfigError, CertificateError, OSError))
 
 
 async def run(options: Options) -> None:

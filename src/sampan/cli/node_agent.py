@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import signal
 import sys
 import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from sampan.cli import kubelet
+from sampan.cli import kubelet, process
 from sampan.client import ConfigError, from_kubeconfig
 from sampan.kubelet.options import Options
 from sampan.network.proxy.options import Options as ProxyOptions
@@ -33,19 +31,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_until_told(given))
-
-
-async def _until_told(given: argparse.Namespace) -> int:
+    process.begin_log(given.v)
     proxy, cidr = given.proxy_kubeconfig, given.cluster_cidr
     del given.proxy_kubeconfig, given.cluster_cidr
     try:
@@ -53,20 +39,10 @@ async def _until_told(given: argparse.Namespace) -> int:
     except (ConfigError, OSError) as error:
         print(f"sampan node-agent: {error}", file=sys.stderr)
         return 1
-    task = asyncio.create_task(_both(options, proxy, cidr))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return 0
-    except ExceptionGroup as errors:
-        foreseen, others = errors.split((ConfigError, OSError))
-        if others is not None or foreseen is None:
-            raise
-        print(f"sampan node-agent: {foreseen.exceptions[0]}", file=sys.stderr)
-    return 1
+    from sampan.kubelet.certificates import CertificateError
+
+    work = _both(options, proxy, cidr)
+    return process.run(process.until_told("node-agent", work, ConfigError, CertificateError, OSError))
 
 
 async def _both(options: Options, proxy: Path | None, cidr: str) -> None:

@@ -6,10 +6,7 @@ Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-p
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -17,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sampan.cli.credentials import boolean, listed
+from sampan.cli import process
+from sampan.cli.flags import boolean, listed
 from sampan.client import Config, ConfigError, from_kubeconfig, load
 from sampan.network.namespaces import enter
 from sampan.network.nft import NftError
@@ -52,15 +50,14 @@ def parser() -> argparse.ArgumentParser:
         help="enforce NetworkPolicies for the pods of this node (default: true)")  # fmt: skip
     add("--network-namespace", type=Path, metavar="FILE", help="of the node (default: where it is started)")
     add("--cleanup", action="store_true", help="take the rules away and exit")
-    add("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     return out
 
 
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(given.v)
     if os.geteuid() != 0:
         print("sampan proxy: it needs root: it changes the kernel's rules\nrun it with sudo", file=sys.stderr)
         return 1
@@ -75,14 +72,7 @@ def main(arguments: list[str]) -> int:
     except (OptionsError, ConfigError, OSError, NftError) as error:
         print(f"sampan proxy: {error}", file=sys.stderr)
         return 1
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_until_told(access, options))
+    return process.run(process.until_told("proxy", run(access, options, clock=time.time), OSError))
 
 
 def settings(given: argparse.Namespace) -> Options:
@@ -110,17 +100,3 @@ def settings(given: argparse.Namespace) -> Options:
 def _access(options: Options, master: str | None) -> Config:
     found = from_kubeconfig(Path(options.kubeconfig)) if options.kubeconfig else load()
     return replace(found, server=master) if master else found
-
-
-async def _until_told(access: Config, options: Options) -> int:
-    task = asyncio.create_task(run(access, options, clock=time.time))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return 0
-    except (OSError, ExceptionGroup) as error:
-        print(f"sampan proxy: {error}", file=sys.stderr)
-    return 1

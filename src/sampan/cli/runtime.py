@@ -13,7 +13,8 @@ import time
 import warnings
 from pathlib import Path
 
-from sampan.cli.credentials import boolean
+from sampan.cli import process
+from sampan.cli.flags import boolean
 from sampan.runtime.errors import CriError
 from sampan.runtime.network import Loopback, Network
 from sampan.runtime.pod_network import NetworkOptions, PodNetwork
@@ -45,15 +46,14 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--masquerade", type=boolean, default=True, metavar="BOOL",
                      help="what pods send elsewhere has the node's address (default: true)")  # fmt: skip
     out.add_argument("--pod-mtu", type=int, default=0, metavar="BYTES", help="(default: as the node's way out)")
-    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     return out
 
 
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(given.v)
     if os.geteuid() != 0:
         print("sampan runtime: it needs root: containers are made of namespaces and mounts", file=sys.stderr)
         print("run it with sudo", file=sys.stderr)

@@ -6,11 +6,8 @@ Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-s
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import logging
 import random
-import signal
 import socket
 import sys
 import time
@@ -18,7 +15,8 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from sampan.cli.credentials import boolean
+from sampan.cli import process
+from sampan.cli.flags import boolean
 from sampan.client import (
     Client,
     Config,
@@ -52,15 +50,14 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--leader-elect-retry-period", metavar="DURATION", help=f"(default: {default.retry_period:g}s)")
     out.add_argument("--leader-elect-resource-name", help=f"name of the lease (default: {default.name})")
     out.add_argument("--leader-elect-resource-namespace", help=f"its namespace (default: {default.namespace})")
-    out.add_argument("-v", "--v", type=int, default=0, help="verbosity of the log")
+    process.add_verbosity(out)
     return out
 
 
 def main(arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.v > 3 else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s", stream=sys.stderr)
+    process.begin_log(given.v)
     try:
         configuration = settings(given)
         access = connection(given, configuration)
@@ -69,14 +66,8 @@ def main(arguments: list[str]) -> int:
         print("sampan scheduler: " + "\n  ".join(("it cannot start:", *problems)), file=sys.stderr)
         print("correct the flags or the configuration, then try again", file=sys.stderr)
         return 1
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
-        return runner.run(_until_told(access, configuration))
+    # another may lead now: begin from nothing, as upstream does
+    return process.run(process.until_told("scheduler", run(access, configuration), LeadershipLost))
 
 
 def settings(given: argparse.Namespace) -> Configuration:
@@ -109,21 +100,6 @@ def connection(given: argparse.Namespace, configuration: Configuration) -> Confi
     file = given.kubeconfig or (Path(configuration.kubeconfig) if configuration.kubeconfig else None)
     found = from_kubeconfig(file) if file else load()
     return replace(found, server=given.master) if given.master else found
-
-
-async def _until_told(access: Config, configuration: Configuration) -> int:
-    task = asyncio.create_task(run(access, configuration))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return 0
-    except LeadershipLost as error:
-        # another may lead now: begin from nothing, as upstream does
-        print(f"sampan scheduler: {error}", file=sys.stderr)
-    return 1
 
 
 async def run(access: Config, configuration: Configuration) -> None:

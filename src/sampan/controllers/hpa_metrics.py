@@ -5,12 +5,12 @@ Source: kubernetes/pkg/controller/podautoscaler/metrics/client.go; k8s.io/metric
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
+from sampan.api import durations
 from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector, label_selector_from
 from sampan.api.times import parse_time
@@ -23,12 +23,6 @@ PODS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics")
 CUSTOM, EXTERNAL = "custom.metrics.k8s.io", "external.metrics.k8s.io"
 #: of custom metrics that say no window
 WINDOW = 60.0
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-def go_duration(text: str) -> float:
-    """`1m30.5s` in seconds."""
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(h|ms|m|s|us|µs|ns)", text))
 
 
 class Metrics:
@@ -50,7 +44,7 @@ class Metrics:
         for item in found["items"]:
             value = _of_container(item, name, container) if container else _of_pod(item, name)
             if value is not None:
-                when, window = parse_time(item["timestamp"]), go_duration(item["window"])
+                when, window = parse_time(item["timestamp"]), durations.seconds(item["window"])
                 out[item["metadata"]["name"]] = Sample(value, when, window)
         return out
 

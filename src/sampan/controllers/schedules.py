@@ -11,12 +11,12 @@ Source: github.com/robfig/cron/v3 {parser,spec,constantdelay}.go
 from __future__ import annotations
 
 import functools
-import re
 import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import floor
 
+from sampan.api import durations
 from sampan.api.batch_v1.cron_job import schedule_problem, zone_problems
 
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
@@ -29,7 +29,6 @@ _DESCRIPTORS = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
     "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }  # fmt: skip
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _YEARS = 5
 
 
@@ -109,8 +108,7 @@ def schedule(text: str, zone_name: str | None = None) -> Schedule:
     if problem:
         raise ValueError(problem)
     if text.startswith("@every "):
-        parts = re.findall(r"([\d.]+)(ms|h|m|s)", text)
-        return Every(max(1, int(sum(float(number) * _UNITS[unit] for number, unit in parts))))
+        return Every(max(1, int(durations.seconds(text.removeprefix("@every ").strip()))))
     fields = _DESCRIPTORS.get(text, text).split()
     minutes, hours, days, months, weekdays = (
         _field(field, *bounds) for field, bounds in zip(fields, _BOUNDS, strict=True)

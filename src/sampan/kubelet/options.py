@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from sampan.api import durations
 from sampan.client.config import ConfigError
 
 EVICTION_HARD = {"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%",
@@ -145,19 +146,14 @@ _FILE: dict[str, tuple[str, Any]] = {
     "rotateCertificates": ("rotate_certificates", bool),
     "serverTLSBootstrap": ("serving_bootstrap", bool),
 }
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def seconds(text: str | float) -> float:
     """Go's durations: `1m30s`, `500ms`. Raises ConfigError."""
-    import re
-
-    if not isinstance(text, str):
-        return float(text)
-    parts = re.findall(r"([\d.]+)(ms|[hms])", text)
-    if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
-        raise ConfigError(f'invalid duration "{text}": write it as 10s or 1m30s')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    try:
+        return durations.seconds(text) if isinstance(text, str) else float(text)
+    except ValueError as error:
+        raise ConfigError(f"{error}: write it as 10s or 1m30s") from None
 
 
 def from_file(path: Path, base: Options | None = None) -> Options:

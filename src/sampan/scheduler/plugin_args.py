@@ -5,11 +5,10 @@ Source: pkg/scheduler/apis/config/{types_pluginargs.go,v1/defaults.go,validation
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
-from sampan.api import names
+from sampan.api import durations, names
 from sampan.api.field import ErrorList, Path
 from sampan.api.selectors import EVERYTHING
 from sampan.scheduler.plugins.resources_fit import CPU_AND_MEMORY, Strategy
@@ -31,10 +30,10 @@ def strict(obj: Obj, allowed: set[str], path: Path, errors: ErrorList) -> None:
 
 def seconds(text: Any) -> float:
     """A duration as Go writes it. Raises ValueError."""
-    found = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", str(text))
-    if not found or "".join(number + unit for number, unit in found) != str(text):
-        raise ValueError("is no duration: write it as `15s` or `1m30s`")
-    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in found)
+    try:
+        return durations.seconds(str(text))
+    except ValueError:
+        raise ValueError("is no duration: write it as `15s` or `1m30s`") from None
 
 
 # -- checking ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from sampan.apiserver.patch.managed import (
     claim,
     read,
     reconcile_schema,
+    take,
     write,
 )
 from sampan.apiserver.patch.typed import build_last_applied, check, merge, remove, with_parents
@@ -79,7 +80,7 @@ def apply(
         conflicts = _not_allowed(manager, conflicts, live, struct, api_version)
         if conflicts:
             raise conflict_error(conflicts)
-    _settle(managers, mine, comparisons)
+    take(managers, comparisons, mine)
     if manager == "kubectl":
         _update_last_applied(merged, config)
     return merged, write(managers)
@@ -166,19 +167,6 @@ def _conflicts(managers: Managers, mine: Identity, comparisons: Comparisons) -> 
             if both:
                 out[key] = both
     return out
-
-
-def _settle(managers: Managers, mine: Identity, comparisons: Comparisons) -> None:
-    """The others lose what is changed or gone."""
-    for key, owned in list(managers.items()):
-        if key != mine:
-            compared = comparisons.at(owned.version)
-            if compared is None:
-                del managers[key]
-                continue
-            owned.fields = difference(difference(owned.fields, compared[0]), compared[1])
-        if not owned.fields:
-            del managers[key]
 
 
 def _not_allowed(manager: str, conflicts: Conflicts, live: Json | None, struct: Struct, api_version: str) -> Conflicts:

@@ -212,16 +212,22 @@ class Comparisons:
         return None if old is None or new is None else self._compare(new[0], old[1], new[1])
 
 
-def claim(managers: Managers, mine: Identity, comparisons: Comparisons, time: str) -> None:
-    """Give `mine` what changed, take it (and what was removed) from all."""
+def take(managers: Managers, comparisons: Comparisons, keep: Identity | None = None) -> None:
+    """All but `keep` lose what is changed or gone; who has nothing left, or a version that is no more, is forgotten."""
     for key, owned in list(managers.items()):
-        compared = comparisons.at(owned.version)
-        if compared is None:
-            del managers[key]
-            continue
-        owned.fields = difference(difference(owned.fields, compared[0]), compared[1])
+        if key != keep:
+            compared = comparisons.at(owned.version)
+            if compared is None:
+                del managers[key]
+                continue
+            owned.fields = difference(difference(owned.fields, compared[0]), compared[1])
         if not owned.fields:
             del managers[key]
+
+
+def claim(managers: Managers, mine: Identity, comparisons: Comparisons, time: str) -> None:
+    """Give `mine` what changed, take it (and what was removed) from all."""
+    take(managers, comparisons)
     here = comparisons.at(comparisons.version)
     assert here is not None
     changed = here[0]

@@ -41,7 +41,7 @@ async def ask(call: Call) -> Obj:
 def _options(call: Call) -> Obj:
     from urllib.parse import parse_qs
 
-    from sampan.apiserver.options import boolean
+    from sampan.api.query import boolean
 
     if call.info.subresource == "proxy":
         return {"path": "/".join(call.info.tail)} if call.info.tail else {}

@@ -5,7 +5,6 @@ Source: kubernetes/pkg/proxy/apis/config/{types,v1alpha1/defaults}.go
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from sampan.api import durations
+
 MASQUERADE_BIT = 14
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"([0-9]+(?:\.[0-9]*)?)(ms|s|m|h)"
 
 
 class OptionsError(ValueError):
@@ -100,9 +99,10 @@ def endpoint(text: str | None, port: int) -> tuple[str, int] | None:
 
 
 def seconds(text: str | None) -> float | None:
-    """Of a duration as Go writes it: 500ms, 30s, 1m0s. Raises OptionsError."""
+    """Go's durations. Raises OptionsError."""
     if text is None:
         return None
-    if not re.fullmatch(rf"(?:{_PART})+", text):
-        raise OptionsError(f"{text!r} is no duration such as 30s or 500ms")
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    try:
+        return durations.seconds(text)
+    except ValueError as error:
+        raise OptionsError(str(error)) from None

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.api import durations
 from sampan.client import Client, Config
 from sampan.network.dns.corefile import CorefileError, Dispenser
 from sampan.network.dns.errorlog import ErrorLog
@@ -22,8 +23,6 @@ from sampan.network.dns.wire import Query, Reply
 from sampan.network.dns.world import World
 
 ONCE = "this plugin can only be used once per Server Block"
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +91,10 @@ def number(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Of a duration in Go's form. Raises CorefileError."""
-    sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
-    if rest == "0":
-        return 0.0
-    parts = _DURATION.findall(rest)
-    if not parts or "".join(value + unit for value, unit in parts) != rest:
-        missing = bool(re.fullmatch(r"[0-9.]+", rest))
-        raise CorefileError(f'time: {"missing unit in" if missing else "invalid"} duration "{text}"')
-    return sign * sum(float(value) * _UNITS[unit] for value, unit in parts)
+    try:
+        return durations.seconds(text)
+    except ValueError as error:
+        raise CorefileError(str(error)) from None
 
 
 def once(c: Dispenser) -> Iterator[None]:
