@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
-from collections.abc import Callable
 
 import pytest
 from cryptography import x509
@@ -23,13 +21,6 @@ def kubectl(hollow_up: Up, request: pytest.FixtureRequest) -> Kubectl:
     return Kubectl(hollow_up, request.node.name.removeprefix("test_").replace("_", "-")[:60])
 
 
-def eventually(predicate: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not predicate():
-        assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.5)
-
-
 def busy(kubectl: Kubectl, cpu: str) -> None:
     kubectl("annotate", "pod", "-l", "app=web", "--overwrite", f"hollow.sampan.io/cpu-usage={cpu}")
 
@@ -45,7 +36,7 @@ def test_top_and_autoscale(kubectl: Kubectl) -> None:
     assert "nginx" in kubectl("top", "pods", "--containers", "--sort-by=cpu")
     kubectl("autoscale", "deployment/web", "--cpu=100%", "--min=1", "--max=5")
     # pods are believed once they have been ready for a while
-    eventually(lambda: kubectl.json("deployment/web")["spec"]["replicas"] == 5, 90)
+    kubectl("wait", "deployment/web", "--for=jsonpath={.spec.replicas}=5", "--timeout=90s")
     assert "SuccessfulRescale" in kubectl("describe", "hpa", "web")
     assert "cpu: " in kubectl("get", "hpa", "web")
 
@@ -59,7 +50,9 @@ def test_cascades(kubectl: Kubectl) -> None:
     def left(kind: str) -> set[str]:
         return {item["metadata"]["labels"]["app"] for item in kubectl.json(kind)["items"]}
 
-    eventually(lambda: left("replicasets") == {"c"} and left("pods") == {"c"})
+    for kind in ("replicasets", "pods"):
+        kubectl("wait", "--for=delete", kind, "-l", "app in (a,b)", "--timeout=60s")
+        assert left(kind) == {"c"}
 
 
 def test_a_namespace_goes(kubectl: Kubectl) -> None:
@@ -67,8 +60,9 @@ def test_a_namespace_goes(kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "kept")
     kubectl("patch", "configmap", "kept", "-p", '{"metadata":{"finalizers":["example.com/keep"]}}')
     kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
-    said = "configmaps. has 1 resource instances"
-    eventually(lambda: said in kubectl("get", "namespace", kubectl.namespace, "-o", "yaml"))
+    condition = '{.status.conditions[?(@.type=="NamespaceContentRemaining")].message}'
+    said = "Some resources are remaining: configmaps. has 1 resource instances"
+    kubectl("wait", f"namespace/{kubectl.namespace}", f"--for=jsonpath={condition}={said}", "--timeout=60s")
     kubectl("patch", "configmap", "kept", "-p", '{"metadata":{"finalizers":null}}')
     kubectl("wait", "--for=delete", f"namespace/{kubectl.namespace}", "--timeout=60s")
 
@@ -76,10 +70,10 @@ def test_a_namespace_goes(kubectl: Kubectl) -> None:
 def test_quota(kubectl: Kubectl) -> None:
     kubectl("create", "quota", "q", "--hard=pods=2")
     kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=3")
-    eventually(lambda: "2/2" in kubectl("get", "quota", "q", "-o", "wide").replace("pods: ", ""))
+    kubectl("wait", "quota/q", "--for=jsonpath={.status.used.pods}=2", "--timeout=60s")
     assert "exceeded quota: q" in kubectl("get", "events")
     kubectl("delete", "deployment", "web")
-    eventually(lambda: "0/2" in kubectl("get", "quota", "q", "-o", "wide"))
+    kubectl("wait", "quota/q", "--for=jsonpath={.status.used.pods}=0", "--timeout=60s")
 
 
 def test_certificate(kubectl: Kubectl) -> None:
@@ -95,4 +89,5 @@ spec: {{request: {request}, signerName: kubernetes.io/kube-apiserver-client, usa
 """
     kubectl("apply", "-f", "-", stdin=manifest)
     kubectl("certificate", "approve", "jane")
-    eventually(lambda: "Approved,Issued" in kubectl("get", "csr", "jane"))
+    kubectl("wait", "csr/jane", "--for=jsonpath={.status.certificate}", "--timeout=60s")
+    assert "Approved,Issued" in kubectl("get", "csr", "jane")

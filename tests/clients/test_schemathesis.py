@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -62,12 +61,16 @@ def defined(up: Up) -> None:
     )
     with urllib.request.urlopen(request, context=_context(up)) as reply:
         assert reply.status == 201
-    for _ in range(50):
-        try:
-            urllib.request.urlopen(f"{up.server}/apis/schemathesis.example.com/v1", context=_context(up)).close()
-            return
-        except urllib.error.HTTPError:
-            time.sleep(0.1)
+    kinds = f"{up.server}/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    with urllib.request.urlopen(f"{kinds}?watch=1&timeoutSeconds=30", context=_context(up)) as changes:
+        for line in changes:
+            found = json.loads(line)["object"]
+            conditions = (found.get("status") or {}).get("conditions") or ()
+            if found["spec"]["group"] == "schemathesis.example.com" and any(
+                each["type"] == "Established" and each["status"] == "True" for each in conditions
+            ):
+                break
+    urllib.request.urlopen(f"{up.server}/apis/schemathesis.example.com/v1", context=_context(up)).close()
 
 
 SCHEMA = {

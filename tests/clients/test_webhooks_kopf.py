@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,13 +108,15 @@ def api(up: Up) -> Iterator[Any]:
             getattr(admission, f"delete_collection_{kind}_webhook_configuration")()
 
 
-def eventually(check: Callable[[], Any], within: float = 60) -> Any:
-    """What `check` gives once it gives something."""
-    until = time.monotonic() + within
-    while not (found := check()):
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
-    return found
+def eventually(check: Callable[[], Any], listing: Any, *where: str) -> Any:
+    """What `check` gives once it gives something, asked whenever something of the list has changed."""
+    from kubernetes import watch
+
+    made: Any = watch
+    for _ in made.Watch().stream(listing, *where, timeout_seconds=60):
+        if found := check():
+            return found
+    raise AssertionError("it did not come to pass")
 
 
 def test_a_full_operator(up: Up, api: Any, tmp_path: Path) -> None:
@@ -146,9 +147,7 @@ def sail(api: Any) -> None:
     admission: Any = client.AdmissionregistrationV1Api(api)
     where = (GROUP, VERSION, "default", PLURAL)
 
-    def registered() -> bool:
-        both = (admission.list_validating_webhook_configuration, admission.list_mutating_webhook_configuration)
-        return all(any(item.webhooks for item in listed().items) for listed in both)
+    boats = (custom.list_namespaced_custom_object, *where)
 
     def boat() -> Any:
         try:
@@ -156,7 +155,8 @@ def sail(api: Any) -> None:
         except ApiException as error:
             return {} if error.status == 404 else error
 
-    eventually(registered)
+    for listed in (admission.list_validating_webhook_configuration, admission.list_mutating_webhook_configuration):
+        eventually(lambda listed=listed: any(item.webhooks for item in listed().items), listed)  # type: ignore[misc]
     body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "Boat", "metadata": {"name": "one"}, "spec": {"crew": 101}}
     with pytest.raises(ApiException) as refused:
         custom.create_namespaced_custom_object(*where, body)
@@ -167,11 +167,11 @@ def sail(api: Any) -> None:
     assert made["spec"] == {"crew": 95, "flag": "white"}, "mutated by the webhook"
     assert "that is a large crew" in headers["Warning"]
 
-    launched = eventually(lambda: (found := boat()).get("status", {}).get("launched") and found)
+    launched = eventually(lambda: (found := boat()).get("status", {}).get("launched") and found, *boats)
     assert launched["status"]["launched"] == {"planks": 3, "flag": "white"}
     assert launched["metadata"]["finalizers"] == ["boats.example.com/moored"]
-    eventually(lambda: boat()["status"].get("miles", 0) >= 2)
+    eventually(lambda: boat()["status"].get("miles", 0) >= 2, *boats)
     custom.patch_namespaced_custom_object(*where, "one", {"spec": {"crew": 5}})
-    eventually(lambda: boat()["status"].get("crew") == 5)
+    eventually(lambda: boat()["status"].get("crew") == 5, *boats)
     custom.delete_namespaced_custom_object(*where, "one")
-    eventually(lambda: boat() == {})
+    eventually(lambda: boat() == {}, *boats)
