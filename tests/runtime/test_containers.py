@@ -138,7 +138,10 @@ async def test_bad_requests_leave_nothing(pods: Pods) -> None:
 
 
 async def test_stopping_one_that_does_not_want_to(pods: Pods) -> None:
-    container = await pods.start(await pods.run(), "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    container = await pods.start(
+        await pods.run(), "sh", "-c", "trap '' TERM; touch /ready; while :; do sleep 0.05; done"
+    )
+    await pods.cri.ExecSync(container_id=container, cmd=["sh", "-c", "until test -e /ready; do sleep 0.01; done"])
     began = time.monotonic()
     await pods.cri.StopContainer(container_id=container, timeout=1)
     ended = await pods.status(container)

@@ -25,11 +25,13 @@ from sampan.builder.dockerfile import REPLACED, Instruction, Mistake, pairs, rep
 from sampan.builder.ignore import Ignore
 from sampan.builder.shelf import Shelf
 from sampan.cri import pb
-from sampan.runtime import kernel, spec, users
+from sampan.runtime import cgroups, kernel, spec, users
 from sampan.runtime.errors import CriError
 from sampan.runtime.manifests import Settings
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: the control group of commands, while there are any
+GROUP = "/sampan-build"
 RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 Say = Callable[[str], None]
 
@@ -275,9 +277,7 @@ class Steps:
         settings = Settings((), (), (*env, *(image.get("Env") or ()), *args), image.get("WorkingDir") or "/", "", "")
         wanted = pb.ContainerConfig(command=command)
         shared = {f"/etc/{name}": work / name for name in ("resolv.conf", "hosts")}
-        place = spec.Place(
-            root, f"/sampan-build/{work.name}", {"pid": "", "ipc": "", "uts": ""}, shared, "buildkitsandbox"
-        )
+        place = spec.Place(root, f"{GROUP}/{work.name}", {"pid": "", "ipc": "", "uts": ""}, shared, "build")
         found = spec.build(wanted, settings, self._user_of(root, image.get("User") or ""), place)
         (work / "config.json").write_text(json.dumps(found))
         state = work / "run"
@@ -292,16 +292,13 @@ class Steps:
             code = await child.wait()
         except BaseException:
             killer = await asyncio.create_subprocess_exec(
-                around.oci_runtime,
-                "--root",
-                str(state),
-                "delete",
-                "--force",
-                work.name,
+                around.oci_runtime, "--root", str(state), "delete", "--force", work.name,
                 stderr=asyncio.subprocess.DEVNULL,
-            )
+            )  # fmt: skip
             await killer.wait()
             raise
+        finally:
+            await asyncio.to_thread(cgroups.remove, GROUP)
         if code:
             shown = " ".join(command)
             raise StepFailed(f"line {given.line}: the command {shown!r} returned a non-zero code: {code}")

@@ -101,11 +101,16 @@ class Pipes(Stdio):
 
 
 class Terminal(Stdio):
-    """One of ours; it translates nothing, for the command's own does."""
+    """One of ours. runc takes from the command's own terminal that it ends lines with `\\r\\n`, and leaves that to this one;
+    a shell that was quick to remember how it found its own gives it back. So the kernel does it in neither, and we do
+    wherever it is not done yet."""
 
     def __init__(self) -> None:
         self._file, theirs = os.openpty()
         tty.setraw(theirs)
+        settings = termios.tcgetattr(theirs)
+        settings[1] &= ~termios.ONLCR  # runc turns its being heeded on again
+        termios.tcsetattr(theirs, termios.TCSANOW, settings)
         os.set_blocking(self._file, False)
         self.theirs = (theirs, theirs, theirs)
 
@@ -126,7 +131,7 @@ class Terminal(Stdio):
                     child.send_signal(signal.SIGWINCH)  # by default ignored
 
     def outward(self, ends: Ends, started: Started) -> list[Coroutine[Any, Any, None]]:
-        return [_copy(self._file, ends.stdout, started)]
+        return [_copy(self._file, EndsOfLines(ends.stdout) if ends.stdout is not None else None, started)]
 
     def close(self) -> None:
         os.close(self._file)
@@ -166,7 +171,7 @@ class Console(Terminal):
         return super().inward(ends, child) if self._file >= 0 else []
 
     def outward(self, ends: Ends, started: Started) -> list[Coroutine[Any, Any, None]]:
-        return super().outward(ends, started) if self._file >= 0 else []
+        return [_copy(self._file, ends.stdout, started)] if self._file >= 0 else []
 
     def close(self) -> None:
         if self._file >= 0:
@@ -174,6 +179,24 @@ class Console(Terminal):
         os.close(self._directory)
         self._socket.close()
         self._path.unlink(missing_ok=True)
+
+
+class EndsOfLines:
+    """A sink in which every line ends with `\\r\\n`, as on a terminal."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._half = False
+
+    async def write(self, data: bytes) -> None:
+        out = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        if self._half and data.startswith(b"\n"):
+            out = out[1:]
+        self._half = data.endswith(b"\r") if data else self._half
+        await self._sink.write(out)
+
+    def end(self) -> None:
+        self._sink.end()
 
 
 async def _copy(file: int, sink: Sink | None, started: Started) -> None:
