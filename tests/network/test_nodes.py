@@ -175,3 +175,13 @@ async def test_clusters_do_not_meet(lab: Lab, host: Path) -> None:
     assert lab.command(host, "sysctl", "-n", "net.ipv4.conf.eth0.forwarding").stdout == "1\n"
     two.destroy()
     assert state(lab, host) == before
+
+
+def test_addresses_of_another_cluster_are_seen_before_it_uses_them(lab: Lab, host: Path) -> None:
+    first = cluster(lab, host, "first")
+    first.create()
+    second = cluster(lab, host, "second")
+    assert not any(one.overlaps(other) for one in first.ranges.all() for other in second.ranges.all())
+    assert second.rival() == ""
+    assert ClusterNetwork(f"{lab.name}-third", first.ranges, run=lab.run / "third", host=host).rival() == first.cluster
+    first.destroy()

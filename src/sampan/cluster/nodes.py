@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -59,13 +60,27 @@ def prepare(cluster: Cluster, settings: Settings) -> None:
     if lacking:
         worst = lacking[0]
         raise ClusterError(f"this machine cannot run nodes: {worst.what}: {worst.said}", worst.hint)
-    with _told():
+    with _told(), _alone(cluster.run.parent):
         if not settings.ranges.nodes:
             settings.ranges = _chosen(settings.ranges)
         found = network(cluster, settings)
+        if rival := found.rival():
+            raise ClusterError(
+                f"cluster {rival} is up and has the same addresses",
+                "`sampan down` it first, or create this one with networking.podSubnet and serviceSubnet of its own",
+            )
         local = [port] if (port := local_registry.port()) else []
         found.create(_published(cluster, settings), for_nodes(found.ranges.gateway)[1], local)
         hold_network(cluster.host)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """No other cluster of this machine chooses addresses before this one's bridge shows what it has."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "addresses.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _chosen(wanted: spec.Ranges) -> spec.Ranges:
@@ -76,7 +91,8 @@ def _chosen(wanted: spec.Ranges) -> spec.Ranges:
         for text, usual in ((wanted.pods, default.pods), (wanted.services, default.services))
     )
     others = [found.ranges for cluster in all_clusters() if (found := cluster.settings()) and found.ranges.nodes]
-    taken = [*in_use(), *(IPv4Network(text) for each in others for text in (each.nodes, each.balancers))]
+    texts = [text for each in others for text in (each.nodes, each.pods, each.services, each.balancers)]
+    taken = [*in_use(), *map(IPv4Network, texts)]
     picked = choose(taken, pods=pods, services=services)
     return spec.Ranges(*(str(each) for each in (picked.pods, picked.services, picked.nodes, picked.balancers)))
 

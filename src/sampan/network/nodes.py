@@ -28,11 +28,11 @@ from sampan.network.host_rules import Published
 from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import Link, Routing
 from sampan.network.nft import Nft, NftError
-from sampan.network.ranges import Ranges
+from sampan.network.ranges import NOTED, Ranges, note, noted
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 LONGEST, MTU = 15, 1500
-_CLUSTER, _NODE, _FORWARDING = "sampan cluster ", "sampan node ", "; forwarding turned on: "
+_NODE, _FORWARDING = "sampan node ", "; forwarding turned on: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ClusterNetwork:
                 routing.add_bridge(self.bridge, mac_of(self.cluster))
                 bridge = routing.link(self.bridge)
                 assert bridge is not None  # made just now
-                routing.set_link(bridge.index, alias=_CLUSTER + self.cluster)
+                routing.set_link(bridge.index, alias=note(self.cluster, self.ranges))
             address = IPv4Interface((self.ranges.gateway, self.ranges.nodes.prefixlen))
             routing.add_address(bridge.index, address)
             nft.run(host_rules.program(self.table, self.bridge, self.ranges, published, resolver, local))
@@ -81,6 +81,16 @@ class ClusterNetwork:
             if turned_on:
                 _note_forwarding(routing, self.bridge, turned_on)
             firewalls.let_through(nft, self.bridge, self.cluster)
+
+    def rival(self) -> str:
+        """Another cluster that is up with addresses of ours; "": none."""
+        with self._here() as (routing, _):
+            for link in routing.links():
+                if link.name != self.bridge and any(
+                    a.overlaps(b) for a in noted(link.alias) for b in self.ranges.all()
+                ):
+                    return link.alias.removeprefix(NOTED).partition(" ")[0]
+        return ""
 
     def destroy(self) -> None:
         """Also if only half is there, or nothing. What runs in the nodes should have been ended."""
@@ -234,7 +244,7 @@ def _note_forwarding(routing: Routing, bridge: str, names: Collection[str]) -> N
 def _take_back_forwarding(routing: Routing, bridge: Link) -> None:
     """Unless another cluster needs it, or somebody else has meanwhile turned it on for all."""
     names = bridge.alias.partition(_FORWARDING)[2].split()
-    others = [each for each in routing.links() if each.alias.startswith(_CLUSTER) and each.index != bridge.index]
+    others = [each for each in routing.links() if each.alias.startswith(NOTED) and each.index != bridge.index]
     if names and others:
         _note_forwarding(routing, others[0].name, names)
     elif names and Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "0":

@@ -12,6 +12,7 @@ from typing import Self
 
 from sampan.network.netlink import Routing
 
+NOTED = "sampan cluster "
 _TENS = [IPv4Network(f"10.{number}.0.0/16") for number in range(256)]
 
 
@@ -59,9 +60,21 @@ class Ranges:
 
 
 def in_use() -> list[IPv4Network]:
-    """What this namespace has routes to."""
+    """What this namespace has routes to, and what clusters on it will have routes to."""
     with Routing() as routing:
-        return [route.to for route in routing.routes() if route.to.prefixlen]
+        found = [route.to for route in routing.routes() if route.to.prefixlen]
+        return found + [each for link in routing.links() for each in noted(link.alias)]
+
+
+def note(cluster: str, ranges: Ranges) -> str:
+    """Alias of the cluster's bridge: the kernel forgets it together with what it is about."""
+    return " ".join([f"{NOTED}{cluster}", *map(str, ranges.all())])
+
+
+def noted(alias: str) -> list[IPv4Network]:
+    """The other way; nothing if it is no cluster's bridge."""
+    words = alias.partition(";")[0].removeprefix(NOTED).split() if alias.startswith(NOTED) else []
+    return [IPv4Network(word) for word in words[1:]]
 
 
 def choose(
