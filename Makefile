@@ -26,7 +26,7 @@ down: $(BIN)/.user
 	@$(BIN)/sampan down
 
 # What takes longest begins first; most of it waits for containers
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 ROOMS := tests/cluster/test_tutorial.py tests/cluster $(filter-out tests/unit/ tests/cluster/ tests/__pycache__/,$(wildcard tests/*/))
 
 # The tests, other people's clients included

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -31,3 +32,10 @@ async def world() -> AsyncIterator[World]:
     """A control plane without controllers; `world.start(...)` adds them."""
     async with World() as made:
         yield made
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
