@@ -106,9 +106,7 @@ class Bench:
     def serve(self, data: Path | None = None) -> None:
         """The API server by itself, as `sampan up` starts it; until it says that it is ready."""
         certificates.ensure(self.pki, ["10.96.0.1"])
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         reader, writer = os.pipe()
         flags = {
             "secure-port": self.port, "ready-fd": writer, "data-dir": data or self.home,
@@ -204,6 +202,20 @@ class Bench:
         tasks = Path(f"/proc/{self.pid()}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
+    async def bare(self, total: int) -> float:
+        """Requests a second that a server takes that does nothing."""
+        port, self.port = self.port, _free_port()
+        files = [str(self.pki / name) for name in ("apiserver.crt", "apiserver.key")]
+        command = [sys.executable, "-m", "benchmarks.bare", str(self.port), *files]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None and await process.stdout.readline()
+            return await self.rate(lambda _: b"GET / HTTP/1.1\r\n\r\n", total)
+        finally:
+            process.terminate()
+            await process.wait()
+            self.port = port
+
     async def figures(self, what: str, make: Make, total: int, budget: str) -> list[Figure]:
         """The rate, and what each request costs the server."""
         before = self.cpu()
@@ -216,6 +228,12 @@ class Bench:
         before = self.cpu()
         await asyncio.sleep(seconds)
         return (self.cpu() - before) / seconds * 100
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager
@@ -256,6 +274,8 @@ async def measure() -> list[Figure]:
 
 async def figures(bench: Bench) -> list[Figure]:
     out: list[Figure] = [("idle CPU of the server", await bench.idle_cpu(few(10)), "%", "< 0.5")]
+    what = "for scale: a server that does nothing, TLS, 16 connections"
+    out.append((what, await bench.bare(few(20000)), "/s", "(86,000 where budgets were set)"))
     data, pods = {"data": {"k": "x" * 1000}}, few(5000)
 
     def config_map(number: int) -> bytes:
