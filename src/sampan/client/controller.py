@@ -1,7 +1,7 @@
 """The shape of every controller: keys in, `reconcile(key)` by some workers, again later when it failed.
 
     controller = Controller("replicaset", self.reconcile, workers=5, synced=(pods, sets))
-    pods.add_handler(add=controller.enqueue, ...)
+    controller.listen(pods, add=controller.enqueue, ...)
     await controller.run()          # until cancelled
 
 `reconcile` returns None when all is as it should be, or seconds after which to look again. What it raises is logged
@@ -20,7 +20,7 @@ from sampan.api.errors import StatusError
 from sampan.client.backoff import RateLimiter
 from sampan.client.cache import Obj, key_of
 from sampan.client.errors import is_conflict, is_namespace_terminating
-from sampan.client.informer import Informer
+from sampan.client.informer import Handler, Informer
 from sampan.client.queue import QueueShutDown, WorkQueue
 from sampan.http import HttpError
 
@@ -47,6 +47,17 @@ class Controller:
         self.synced = synced
         self.max_retries = max_retries
         self.queue: WorkQueue[str] = WorkQueue(name, limiter=limiter)
+        self._handlers: list[tuple[Informer, Handler]] = []
+
+    def listen(
+        self,
+        informer: Informer,
+        add: Callable[[Obj], object] | None = None,
+        update: Callable[[Obj, Obj], object] | None = None,
+        delete: Callable[[Obj], object] | None = None,
+    ) -> None:
+        """As `informer.add_handler`, until `run` ends."""
+        self._handlers.append((informer, informer.add_handler(add, update, delete)))
 
     def enqueue(self, obj: Obj) -> None:
         self.queue.add(key_of(obj))
@@ -56,14 +67,16 @@ class Controller:
 
     async def run(self) -> None:
         """Until cancelled: then a reconcile under way is cancelled too, at its next await."""
-        for informer in self.synced:
-            await informer.wait_synced()
         try:
+            for informer in self.synced:
+                await informer.wait_synced()
             async with asyncio.TaskGroup() as group:
                 for number in range(self.workers):
                     group.create_task(self._work(), name=f"{self.name} {number}")
         finally:
             self.queue.shut_down()
+            for informer, handler in self._handlers:
+                informer.remove_handler(handler)
 
     async def _work(self) -> None:
         queue = self.queue

@@ -39,17 +39,11 @@ class CronJobController:
         synced, workers = (self.jobs, self.cron_jobs), context.options.concurrent_syncs
         self.controller = Controller("cronjob", self.reconcile, workers=workers, synced=synced)
         enqueue = self.controller.enqueue
-        self._handlers = (
-            (self.cron_jobs, self.cron_jobs.add_handler(enqueue, self._changed, self.echoes.forget)),
-            (self.jobs, self.jobs.add_handler(self._wake, self._job_changed, self._wake)),
-        )
+        self.controller.listen(self.cron_jobs, enqueue, self._changed, self.echoes.forget)
+        self.controller.listen(self.jobs, self._wake, self._job_changed, self._wake)
 
     async def run(self) -> None:
-        try:
-            await self.controller.run()
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        await self.controller.run()
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

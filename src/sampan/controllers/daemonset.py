@@ -54,18 +54,12 @@ class DaemonSetController:
         synced = (self.pods, self.nodes, self.sets, revisions)
         workers = context.options.concurrent_syncs
         self.controller = Controller("daemonset", self.reconcile, workers=workers, synced=synced)
-        self._handlers = (
-            (self.sets, self.sets.add_handler(self.controller.enqueue, self._changed, self._gone)),
-            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._pod_gone)),
-            (self.nodes, self.nodes.add_handler(self._node_added, self._node_changed, lambda node: self._wake_all())),
-        )
+        self.controller.listen(self.sets, self.controller.enqueue, self._changed, self._gone)
+        self.controller.listen(self.pods, self._pod_added, self._pod_changed, self._pod_gone)
+        self.controller.listen(self.nodes, self._node_added, self._node_changed, lambda node: self._wake_all())
 
     async def run(self) -> None:
-        try:
-            await self.controller.run()
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        await self.controller.run()
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

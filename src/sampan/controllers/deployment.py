@@ -42,18 +42,12 @@ class DeploymentController:
             synced=(self.deployments, self.sets, self.pods),
             max_retries=MAX_RETRIES,
         )
-        self._handlers = (
-            (self.deployments, self.deployments.add_handler(self.controller.enqueue, self._changed, self._gone)),
-            (self.sets, self.sets.add_handler(self._set_added, self._set_changed, self._set_gone)),
-            (self.pods, self.pods.add_handler(delete=self._pod_gone)),
-        )
+        self.controller.listen(self.deployments, self.controller.enqueue, self._changed, self._gone)
+        self.controller.listen(self.sets, self._set_added, self._set_changed, self._set_gone)
+        self.controller.listen(self.pods, delete=self._pod_gone)
 
     async def run(self) -> None:
-        try:
-            await self.controller.run()
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        await self.controller.run()
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

@@ -44,19 +44,13 @@ class DisruptionController:
         self.controller = Controller("disruption", self.reconcile, synced=synced)
         self.stale = Controller("stale-pod-disruption", self.unmark, synced=(self.pods,))
         enqueue = self.controller.enqueue
-        self._handlers = (
-            (self.budgets, self.budgets.add_handler(enqueue, self._changed, self.echoes.forget)),
-            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._wake)),
-        )
+        self.controller.listen(self.budgets, enqueue, self._changed, self.echoes.forget)
+        self.controller.listen(self.pods, self._pod_added, self._pod_changed, self._wake)
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.controller.run(), name="disruption")
-                group.create_task(self.stale.run(), name="stale-pod-disruption")
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.controller.run(), name="disruption")
+            group.create_task(self.stale.run(), name="stale-pod-disruption")
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,9 @@ from sampan.controllers.slice_tracker import (
     SERVICE_NAME,
     TIMEOUT,
     SliceTracker,
+    SliceWatch,
     by_service,
     manager_of,
-    service_of,
 )
 
 Obj = dict[str, Any]
@@ -51,9 +51,10 @@ class EndpointSliceMirroring:
             max_retries=service_pods.MAX_RETRIES,
         )
         self.tracker = SliceTracker()
-        self.endpoints.add_handler(self._endpoints, self._endpoints_changed, self._endpoints)
-        self.services.add_handler(self._service, self._service_changed, self._service)
-        self.slices.add_handler(self._slice, self._slice_changed, self._slice_gone)
+        self.controller.listen(self.endpoints, self._endpoints, self._endpoints_changed, self._endpoints)
+        self.controller.listen(self.services, self._service, self._service_changed, self._service)
+        watch = SliceWatch(self.tracker, MANAGER, self.controller.queue.add)
+        self.controller.listen(self.slices, watch.shown, watch.changed, watch.gone)
 
     async def run(self) -> None:
         await self.controller.run()
@@ -75,27 +76,6 @@ class EndpointSliceMirroring:
     def _service_changed(self, old: Obj, new: Obj) -> None:
         if bool(old["spec"].get("selector")) != bool(new["spec"].get("selector")):
             self.controller.enqueue(new)
-
-    def _slice(self, slice_: Obj) -> None:
-        if manager_of(slice_) == MANAGER and self.tracker.is_news(slice_):
-            self._wake_of(slice_)
-
-    def _slice_changed(self, old: Obj, new: Obj) -> None:
-        if service_of(old) != service_of(new):
-            self._wake_of(old)
-            self._wake_of(new)
-        elif (manager_of(old) == MANAGER) != (manager_of(new) == MANAGER):
-            self._wake_of(new)
-        else:
-            self._slice(new)
-
-    def _slice_gone(self, slice_: Obj) -> None:
-        if manager_of(slice_) == MANAGER and self.tracker.is_loss(slice_):
-            self._wake_of(slice_)
-
-    def _wake_of(self, slice_: Obj) -> None:
-        if key := service_of(slice_):
-            self.controller.queue.add(key)
 
     # -- what it does --------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,9 @@ from sampan.controllers.slice_tracker import (
     SERVICE_NAME,
     TIMEOUT,
     SliceTracker,
+    SliceWatch,
     by_service,
     manager_of,
-    service_of,
 )
 
 Obj = dict[str, Any]
@@ -60,8 +60,9 @@ class EndpointSlices:
         self.times = TriggerTimes()
         self._sizes: dict[str, int] = {}
         enqueue = self.controller.enqueue
-        self.services.add_handler(enqueue, lambda old, new: enqueue(new), enqueue)
-        self.slices.add_handler(self._slice, self._slice_changed, self._slice_gone)
+        self.controller.listen(self.services, enqueue, lambda old, new: enqueue(new), enqueue)
+        watch = SliceWatch(self.tracker, MANAGER, partial(self.controller.queue.add_after, seconds=LATER))
+        self.controller.listen(self.slices, watch.shown, watch.changed, watch.gone)
         self.members = Members(self.services, self.pods, self._wake)
 
     async def run(self) -> None:
@@ -71,27 +72,6 @@ class EndpointSlices:
 
     def _wake(self, key: str) -> None:
         self.controller.queue.add_after(key, service_pods.gathering(self._sizes.get(key, 0)))
-
-    def _slice(self, slice_: Obj) -> None:
-        if manager_of(slice_) == MANAGER and self.tracker.is_news(slice_):
-            self._wake_of(slice_)
-
-    def _slice_changed(self, old: Obj, new: Obj) -> None:
-        if service_of(old) != service_of(new):
-            self._wake_of(old)
-            self._wake_of(new)
-        elif (manager_of(old) == MANAGER) != (manager_of(new) == MANAGER):
-            self._wake_of(new)
-        else:
-            self._slice(new)
-
-    def _slice_gone(self, slice_: Obj) -> None:
-        if manager_of(slice_) == MANAGER and self.tracker.is_loss(slice_):
-            self._wake_of(slice_)
-
-    def _wake_of(self, slice_: Obj) -> None:
-        if key := service_of(slice_):
-            self.controller.queue.add_after(key, LATER)
 
     # -- what it does --------------------------------------------------------------------------------------------------
 

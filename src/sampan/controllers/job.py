@@ -63,19 +63,13 @@ class JobController:
             "job", self.reconcile, workers=workers, synced=synced, limiter=Exponential(1.0, 60.0)
         )
         self.orphans = Controller("job-orphan-pod", self.release_orphan, synced=synced, limiter=Exponential(1.0, 60.0))
-        self._handlers = (
-            (self.jobs, self.jobs.add_handler(self.controller.enqueue, self._job_changed, self._job_gone)),
-            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._pod_gone)),
-        )
+        self.controller.listen(self.jobs, self.controller.enqueue, self._job_changed, self._job_gone)
+        self.controller.listen(self.pods, self._pod_added, self._pod_changed, self._pod_gone)
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.controller.run(), name="job")
-                group.create_task(self.orphans.run(), name="job-orphan-pod")
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.controller.run(), name="job")
+            group.create_task(self.orphans.run(), name="job-orphan-pod")
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

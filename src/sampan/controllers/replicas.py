@@ -78,17 +78,11 @@ class Replicas:
             workers=context.options.concurrent_syncs,
             synced=(self.pods, self.owners),
         )
-        self._handlers = (
-            (self.owners, self.owners.add_handler(self._owner_added, self._owner_changed, self._owner_gone)),
-            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._pod_deleted)),
-        )
+        self.controller.listen(self.owners, self._owner_added, self._owner_changed, self._owner_gone)
+        self.controller.listen(self.pods, self._pod_added, self._pod_changed, self._pod_deleted)
 
     async def run(self) -> None:
-        try:
-            await self.controller.run()
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        await self.controller.run()
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Source: k8s.io/endpointslice/util/endpointslice_tracker.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sampan.client.backoff import loop_time
@@ -88,3 +88,31 @@ class SliceTracker:
     def forget(self, key: str) -> None:
         self._written.pop(key, None)
         self._awaited.discard(key)
+
+
+class SliceWatch:
+    """An informer's handler: `wake(key of the service)` when slices of `manager` are not as it wrote them."""
+
+    def __init__(self, tracker: SliceTracker, manager: str, wake: Callable[[str], None]) -> None:
+        self.tracker, self.manager, self.wake = tracker, manager, wake
+
+    def shown(self, slice_: Obj) -> None:
+        if manager_of(slice_) == self.manager and self.tracker.is_news(slice_):
+            self._wake_of(slice_)
+
+    def changed(self, old: Obj, new: Obj) -> None:
+        if service_of(old) != service_of(new):
+            self._wake_of(old)
+            self._wake_of(new)
+        elif (manager_of(old) == self.manager) != (manager_of(new) == self.manager):
+            self._wake_of(new)
+        else:
+            self.shown(new)
+
+    def gone(self, slice_: Obj) -> None:
+        if manager_of(slice_) == self.manager and self.tracker.is_loss(slice_):
+            self._wake_of(slice_)
+
+    def _wake_of(self, slice_: Obj) -> None:
+        if key := service_of(slice_):
+            self.wake(key)

@@ -44,18 +44,12 @@ class StatefulSetController:
         synced = (self.pods, self.sets, revisions, claims)
         workers = context.options.concurrent_syncs
         self.controller = Controller("statefulset", self.reconcile, workers=workers, synced=synced)
-        self._handlers = (
-            (self.sets, self.sets.add_handler(self.controller.enqueue, self._changed, self._gone)),
-            (self.pods, self.pods.add_handler(self._pod_added, self._pod_changed, self._wake)),
-            (claims, claims.add_handler(delete=self._claim_gone)),
-        )
+        self.controller.listen(self.sets, self.controller.enqueue, self._changed, self._gone)
+        self.controller.listen(self.pods, self._pod_added, self._pod_changed, self._wake)
+        self.controller.listen(claims, delete=self._claim_gone)
 
     async def run(self) -> None:
-        try:
-            await self.controller.run()
-        finally:
-            for informer, handler in self._handlers:
-                informer.remove_handler(handler)
+        await self.controller.run()
 
     # -- what wakes it -------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,14 @@ A layer that several images want at once is fetched once. Children are few, so t
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.runtime.errors import CriError, Invalid, Unavailable
+from sampan.runtime import apart
+from sampan.runtime.errors import Invalid, Unavailable
 from sampan.runtime.store import LayerInfo, Store, delete
 
 #: writes the compressed layer into this file
@@ -82,24 +81,9 @@ class Layers:
         return max(0, min(self._limits.layer_bytes, disk.f_bavail * disk.f_frsize - self._limits.keep_free))
 
     async def _unpack(self, blob: Path, target: Path, diff_id: str) -> LayerInfo:
-        command = [sys.executable, "-m", "sampan.runtime.unpack", str(blob), str(target)]
-        process = await asyncio.create_subprocess_exec(
-            *command, str(self._room()), str(self._limits.layer_entries),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            out, err = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        try:
-            found = json.loads(out)
-        except ValueError:
-            words = err.decode(errors="replace").strip().rpartition("\n")[2]
-            raise CriError(f"failed to extract layer {diff_id}: {words or f'exit code {process.returncode}'}") from None
-        if "error" in found:
-            raise Invalid(f"failed to extract layer {diff_id}: {found['error']}")
+        limits = str(self._room()), str(self._limits.layer_entries)
+        failed = f"failed to extract layer {diff_id}"
+        found = await apart.run("sampan.runtime.unpack", str(blob), str(target), *limits, failed=failed)
         if found["diff_id"] != diff_id:
             raise Invalid(f"wrong diff id calculated on extraction {found['diff_id']!r}, expected {diff_id!r}")
         return LayerInfo(found["size"], found["inodes"])

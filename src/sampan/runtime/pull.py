@@ -6,17 +6,15 @@ Source: containerd pull.go (order, messages)
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sampan.runtime import manifests, names
+from sampan.runtime import apart, manifests, names
 from sampan.runtime.errors import CriError, Invalid
 from sampan.runtime.layers import Fetch, Layers, Limits
 from sampan.runtime.manifests import Descriptor, Manifest
@@ -156,24 +154,9 @@ class Puller:
             await delete(work)
 
     async def _read(self, archive: Path, work: Path) -> list[dict[str, Any]]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sampan.runtime.archive", str(archive), str(work),
-            str(max(0, shutil.disk_usage(work).free - self._limits.keep_free)),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            out, err = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        try:
-            found = json.loads(out)
-        except ValueError:
-            words = err.decode(errors="replace").strip().rpartition("\n")[2]
-            raise CriError(f"failed to read {archive}: {words}") from None
-        if "error" in found:
-            raise Invalid(f"failed to read {archive}: {found['error']}")
+        room = str(max(0, shutil.disk_usage(work).free - self._limits.keep_free))
+        failed = f"failed to read {archive}"
+        found = await apart.run("sampan.runtime.archive", str(archive), str(work), room, failed=failed)
         images: list[dict[str, Any]] = found["images"]
         return images
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from sampan.api import names
 from sampan.api.admissionregistration_v1.rules import MATCH_POLICIES, default_rules, validate_rule
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.table import UNSET, age
 from sampan.api.validation.meta import validate_label_selector
+from sampan.api.validation.workload import SPEC
 
 NOT_FOUND_ACTIONS = ("Deny", "Allow")
 
@@ -92,3 +94,33 @@ def validate_param_ref(ref: Obj, path: Path, out: ErrorList) -> None:
         out.required(path / "parameterNotFoundAction", "")
     elif action not in NOT_FOUND_ACTIONS:
         out.not_supported(path / "parameterNotFoundAction", action, NOT_FOUND_ACTIONS)
+
+
+class PolicyBinding(Kind):
+    """What bindings of both kinds of policies are."""
+
+    columns = (NAME, Column("PolicyName"), Column("ParamRef"), AGE)
+
+    def default(self, obj: Obj) -> None:
+        default_match_resources((obj.get("spec") or {}).get("matchResources"))
+
+    def validate(self, obj: Obj) -> ErrorList:
+        out = ErrorList()
+        spec = obj.get("spec") or {}
+        policy = spec.get("policyName", "")
+        if not policy:
+            out.required(SPEC / "policyName", "")
+        else:
+            out.each(SPEC / "policyName", policy, names.is_dns1123_subdomain(policy))
+        if spec.get("paramRef") is not None:
+            validate_param_ref(spec["paramRef"], SPEC / "paramRef", out)
+        if spec.get("matchResources") is not None:
+            # upstream's spelling of the path
+            validate_match_resources(spec["matchResources"], SPEC / "matchResouces", out)
+        return out
+
+    def row(self, obj: Obj, now: float) -> list[Cell]:
+        meta, spec = obj["metadata"], obj.get("spec") or {}
+        ref = spec.get("paramRef")
+        shown = f"{ref.get('namespace') or '*'}/{ref.get('name') or '*'}" if ref else UNSET
+        return [meta["name"], spec.get("policyName", ""), shown, age(meta.get("creationTimestamp"), now)]

@@ -6,51 +6,20 @@ printValidatingAdmissionPolicyBinding
 
 from __future__ import annotations
 
-from sampan.api import names
-from sampan.api.admissionregistration_v1.policies import (
-    default_match_resources,
-    validate_match_resources,
-    validate_param_ref,
-)
+from sampan.api.admissionregistration_v1.policies import PolicyBinding
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
-from sampan.api.table import UNSET, age
+from sampan.api.kind import Obj
+from sampan.api.validation.workload import SPEC
 
 ACTIONS = ("Audit", "Deny", "Warn")
-SPEC = Path("spec")
 DENY_AND_WARN = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"
 
 
-class ValidatingAdmissionPolicyBinding(Kind):
-    columns = (NAME, Column("PolicyName"), Column("ParamRef"), AGE)
-
-    def default(self, obj: Obj) -> None:
-        default_match_resources((obj.get("spec") or {}).get("matchResources"))
-
+class ValidatingAdmissionPolicyBinding(PolicyBinding):
     def validate(self, obj: Obj) -> ErrorList:
-        out = ErrorList()
-        spec = obj.get("spec") or {}
-        policy = spec.get("policyName", "")
-        if not policy:
-            out.required(SPEC / "policyName", "")
-        else:
-            for problem in names.is_dns1123_subdomain(policy):
-                out.invalid(SPEC / "policyName", policy, problem)
-        if spec.get("paramRef") is not None:
-            validate_param_ref(spec["paramRef"], SPEC / "paramRef", out)
-        if spec.get("matchResources") is not None:
-            # upstream's spelling of the path
-            validate_match_resources(spec["matchResources"], SPEC / "matchResouces", out)
-        _actions(spec.get("validationActions") or [], SPEC / "validationActions", out)
+        out = super().validate(obj)
+        _actions((obj.get("spec") or {}).get("validationActions") or [], SPEC / "validationActions", out)
         return out
-
-    def row(self, obj: Obj, now: float) -> list[Cell]:
-        meta = obj["metadata"]
-        old = age(meta.get("creationTimestamp"), now)
-        spec = obj.get("spec") or {}
-        ref = spec.get("paramRef")
-        shown = f"{ref.get('namespace') or '*'}/{ref.get('name') or '*'}" if ref else UNSET
-        return [meta["name"], spec.get("policyName", ""), shown, old]
 
 
 def _actions(actions: list[str], path: Path, out: ErrorList) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
-from sampan.api.validation.flows import flow_schema
-from sampan.api.validation.workload import STATUS
+from sampan.api.validation.flows import conditions, flow_schema
 
 
 class FlowSchema(Kind):
@@ -36,14 +35,7 @@ class FlowSchema(Kind):
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
-        kinds: set[str] = set()
-        for index, item in enumerate((obj.get("status") or {}).get("conditions") or ()):
-            here = STATUS / "conditions" @ index
-            if item.get("type", "") in kinds:
-                out.duplicate(here / "type", item.get("type", ""))
-            kinds.add(item.get("type", ""))
-            if not item.get("type"):
-                out.required(here / "type", "must not be empty")
+        conditions(obj, out)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

@@ -10,7 +10,7 @@ from math import ceil, log2
 from sampan.api import names
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
-from sampan.api.validation.workload import SPEC
+from sampan.api.validation.workload import SPEC, STATUS
 
 VERBS = frozenset({
     "get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy",
@@ -263,3 +263,15 @@ def _queuing(queuing: Obj, path: Path, out: ErrorList) -> None:
 def _entropy(queues: int, hand: int) -> int:
     """Bits of a hash that shuffle sharding takes."""
     return ceil(sum(log2(queues - dealt) for dealt in range(min(hand, MAX_BITS + 2, queues))))
+
+
+def conditions(obj: Obj, out: ErrorList) -> None:
+    """Of the status, of both kinds."""
+    kinds: set[str] = set()
+    for index, item in enumerate((obj.get("status") or {}).get("conditions") or ()):
+        here = STATUS / "conditions" @ index
+        if item.get("type", "") in kinds:
+            out.duplicate(here / "type", item.get("type", ""))
+        kinds.add(item.get("type", ""))
+        if not item.get("type"):
+            out.required(here / "type", "must not be empty")

@@ -5,44 +5,20 @@ Source: kubernetes/pkg/registry/certificates/certificates/strategy.go (csrApprov
 
 from __future__ import annotations
 
+from functools import partial
+
 from sampan.api.field import ErrorList
 from sampan.api.kind import Kind, Obj
-from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
-from sampan.apiserver.options import write_options
-from sampan.apiserver.verbs import get
-from sampan.apiserver.verbs.create import written
-from sampan.apiserver.verbs.patch import APPLY, patch_type, patcher
-from sampan.apiserver.verbs.update import check_name
-from sampan.apiserver.write import Produced, change
+from sampan.apiserver.subresources import part
 from sampan.http.server.messages import Response
 
 DECISIONS = ("Approved", "Denied", "Failed")
 
 
 async def serve(call: Call) -> Response:
-    """GET, PUT and PATCH. Raises 422 when a decision is taken back or doubled."""
-    if call.info.verb == "get":
-        await call.api.fresh()
-        return get.now(call)
-    patching = call.info.verb == "patch"
-    apply = patching and patch_type(call) == APPLY
-    options = write_options(call.query, "PatchOptions" if patching else "UpdateOptions", apply=apply)
-    sent = None
-    if not patching:
-        sent = await read_object(call, options.validation)
-        check_name(call, sent)
-    patch = await patcher(call, call.kind, patch_type(call), options) if patching else None
-
-    def produce(old: Obj | None) -> Produced:
-        assert old is not None
-        made = patch(old) if patch else Produced(sent or {})
-        return Produced(finish(made.obj, old)[0], made.managed)
-
-    def finish(new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
-        return decided(call, call.kind, new, old)
-
-    return written(call, await change(call, call.key, produce, options, subresource="approval", finish=finish))
+    """Raises 422 when a decision is taken back or doubled."""
+    return await part.serve(call, "approval", partial(decided, call, call.kind))
 
 
 def decided(call: Call, kind: Kind, new: Obj, old: Obj) -> tuple[Obj, ErrorList]:
