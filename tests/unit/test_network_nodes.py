@@ -67,7 +67,7 @@ def test_routes_lead_to_pods_through_their_nodes_and_to_services_through_one_tha
         IPv4Network("10.244.1.0/24"): IPv4Address("10.0.0.3"),
         services: IPv4Address("10.0.0.3"),
     }
-    assert ways(nodes, skip="b") == {IPv4Network("10.244.0.0/24"): IPv4Address("10.0.0.2")}
+    assert ways(nodes[:1]) == {IPv4Network("10.244.0.0/24"): IPv4Address("10.0.0.2")}
     assert ways([], services=[services]) == {}
     assert ways([node("d", "name.example", "10.244.3.0/24"), node("e", "10.0.0.5", "wrong")], services=[services]) == {
         services: IPv4Address("10.0.0.5")

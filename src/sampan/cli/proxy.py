@@ -19,6 +19,7 @@ from sampan.cli.flags import boolean, listed
 from sampan.client import Config, ConfigError, from_kubeconfig, load
 from sampan.network.namespaces import enter
 from sampan.network.nft import NftError
+from sampan.network.overlay import MODES
 from sampan.network.proxy import options as parsed
 from sampan.network.proxy.options import Options, OptionsError
 from sampan.network.proxy.proxy import clean_up, run
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--pod-routes", type=boolean, nargs="?", const=True, metavar="BOOL",
         help="keep routes to the pods of other nodes too (default: true)")  # fmt: skip
+    add("--overlay", choices=MODES, help="how other nodes' pods are reached: routes (nodes on the same wire), vxlan (any), "
+        "auto: vxlan where they are on another wire (default: auto)")  # fmt: skip
     add("--network-policies", type=boolean, nargs="?", const=True, metavar="BOOL",
         help="enforce NetworkPolicies for the pods of this node (default: true)")  # fmt: skip
     add("--network-namespace", type=Path, metavar="FILE", help="of the node (default: where it is started)")
@@ -66,7 +69,7 @@ def main(arguments: list[str]) -> int:
         if given.network_namespace is not None:
             enter(given.network_namespace)  # before there is any other thread
         if given.cleanup:
-            clean_up()
+            clean_up(options.cluster_cidr)
             return 0
         access = _access(options, given.master)
     except (OptionsError, ConfigError, OSError, NftError) as error:
@@ -92,6 +95,7 @@ def settings(given: argparse.Namespace) -> Options:
         "min_sync_seconds": parsed.seconds(given.nftables_min_sync_period),
         "sync_seconds": parsed.seconds(given.nftables_sync_period),
         "routes": given.pod_routes,
+        "overlay": given.overlay,
         "policies": given.network_policies,
     }
     return Options(**{**found, **{name: value for name, value in flags.items() if value is not None}})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import LINK, UNIVERSE, Link, Routing
+from sampan.network.overlay import DEVICE
 
 GATEWAY = IPv4Address("169.254.1.1")
 ETHERNET = 1500
@@ -80,9 +81,10 @@ def check(namespace: Path, interface: str, address: IPv4Address) -> str:
 
 
 def way_out_mtu(host: Routing) -> int:
-    """0: there is none, or it takes more than the kernel gives anyway."""
+    """Of that to the world, or to other nodes where it takes less. 0: there is none, or it takes more than the kernel gives
+    anyway."""
     indexes = {each.index for each in host.routes() if each.to == EVERYWHERE}
-    found = min((each.mtu for each in host.links() if each.index in indexes), default=0)
+    found = min((each.mtu for each in host.links() if each.index in indexes or each.name == DEVICE), default=0)
     return found if found < ETHERNET else 0
 
 

@@ -63,7 +63,6 @@ class Pods:
         self._addresses = Addresses(settings.state)
         self._nft: Nft | None = None
         self._source: IPv4Address | None = None
-        self._mtu = settings.mtu
         self._ready = False
 
     # -- the node ------------------------------------------------------------------------------------------------------
@@ -74,7 +73,6 @@ class Pods:
             sysctl("net.ipv4.ip_forward", "1")
             with Routing() as host:
                 self._source = attachment.node_address(host)
-                self._mtu = self.settings.mtu or attachment.way_out_mtu(host)
             self._program()
         self._ready = True
 
@@ -140,7 +138,7 @@ class Pods:
                 with Routing() as host:
                     source = self._source or attachment.node_address(host)
                     here, there = attachment.attach(
-                        host, name, interface, namespace, address, owner=self.settings.table, mtu=self._mtu or attachment.way_out_mtu(host),
+                        host, name, interface, namespace, address, owner=self.settings.table, mtu=self.settings.mtu or attachment.way_out_mtu(host),
                         source=source,
                     )  # fmt: skip
                 if ports:

@@ -24,7 +24,7 @@ class OptionsError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Options:
     """`node`: our Node's name. `cluster_cidr`: range of all pods; None: unknown. Addresses are host and port, port 0:
-    none is served. `routes`: this proxy also keeps the routes to other nodes' pods."""
+    none is served. `routes`: this proxy also keeps the routes to other nodes' pods; `overlay`: see `routes.in_node`."""
 
     node: str
     kubeconfig: str = ""
@@ -37,6 +37,7 @@ class Options:
     min_sync_seconds: float = 0.0
     sync_seconds: float = 30.0
     routes: bool = True
+    overlay: str = "auto"
     policies: bool = True
 
 

@@ -68,7 +68,7 @@ class Proxy:
         )  # fmt: skip
         self._routes = None
         if options.routes and options.cluster_cidr is not None:
-            self._routes = Routes(informers, in_node(options.cluster_cidr, namespace), skip=options.node)
+            self._routes = Routes(informers, in_node(options.cluster_cidr, namespace, options.overlay))
         self.policies = Policies(informers, options.node, namespace=namespace) if options.policies else None
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
@@ -280,8 +280,10 @@ def _prepare() -> None:
     sysctl("net.ipv4.conf.all.route_localnet", "1")
 
 
-def clean_up() -> None:
-    """Takes the tables away. Raises OSError, NftError."""
+def clean_up(cluster: IPv4Network | None) -> None:
+    """Takes the tables away, the way to nodes that are not on our wire, and with `cluster` routes to pods of others. Raises
+    OSError, NftError."""
+    in_node(cluster or IPv4Network("0.0.0.0/32"))({})
     nft = Nft()
     try:
         nft.run(f"table ip {TABLE}\ndelete table ip {TABLE}\n{policy_table.NOTHING}")

@@ -1,10 +1,10 @@
 """Routes to the pods of other nodes, kept as the Nodes say: in a node, and on the host that has nodes of its own.
 
-A Node's pod range is reached through its InternalIP. The host reaches Services through one node as well, the first that is
+A Node's pod range is reached through its InternalIP: by a route where that is on our wire, else by VXLAN. The host reaches Services through one node as well, the first that is
 ready, whose proxy does the rest; a load balancer whose traffic stays on the node (`externalTrafficPolicy: Local`) through
 one that has an endpoint, as a cloud's would find by its health checks.
 
-Source: kubernetes-sigs/kind images/kindnetd/cmd/kindnetd/routes.go
+Source: kubernetes-sigs/kind images/kindnetd/cmd/kindnetd/routes.go; flannel-io/flannel pkg/backend/vxlan (DirectRouting)
 """
 
 from __future__ import annotations
@@ -21,12 +21,18 @@ from sampan.client import Informer, Informers
 from sampan.network.namespaces import inside
 from sampan.network.netlink import Routing
 from sampan.network.nodes import EVERYWHERE, set_routes
+from sampan.network.overlay import set_overlay
 from sampan.network.proxy.model import SERVICE_NAME
 
 log = logging.getLogger("sampan.network.routes")
 Obj = dict[str, Any]
 Ways = Mapping[IPv4Network, IPv4Address]
+ETHERNET = 1500
 RETRY_SECONDS = 1.0
+#: between two looks whether all is still there
+LOOK_SECONDS = 30.0
+#: what a simulated node is labelled with: its address leads nowhere
+SIMULATED = "sampan.io/hollow"
 SLICES, SERVICE = "endpointslices.discovery.k8s.io", "service"
 
 
@@ -38,18 +44,17 @@ def by_service(slice_: Obj) -> Iterable[str]:
 
 
 class Routes:
-    """`apply(ways)` sets them, and blocks; `skip`: the node that this is. On a host, `services`: ranges that lead through
-    one node; `on`: where its nodes are, since there can be others, and simulated ones."""
+    """`apply(ways)` sets them, again and again, and blocks. On a host, `services`: ranges that lead through one node; `on`:
+    where its nodes are, since there can be others."""
 
     def __init__(
-        self, informers: Informers, apply: Callable[[Ways], None], *, skip: str = "",
-        services: Collection[IPv4Network] = (), on: IPv4Network | None = None,
+        self, informers: Informers, apply: Callable[[Ways], None], *, services: Collection[IPv4Network] = (),
+        on: IPv4Network | None = None,
     ) -> None:  # fmt: skip
         self._nodes = informers.get("nodes")
         self._objects: Informer | None = None
         self._slices: Informer | None = None
         self._apply = apply
-        self._skip = skip
         self._services = services
         self._on = on
         self._changed = asyncio.Event()
@@ -82,8 +87,9 @@ class Routes:
                 self._changed.set()
 
     def _wanted(self) -> Ways:
-        nodes = [node for node in self._nodes.cache.list() if self._on is None or _is_on(node, self._on)]
-        out = ways(nodes, skip=self._skip, services=self._services)
+        real = [node for node in self._nodes.cache.list() if SIMULATED not in (node["metadata"].get("labels") or {})]
+        nodes = [node for node in real if self._on is None or _is_on(node, self._on)]
+        out = ways(nodes, services=self._services)
         if self._objects is not None and self._slices is not None:
             for service in self._objects.cache.list():
                 if _stays_local(service):
@@ -109,32 +115,44 @@ class Routes:
                     log.error("cannot set routes: %s", error)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                applied = None
 
 
-def in_node(cluster: IPv4Network, namespace: Path | None = None) -> Callable[[Ways], None]:
-    """What sets the routes of a node, over its way out; `cluster`: range of all pods. None: of the one we are in."""
+def in_node(
+    cluster: IPv4Network, namespace: Path | None = None, overlay: str = "auto"
+) -> Callable[[Ways], None]:  # fmt: skip
+    """What sets the routes of a node; it is the one whose address is here. `cluster`: range of all pods; `namespace` None:
+    the one we are in; `overlay`: `routes` (to those on our wire and to no others), `vxlan` (to all) or `auto`."""
 
     def apply(wanted: Ways) -> None:
         with inside(namespace), Routing() as routing:
-            index = next((each.index for each in routing.routes() if each.to == EVERYWHERE and each.index), 0)
-            near = [each.interface.network for each in routing.addresses() if each.index == index]
-            # who is not on our wire (simulated nodes are not) cannot be a way
-            reached = {to: gateway for to, gateway in wanted.items() if any(gateway in network for network in near)}
+            addresses = routing.addresses()
+            at = {each.interface.ip: each.index for each in addresses}
+            own = next((to for to, by in wanted.items() if by in at), None)
+            outside = next((each.index for each in routing.routes() if each.to == EVERYWHERE and each.index), 0)
+            index = outside if own is None else at[wanted[own]]
+            near = [each.interface.network for each in addresses if each.index == index]
+            others = {to: by for to, by in wanted.items() if by not in at}
+            direct = {to: by for to, by in others.items() if overlay != "vxlan" and any(by in each for each in near)}
             if index:
-                set_routes(routing, index, reached, (cluster,))
+                set_routes(routing, index, direct, (cluster,))
+            far = {to: by for to, by in others.items() if to not in direct} if overlay != "routes" else {}
+            takes = next((each.mtu for each in routing.links() if each.index == index), ETHERNET) if far else ETHERNET
+            set_overlay(routing, own, far, takes=takes)
 
     return apply
 
 
-def ways(
-    nodes: Iterable[Obj], *, skip: str = "", services: Collection[IPv4Network] = ()
-) -> dict[IPv4Network, IPv4Address]:
+def ways(nodes: Iterable[Obj], *, services: Collection[IPv4Network] = ()) -> dict[IPv4Network, IPv4Address]:
     """Destinations and the nodes' addresses that lead there."""
     out: dict[IPv4Network, IPv4Address] = {}
     known = sorted((_facts(node) for node in nodes), key=lambda each: (not each[3], each[0]))
-    for name, address, cidr, _ in known:
-        if name != skip and address and cidr:
+    for _, address, cidr, _ in known:
+        if address and cidr:
             out[IPv4Network(cidr)] = IPv4Address(address)
     through = next((address for _, address, _, _ in known if address), "")
     if through:
