@@ -47,10 +47,8 @@ def scale_of(kind: Kind, obj: Obj) -> Obj:
     }
 
 
-def scaled(kind: Kind, old: Obj, scale: Obj) -> Obj:
-    """A copy of `old` with the replicas of its Scale; what is on the way is made where it is missing. Raises 422."""
-    from sampan.apiserver.subresources.scale import replicas_of
-
+def scaled(kind: Kind, old: Obj, replicas: int) -> Obj:
+    """A copy of `old` with so many replicas; what is on the way is made where it is missing."""
     assert kind.scale_paths is not None
     steps = kind.scale_paths[0].strip(".").split(".")
     out = dict(old)
@@ -59,5 +57,5 @@ def scaled(kind: Kind, old: Obj, scale: Obj) -> Obj:
         below = here.get(step)
         here[step] = dict(below) if isinstance(below, dict) else {}
         here = here[step]
-    here[steps[-1]] = replicas_of(scale)
+    here[steps[-1]] = replicas
     return out

@@ -5,8 +5,8 @@ Source: kubernetes/pkg/registry/apps/deployment/storage/storage.go (ScaleREST)
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -94,7 +94,8 @@ def _forms(call: Call) -> tuple[Callable[[Obj], Obj], Callable[[Obj, Obj], Obj]]
         return scale_of, scaled
     from sampan.apiserver.customresources import scale
 
-    return functools.partial(scale.scale_of, call.kind), functools.partial(scale.scaled, call.kind)
+    kind = call.kind
+    return partial(scale.scale_of, kind), lambda old, sent: scale.scaled(kind, old, replicas_of(sent))
 
 
 def replicas_of(scale: Obj) -> int:

@@ -17,6 +17,9 @@ from sampan.api.cel.types import Type
 from sampan.api.cel.values import MAX_SIZE, TypeValue, Uint, from_key, type_name
 
 _CLAUSE = re.compile(r"%(?:(%)|(?:\.(\d*))?(.?))", re.DOTALL)
+_QUOTED = {
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
+}  # fmt: skip
 _PRECISION, _MAX_PRECISION = 6, 100
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -101,9 +104,9 @@ def _literal(value: Any) -> str:
     """As it would be written in CEL."""
     kind = type(value)
     if kind is str:
-        return _go_quote(value)
+        return quote(value)
     if kind is bytes:
-        return "b" + _go_quote(_string(value))
+        return "b" + quote(_string(value))
     if kind is Timestamp or kind is Duration:
         return f'{"timestamp" if kind is Timestamp else "duration"}("{value}")'
     if kind is float:
@@ -113,10 +116,9 @@ def _literal(value: Any) -> str:
     return _string(value)
 
 
-def _go_quote(text: str) -> str:
-    from sampan.api.cel.library.strings import quote
-
-    return quote(text)
+def quote(text: str) -> str:
+    """In double quotes, as Go writes it."""
+    return f'"{"".join(_QUOTED.get(letter, letter) for letter in text)}"'
 
 
 def _decimal(value: Any, _: int) -> str:

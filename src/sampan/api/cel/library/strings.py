@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sampan.api.cel.errors import BudgetExceeded, EvaluationError
 from sampan.api.cel.functions import Library
-from sampan.api.cel.library.formatting import format_string
+from sampan.api.cel.library.formatting import format_string, quote
 from sampan.api.cel.values import MAX_SIZE
 
 strings = Library()
@@ -16,9 +16,6 @@ _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _LOWER = {upper: lower for lower, upper in _UPPER.items()}
 #: what Go calls space
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-_QUOTED = {
-    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
-}  # fmt: skip
 
 
 def _out_of_range(index: int) -> EvaluationError:
@@ -96,10 +93,6 @@ def _subrange(text: str, start: int, end: int) -> str:
         if not 0 <= place <= len(text):
             raise _out_of_range(place)
     return text[start:end]
-
-
-def quote(text: str) -> str:
-    return f'"{"".join(_QUOTED.get(letter, letter) for letter in text)}"'
 
 
 strings.member("charAt", "string_char_at_int", "string, int -> string", _char_at)
