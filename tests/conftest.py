@@ -22,10 +22,11 @@ from sampan.http.server.messages import Request, Response
 
 @dataclass
 class Local:
-    """An API server in this process; requests enter behind the socket, as the administrator."""
+    """An API server in this process; requests enter behind the socket, as the administrator (or, without a certificate,
+    as nobody)."""
 
     server: ApiServer
-    certificate: bytes
+    certificate: bytes | None
 
     async def __call__(
         self,

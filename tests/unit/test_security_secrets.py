@@ -190,7 +190,7 @@ async def test_a_day_of_operations(
 
         # a bug of ours, with a Secret in hand
         with monkeypatch.context() as patched:
-            patched.setattr("sampan.apiserver.write.validate_object_meta", broken)
+            patched.setattr("sampan.apiserver.write.new.validate_object_meta", broken)
             await day.do(
                 "POST",
                 SECRETS,

@@ -107,6 +107,10 @@ class Registry:
             found = self._kinds[key] = self._build(self._by_resource[key])
         return found
 
+    def serves(self, group: str, version: str, resource: str, subresource: str) -> bool:
+        names = self._by_resource.get((group, version, resource))
+        return names is not None and (not subresource or any(sub.name == subresource for sub in names.subresources))
+
     def by_kind(self, group: str, version: str, kind: str) -> Kind | None:
         names = self._by_kind.get((group, version, kind))
         return self.get(group, version, names.resource) if names else None

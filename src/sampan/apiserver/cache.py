@@ -213,6 +213,8 @@ class ResourceCache:
         self.horizon = 0
         #: revision of the last change
         self.last = 0
+        #: changes since the start
+        self.received = 0
         self.watchers: set[Watcher] = set()
         #: by key: what is about to be written, and the object it is the encoding of
         self._expected: dict[str, tuple[bytes, int, Obj]] = {}
@@ -287,6 +289,7 @@ class ResourceCache:
             del self.keys[bisect.bisect_left(self.keys, key)]
             entry = Entry("DELETED", deleted(before, event.kv.mod_revision), before)
         self.last = entry.revision
+        self.received += 1
         self._remember(entry)
         for watcher in tuple(self.watchers):
             watcher.offer(entry)

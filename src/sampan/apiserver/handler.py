@@ -22,6 +22,8 @@ from sampan.apiserver.authentication.impersonation import acting_user
 from sampan.apiserver.authentication.user import MASTERS, User
 from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
+from sampan.apiserver.lasting import lasting
+from sampan.apiserver.metrics import size_of
 from sampan.apiserver.negotiation import Accept, negotiate
 from sampan.apiserver.options import parse_query
 from sampan.apiserver.resource import Resource
@@ -85,23 +87,38 @@ class Handler:
             # what lies behind these speaks for itself
             if info.is_resource and info.subresource not in LONG_RUNNING:
                 accept = negotiate(request.headers.get("accept", ""))
-            user = self.authentication(request)
+            user = self._authenticated(request)
             if not isinstance(user, User):
-                return self._wait(self._later(request, info, user, accept), info, accept, started, "")
+                return self._wait(request, self._later(request, info, user, accept), info, accept, started, "")
             result = self.serve(request, info, user, accept)
         except Exception as error:
-            return self._finish(info, started, self.failed(error, accept, info.warnings if info else ()))
+            reply = self.failed(error, accept, info.warnings if info else ())
+            return self._finish(request, info, started, reply)
         if isinstance(result, Response):
-            return self._finish(info, started, result)
-        return self._wait(result, info, accept, started, user.groups)
+            return self._finish(request, info, started, result)
+        return self._wait(request, result, info, accept, started, user.groups)
+
+    def _authenticated(self, request: Request) -> User | Awaitable[User]:
+        try:
+            return self.authentication(request)
+        except errors.StatusError:
+            self.api.metrics.authentications.add("failure")
+            raise
 
     async def _later(self, request: Request, info: RequestInfo, user: Awaitable[User], accept: Accept) -> Response:
         """Where finding out who asks takes time."""
-        result = self.serve(request, info, await user, accept)
+        try:
+            found = await user
+        except errors.StatusError:
+            self.api.metrics.authentications.add("failure")
+            raise
+        result = self.serve(request, info, found, accept)
         return result if isinstance(result, Response) else await result
 
     def serve(self, request: Request, info: RequestInfo, user: User, accept: Accept) -> Result:
         """Authorize and answer."""
+        metrics = self.api.metrics
+        metrics.authenticated(user.name)
         user = acting_user(request, user, self.api.authorizer)
         query = parse_query(request.query)
         if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
@@ -109,49 +126,64 @@ class Handler:
         asked = of_request(info, query)
         decision = self.api.authorizer.authorize(user, asked)
         if decision.allowed is not True:
+            metrics.authorizations.add("no-opinion" if decision.allowed is None else "denied")
             raise refusal(user, asked, decision.reason)
+        metrics.authorizations.add("allowed")
         if not info.is_resource:
             reply = self.static(request, info, query)
             return reply if reply is not None else replies.text_reply(404, "404 page not found\n")
         return self.dispatch(request, info, query, user, accept)
 
     async def _wait(
-        self, result: Awaitable[Response], info: RequestInfo, accept: Accept, started: float, groups: Collection[str]
+        self,
+        request: Request,
+        result: Awaitable[Response],
+        info: RequestInfo,
+        accept: Accept,
+        started: float,
+        groups: Collection[str],
     ) -> Response:
         if info.subresource in LONG_RUNNING:
             try:
-                return self._finish(info, started, await result)
+                return self._finish(request, info, started, await result)
             except Exception as error:
-                return self._finish(info, started, self.failed(error, accept, info.warnings))
+                return self._finish(request, info, started, self.failed(error, accept, info.warnings))
         kind = "readOnly" if info.verb in READ_ONLY else "mutating"
-        inflight = self.api.metrics.inflight
-        if inflight[kind] >= self.limits[kind] and MASTERS not in groups and info.verb != "watch":
+        metrics = self.api.metrics
+        inflight = metrics.inflight[kind]
+        if inflight.now >= self.limits[kind] and MASTERS not in groups and info.verb != "watch":
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-            self.api.metrics.dropped[kind] += 1
-            return self._finish(info, started, replies.too_many_requests())
-        inflight[kind] += 1
+            metrics.terminated(info, request, 429)
+            return self._finish(request, info, started, replies.too_many_requests())
+        inflight.enter(started)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 reply = await result
         except TimeoutError:
+            metrics.terminated(info, request, 504)
             late = errors.timeout("request did not complete within the allotted timeout")
             reply = replies.error_reply(late, accept.media)
         except Exception as error:
             reply = self.failed(error, accept, info.warnings)
         finally:
-            inflight[kind] -= 1
-        return self._finish(info, started, reply)
+            inflight.leave(self.api.clock())
+        return self._finish(request, info, started, reply)
 
-    def _finish(self, info: RequestInfo | None, started: float, reply: Response) -> Response:
-        if info is not None:
-            took = self.api.clock() - started
-            verb = info.verb.upper()
-            self.api.metrics.request(
-                verb, info.group, info.version, info.resource, info.subresource, reply.code, max(took, 0.0)
-            )
+    def _finish(self, request: Request, info: RequestInfo | None, started: float, reply: Response) -> Response:
+        """Count it; what goes on for a while is counted when it has ended."""
+        if info is None:
+            return reply
+        if reply.stream is not None or reply.upgrade is not None:
+            lasting(reply, info, request, self.api.metrics, lambda: self._count(request, info, started, reply))
+        else:
+            self._count(request, info, started, reply)
         return reply
+
+    def _count(self, request: Request, info: RequestInfo, started: float, reply: Response) -> None:
+        took = max(self.api.clock() - started, 0.0)
+        self.api.metrics.request(info, request, reply.code, size_of(reply), took, self.api.registry.serves)
 
     def failed(self, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:
         """A Status for whatever was raised; what we did not foresee is logged and told without detail."""
@@ -207,6 +239,10 @@ class Handler:
             from sampan.apiserver import metrics_api
 
             return metrics_api.serve(call)
+        if kind.names.kind == "ComponentStatus":
+            from sampan.apiserver import component_statuses
+
+            return component_statuses.serve(call)
         if info.resource == "bindings":
             call.kind = self._kind("", "v1", "pods")
             call.resource = self._resource(call.kind)

@@ -12,17 +12,20 @@ from sampan.http.server.messages import Response
 
 #: a check says what is wrong, or nothing
 Check = Callable[[], str]
+#: told of each check that was made: endpoint, name, and whether it went well
+Made = Callable[[str, str, bool], None]
 ENDPOINTS = ("healthz", "livez", "readyz")
 
 
 def serve(
-    endpoint: str, wanted: str, checks: Mapping[str, Check], query: dict[str, str], excluded: list[str]
+    endpoint: str, wanted: str, checks: Mapping[str, Check], query: dict[str, str], excluded: list[str], made: Made
 ) -> Response:
     """200 `ok`, or 500 with the list of checks. `wanted`: the one check asked for in the path."""
     if wanted:
         if wanted not in checks:
             return text_reply(404, "404 page not found\n")
         wrong = checks[wanted]()
+        made(endpoint, wanted, not wrong)
         return text_reply(500, f"internal server error: {wrong}\n") if wrong else text_reply(200, "ok")
     lines, failed = [], []
     for name, check in checks.items():
@@ -30,6 +33,7 @@ def serve(
             lines.append(f"[+]{name} excluded: ok\n")
             continue
         wrong = check()
+        made(endpoint, name, not wrong)
         if wrong:
             lines.append(f"[-]{name} failed: reason withheld\n")
             failed.append(name)

@@ -1,95 +1,300 @@
-"""What the server counts, in Prometheus' text format under upstream's names.
+"""What the server counts while it works, under upstream's names; `metrics_page` adds what is there anyway.
 
-Source: k8s.io/apiserver/pkg/endpoints/metrics/metrics.go, pkg/storage/cacher/metrics
+A request costs one look-up: everything that is told of requests hangs on one key. Nothing that a client makes up
+becomes a label: a request to what is not served is not counted.
+
+Source: k8s.io/apiserver/pkg/endpoints/metrics/metrics.go, pkg/admission/metrics/metrics.go,
+pkg/admission/plugin/policy/validating/metrics/metrics.go, pkg/endpoints/filters/metrics.go
 """
 
 from __future__ import annotations
 
-import bisect
-import time
-from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
-Labels = tuple[tuple[str, str], ...]
+from sampan.apiserver.prometheus import Counter, Histogram, Histograms, Values
+
+if TYPE_CHECKING:
+    from sampan.apiserver.routing import RequestInfo
+    from sampan.http.server.messages import Request, Response
+
+DURATIONS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+SLI_DURATIONS = DURATIONS[2:]
+SIZES = tuple(10**power for power in range(3, 10))
+BODY_SIZES = tuple(range(50_000, 3_100_000, 100_000))
+EVENT_SIZES = tuple(1024 << power for power in range(8))
+ADMISSION = (0.005, 0.025, 0.1, 0.5, 1, 2.5)
+CHECKS = (0.0000005, 0.001, 0.01, 0.1, 1)
+BODY_VERBS = {
+    "create": "create", "update": "update", "patch": "patch", "delete": "delete",
+    "deletecollection": "delete_collection",
+}  # fmt: skip
+#: what an authenticated user counts as: names would be labels without end
+KNOWN_USERS = {"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"}
+MAX_CODE = 600
 
 
-class Histogram:
-    __slots__ = ("counts", "sum")
+class Requests:
+    """Of one verb, resource and code: how many, how long, how large. `sli` leaves out the time that webhooks took."""
+
+    __slots__ = ("count", "durations", "sizes", "sli")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.sum = 0.0
+        self.count = 0
+        self.durations = Histogram(DURATIONS)
+        self.sli = Histogram(SLI_DURATIONS)
+        self.sizes = Histogram(SIZES)
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect.bisect_left(BUCKETS, value)] += 1
-        self.sum += value
+
+class Peak:
+    """The most that there were at the same time within the last second."""
+
+    __slots__ = ("_before", "_most", "_second", "now")
+
+    def __init__(self) -> None:
+        self.now = self._most = self._before = self._second = 0
+
+    def enter(self, time: float) -> None:
+        self._turn(int(time))
+        self.now += 1
+        self._most = max(self._most, self.now)
+
+    def leave(self, time: float) -> None:
+        self._turn(int(time))
+        self.now -= 1
+
+    def at(self, time: float) -> int:
+        self._turn(int(time))
+        return max(self._before, self._most)
+
+    def _turn(self, second: int) -> None:
+        if second != self._second:
+            self._before = self._most if second == self._second + 1 else self.now
+            self._second, self._most = second, self.now
 
 
 class Metrics:
     def __init__(self) -> None:
-        self.requests: dict[Labels, int] = defaultdict(int)
-        self.durations: dict[Labels, Histogram] = defaultdict(Histogram)
-        self.inflight = {"readOnly": 0, "mutating": 0}
-        self.dropped = {"readOnly": 0, "mutating": 0}
-        self.terminated_watchers = 0
-        self.started = time.time()
+        #: by verb, dry run, group, version, resource, subresource, scope and code
+        self.requests: dict[Values, Requests] = {}
+        #: requests that last: by verb, group, version, resource, subresource and scope
+        self.running: dict[Values, int] = {}
+        self.inflight = {"readOnly": Peak(), "mutating": Peak()}
+        self.terminations = Counter(
+            "apiserver_request_terminations_total",
+            "ALPHA",
+            "Requests that the server ended to protect itself: too many at once, or too slow.",
+            ("code", "component", "group", "resource", "scope", "subresource", "verb", "version"),
+        )
+        self.aborts = Counter(
+            "apiserver_request_aborts_total",
+            "ALPHA",
+            "Requests whose time was up.",
+            ("group", "resource", "scope", "subresource", "verb", "version"),
+        )
+        self.body_sizes = Histograms(
+            "apiserver_request_body_size_bytes",
+            "ALPHA",
+            "Size of request bodies in bytes.",
+            BODY_SIZES,
+            ("group", "resource", "verb"),
+        )
+        self.event_sizes = Histograms(
+            "apiserver_watch_events_sizes",
+            "ALPHA",
+            "Size of events sent to watches, in bytes.",
+            EVENT_SIZES,
+            ("group", "resource", "version"),
+        )
+        self.terminated_watchers = Counter(
+            "apiserver_terminated_watchers_total",
+            "ALPHA",
+            "Watches ended because their client did not keep up.",
+            ("group", "resource"),
+        )
+        self.store_times = Histograms(
+            "etcd_request_duration_seconds",
+            "ALPHA",
+            "Time that the store took for an operation, in seconds.",
+            DURATIONS,
+            ("group", "operation", "resource"),
+        )
+        self.authentications = Counter(
+            "authentication_attempts", "ALPHA", "Attempts to authenticate, by result.", ("result",)
+        )
+        self.users = Counter(
+            "authenticated_user_requests", "ALPHA", "Authenticated requests, by a few known users.", ("username",)
+        )
+        self.authorizations = Counter(
+            "authorization_attempts_total", "ALPHA", "Questions whether a request is allowed, by result.", ("result",)
+        )
+        #: by name and endpoint: how a health check went last
+        self.health: dict[Values, float] = {}
+        self.health_checks = Counter(
+            "kubernetes_healthchecks_total", "STABLE", "Health checks by how they went.", ("name", "status", "type")
+        )
+        self.admission = AdmissionMetrics()
+        self.policy_checks = Histograms(
+            "apiserver_validating_admission_policy_check_duration_seconds",
+            "BETA",
+            "Time that validations of a policy took, in seconds, by what came of it.",
+            CHECKS,
+            ("enforcement_action", "error_type", "policy", "policy_binding"),
+        )
 
     def request(
-        self, verb: str, group: str, version: str, resource: str, subresource: str, code: int, took: float
+        self, info: RequestInfo, request: Request, code: int, size: int, took: float, serves: Callable[..., bool]
     ) -> None:
-        scope = (
-            ("group", group),
-            ("resource", resource),
-            ("subresource", subresource),
-            ("verb", verb),
-            ("version", version),
-        )
-        self.requests[("code", str(code)), *scope] += 1
-        self.durations[scope].observe(took)
+        """`serves(group, version, resource, subresource)`: there is such a thing."""
+        verb = verb_of(info, request)
+        dry_run = "" if "dryRun" not in request.query else dry_run_of(request.query)
+        subresource = info.subresource if info.resource else path_of(info)
+        key = (verb, dry_run, info.group, info.version, info.resource, subresource, scope_of(info), str(code))
+        found = self.requests.get(key)
+        if found is None:
+            if info.resource and not serves(info.group, info.version, info.resource, subresource):
+                return
+            found = self.requests[key] = Requests()
+        found.count += 1
+        found.durations.observe(took)
+        found.sli.observe(max(took - info.apart, 0.0))
+        if verb in ("GET", "LIST"):
+            found.sizes.observe(size)
+        elif request.body and info.verb in BODY_VERBS:
+            self.body_sizes.observe(len(request.body), info.group, info.resource, BODY_VERBS[info.verb])
 
-    def render(self, watchers: int, objects: dict[str, int]) -> str:
-        """The whole page; `objects`: stored objects by resource."""
-        out = [
-            "# HELP apiserver_request_total Requests by verb, resource and code.",
-            "# TYPE apiserver_request_total counter",
-        ]
-        for labels, count in sorted(self.requests.items()):
-            out.append(f"apiserver_request_total{_braces(labels)} {count}")
-        out.append("# HELP apiserver_request_duration_seconds Time to answer a request, in seconds.")
-        out.append("# TYPE apiserver_request_duration_seconds histogram")
-        for labels, histogram in sorted(self.durations.items(), key=lambda item: item[0]):
-            total = 0
-            for bound, count in zip((*map(str, BUCKETS), "+Inf"), histogram.counts, strict=True):
-                total += count
-                out.append(f"apiserver_request_duration_seconds_bucket{_braces((*labels, ('le', bound)))} {total}")
-            out.append(f"apiserver_request_duration_seconds_sum{_braces(labels)} {histogram.sum:.6f}")
-            out.append(f"apiserver_request_duration_seconds_count{_braces(labels)} {total}")
-        out.append("# HELP apiserver_current_inflight_requests Requests being answered now.")
-        out.append("# TYPE apiserver_current_inflight_requests gauge")
-        out.extend(
-            f'apiserver_current_inflight_requests{{request_kind="{kind}"}} {count}'
-            for kind, count in self.inflight.items()
-        )
-        out.append("# HELP apiserver_dropped_requests_total Requests told to come again later.")
-        out.append("# TYPE apiserver_dropped_requests_total counter")
-        out.extend(
-            f'apiserver_dropped_requests_total{{request_kind="{kind}"}} {count}' for kind, count in self.dropped.items()
-        )
-        out.append("# HELP apiserver_longrunning_requests Open watches.")
-        out.append("# TYPE apiserver_longrunning_requests gauge")
-        out.append(f'apiserver_longrunning_requests{{verb="WATCH"}} {watchers}')
-        out.append("# HELP apiserver_terminated_watchers_total Watches ended because the client did not keep up.")
-        out.append("# TYPE apiserver_terminated_watchers_total counter")
-        out.append(f"apiserver_terminated_watchers_total {self.terminated_watchers}")
-        out.append("# HELP apiserver_resource_objects Stored objects by resource.")
-        out.append("# TYPE apiserver_resource_objects gauge")
-        for resource, count in sorted(objects.items()):
-            out.append(f'apiserver_resource_objects{{resource="{resource}"}} {count}')
-        out.append("# HELP process_start_time_seconds Start of the process, in seconds since the epoch.")
-        out.append("# TYPE process_start_time_seconds gauge")
-        out.append(f"process_start_time_seconds {self.started:.2f}")
-        return "\n".join(out) + "\n"
+    def terminated(self, info: RequestInfo, request: Request, code: int) -> None:
+        place = (info.group, info.resource, scope_of(info), info.subresource, verb_of(info, request), info.version)
+        self.terminations.add(str(code), "apiserver", *place)
+        if code == 504:
+            self.aborts.add(*place)
+
+    def checked(self, endpoint: str, name: str, well: bool) -> None:
+        """A health check was made."""
+        self.health[name, endpoint] = float(well)
+        self.health_checks.add(name, "success" if well else "error", endpoint)
+
+    def authenticated(self, name: str) -> None:
+        self.authentications.add("success")
+        self.users.add(name if name in KNOWN_USERS else "email_id" if "@" in name else "other")
+
+    def stored(self, operation: str, group: str, resource: str, took: float) -> None:
+        self.store_times.observe(took, group, operation, resource)
 
 
-def _braces(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{value}"' for name, value in labels) + "}"
+class AdmissionMetrics:
+    """`kind`: `admit` or `validate`; of webhooks `admit` or `validating`."""
+
+    def __init__(self) -> None:
+        head = "apiserver_admission"
+        labels = ("name", "operation", "rejected", "type")
+        self.steps = Histograms(
+            f"{head}_step_admission_duration_seconds",
+            "STABLE",
+            "Time that all plugins together took, in seconds.",
+            ADMISSION,
+            labels[1:],
+        )
+        self.controllers = Histograms(
+            f"{head}_controller_admission_duration_seconds",
+            "STABLE",
+            "Time that each plugin took, in seconds.",
+            ADMISSION,
+            labels,
+        )
+        self.webhooks = Histograms(
+            f"{head}_webhook_admission_duration_seconds",
+            "STABLE",
+            "Time that each webhook took, in seconds.",
+            (*ADMISSION, 10, 25),
+            labels,
+        )
+        self.webhook_requests = Counter(
+            f"{head}_webhook_request_total", "ALPHA", "Calls of webhooks.", ("code", *labels)
+        )
+        self.rejections = Counter(
+            f"{head}_webhook_rejection_count",
+            "ALPHA",
+            "Refusals by webhooks, and by those that could not be called.",
+            ("error_type", "name", "operation", "rejection_code", "type"),
+        )
+        self.fail_open = Counter(
+            f"{head}_webhook_fail_open_count",
+            "ALPHA",
+            "Failures of webhooks that were passed over.",
+            ("name", "type"),
+        )
+        conditions = ("kind", "name", "operation", "type")
+        self.condition_times = Histograms(
+            f"{head}_match_condition_evaluation_seconds",
+            "ALPHA",
+            "Time that the match conditions took, in seconds.",
+            ADMISSION,
+            conditions,
+        )
+        self.condition_errors = Counter(
+            f"{head}_match_condition_evaluation_errors_total",
+            "ALPHA",
+            "Match conditions that could not be evaluated.",
+            conditions,
+        )
+        self.condition_exclusions = Counter(
+            f"{head}_match_condition_exclusions_total",
+            "ALPHA",
+            "Writes that match conditions left out.",
+            conditions,
+        )
+
+    def webhook(
+        self, name: str, kind: str, operation: str, took: float, code: int, *, rejected: bool, why: str = ""
+    ) -> None:
+        """`why`: what kind of refusal; `code`: 200, or that of the refusal or failure."""
+        shown, said = str(min(code, MAX_CODE)), "true" if rejected else "false"
+        self.webhook_requests.add(shown, name, operation, said, kind)
+        self.webhooks.observe(took, name, operation, said, kind)
+        if why:
+            self.rejections.add(why, name, operation, shown, kind)
+
+
+def verb_of(info: RequestInfo, request: Request) -> str:
+    """GET, LIST, WATCH, POST, PUT, PATCH, APPLY, DELETE, CONNECT; `other` for what nobody has heard of."""
+    verb = info.verb
+    if verb == "patch":
+        return "APPLY" if request.headers.get("content-type", "").startswith("application/apply-patch") else "PATCH"
+    if verb in _VERBS:
+        return _VERBS[verb]
+    return request.method if request.method in _METHODS else "other"
+
+
+_VERBS = {
+    "get": "GET", "list": "LIST", "watch": "WATCH", "create": "POST", "update": "PUT", "delete": "DELETE",
+    "deletecollection": "DELETE",
+}  # fmt: skip
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"}
+_PATHS = {"healthz", "livez", "readyz", "metrics"}
+
+
+def scope_of(info: RequestInfo) -> str:
+    if info.name or info.verb == "create":
+        return "resource"
+    if info.namespace:
+        return "namespace"
+    return "cluster" if info.resource else ""
+
+
+def path_of(info: RequestInfo) -> str:
+    """Where what is no resource stands, for the few paths that are told apart."""
+    first = info.path.lstrip("/").partition("/")[0]
+    return f"/{first}" if first in _PATHS else ""
+
+
+def dry_run_of(query: str) -> str:
+    from urllib.parse import parse_qs
+
+    asked = parse_qs(query, keep_blank_values=True).get("dryRun", [])
+    return ",".join(sorted(set(asked))) if all(value == "All" for value in asked) else "invalid"
+
+
+def size_of(reply: Response) -> int:
+    body = reply.body
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))

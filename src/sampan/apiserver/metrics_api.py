@@ -14,17 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
-
 from sampan.api import errors, quantity
 from sampan.api.kind import Obj
 from sampan.api.times import format_time
-from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import list_options
+from sampan.apiserver.unstored import many, one
 from sampan.apiserver.verbs.list import matcher
-from sampan.apiserver.views import PartialView, TableView, chunked, view_for
 from sampan.http.server.messages import Response
 
 Usage = dict[str, str]
@@ -130,11 +127,11 @@ async def serve(call: Call) -> Response:
         if not found:
             names = call.kind.names
             raise errors.not_found(names.group, names.resource, call.info.name)
-        return _reply(call, _one(call, found[0]))
+        return one(call, found[0])
     options = list_options(call.query, ("metadata.name", "metadata.namespace"), call.kind.names.kind)
     test = matcher(options)
     records = [record for record in cache.list(call.info.namespace) if test is None or test(record)]
-    return _reply(call, _many(call, await of(call, records)))
+    return many(call, await of(call, records))
 
 
 async def _node_metrics(call: Call, records: list[Record]) -> list[Obj]:
@@ -183,37 +180,3 @@ def _made(call: Call, of: Obj, found: Measured, **more: Any) -> Obj:
     head: Obj = {"kind": names.kind, "apiVersion": names.api_version, "metadata": {**kept, "creationTimestamp": now}}
     when = now if found.when is None else format_time(found.when)
     return {**head, "timestamp": when, "window": found.window, **more}
-
-
-def _one(call: Call, obj: Obj) -> bytes | list[bytes]:
-    view = _view(call)
-    if isinstance(view, TableView):
-        return view.table([view.render(obj, call.api.clock())], {})
-    if isinstance(view, PartialView):
-        return orjson.dumps(_partial(view, obj))
-    return orjson.dumps(obj)
-
-
-def _many(call: Call, found: list[Obj]) -> list[bytes]:
-    view = _view(call)
-    if isinstance(view, TableView):
-        return view.table([view.render(obj, call.api.clock()) for obj in found], {})
-    if isinstance(view, PartialView):
-        items = [orjson.dumps(_partial(view, obj)) for obj in found]
-    else:
-        items = [orjson.dumps({key: obj[key] for key in obj if key not in ("kind", "apiVersion")}) for obj in found]
-    head = f'{{"kind":"{view.list_kind}","apiVersion":"{view.list_version}","metadata":{{}},"items":['
-    return chunked(head.encode(), items, b"]}\n")
-
-
-def _view(call: Call) -> Any:
-    return view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
-
-
-def _partial(view: PartialView, obj: Obj) -> Obj:
-    return {"kind": "PartialObjectMetadata", "apiVersion": view.version, "metadata": obj["metadata"]}
-
-
-def _reply(call: Call, body: bytes | list[bytes]) -> Response:
-    pretty = replies.wants_pretty(call.request, call.query)
-    return replies.reply(body, media=call.accept.media, warnings=call.warnings, pretty=pretty)

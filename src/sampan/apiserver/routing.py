@@ -21,7 +21,7 @@ _NAMESPACE_SUBRESOURCES = {"status", "finalize"}
 @dataclass(slots=True)
 class RequestInfo:
     """`resource` is empty for paths outside the API. `tail` is what follows the subresource (`proxy/...`). `warnings` go
-    with the reply, be it what it may."""
+    with the reply, be it what it may. `apart`: seconds that were not ours, but those of webhooks."""
 
     path: str
     verb: str
@@ -33,6 +33,7 @@ class RequestInfo:
     subresource: str = ""
     tail: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    apart: float = 0.0
 
     @property
     def is_resource(self) -> bool:

@@ -97,6 +97,7 @@ class ApiServer:
         self.token_secrets: TokenSecrets | None = None
         self.policy_status = PolicyStatus(self.api)
         self.stopping = False
+        self.started = clock()
         self._documents: dict[str, Any] = {}
 
     @property
@@ -162,11 +163,11 @@ class ApiServer:
         match first:
             case "healthz" | "livez" | "readyz":
                 excluded = [part[8:] for part in request.query.split("&") if part.startswith("exclude=")]
-                return health.serve(first, rest, self.checks(first), query, excluded)
+                return health.serve(first, rest, self.checks(first), query, excluded, self.api.metrics.checked)
             case "version":
                 return self.json(orjson.dumps(VERSION, option=orjson.OPT_INDENT_2))
             case "metrics":
-                return self.metrics()
+                return self.metrics(rest)
             case "api" | "apis":
                 return self.discovery(request, info.path)
             case ".well-known" | "openid":
@@ -204,10 +205,15 @@ class ApiServer:
             out["shutdown"] = lambda: "process is shutting down" if self.stopping else ""
         return out
 
-    def metrics(self) -> Response:
-        objects = {prefix[10:-1]: len(cache.records) for prefix, cache in self.api.cache.resources.items()}
-        text = self.api.metrics.render(len(self.api.sessions), objects)
-        return Response(200, (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),), text.encode())
+    def metrics(self, rest: str) -> Response | None:
+        from sampan.apiserver import metrics_page
+        from sampan.apiserver.prometheus import MEDIA
+
+        if rest not in ("", "slis"):
+            return None
+        metrics = self.api.metrics
+        body = metrics_page.render_slis(metrics) if rest else metrics_page.render(self.api, VERSION, self.started)
+        return Response(200, (("Content-Type", MEDIA),), body)
 
     def paths(self) -> list[str]:
         out = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
@@ -215,7 +221,7 @@ class ApiServer:
             if group:
                 out.extend([f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)])
         out.extend(f"/{name}" for name in health.ENDPOINTS)
-        return sorted([*out, "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"])
+        return sorted([*out, "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"])
 
     def discovery(self, request: Request, path: str) -> Response | None:
         if "discovery" not in self._documents:

@@ -79,7 +79,8 @@ async def run(credentials: Credentials, parts: Parts) -> None:
         if not parts.leader_elect:
             transport = HttpsTransport(credentials.config("controller-manager"))
             stack.push_async_callback(transport.aclose)
-            shared = await stack.enter_async_context(Informers(Client(transport, user_agent="sampan")))
+            client = Client(transport, user_agent=mirror_agent(parts.controllers, parts.scheduler))
+            shared = await stack.enter_async_context(Informers(client))
         running: list[Part] = []
         if parts.controllers:
             running.append(await stack.enter_async_context(controllers(credentials, parts, shared)))
@@ -92,6 +93,12 @@ async def run(credentials: Credentials, parts: Parts) -> None:
         async with asyncio.TaskGroup() as group:
             for part in running:
                 group.create_task(_kept(part))
+
+
+def mirror_agent(controllers: bool, scheduler: bool) -> str:
+    """Who watches for several: ComponentStatus tells from it which of them are there."""
+    names = [name for name, there in ((MANAGER, controllers), ("kube-scheduler", scheduler)) if there]
+    return f"sampan ({', '.join(names)})"
 
 
 async def _kept(part: Part) -> None:

@@ -31,6 +31,7 @@ from sampan.apiserver.authentication.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers, Resource, StatusError
+from sampan.cluster.components import mirror_agent
 from sampan.controllers.context import Context, Options
 from sampan.controllers.manager import Manager
 from sampan.hollow import HollowNodes
@@ -311,8 +312,9 @@ class Cluster:
         self._walls.clear()
         self._parts.callback(store.subscribe(self._stored))
         self.client = self.as_user(ADMIN)
+        agent = mirror_agent(bool(self.controllers), self.with_scheduler)
         informers = await self._parts.enter_async_context(
-            Informers(self.as_user(ADMIN, "sampan"), rng=rng, watch_seconds=WATCH_SECONDS)
+            Informers(self.as_user(ADMIN, agent), rng=rng, watch_seconds=WATCH_SECONDS)
         )
         running = self._components(informers, rng)
         informers.start()

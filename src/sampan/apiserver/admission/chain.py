@@ -9,7 +9,8 @@ Source: k8s.io/apiserver/pkg/admission/{interfaces,chain}.go
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -123,36 +124,56 @@ class Plugin:
         )
 
 
+#: a plugin's name, and what of it is asked
+Step = tuple[str, Callable[[Attributes], Awaitable[None]]]
+
+
 class Chain:
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         """`plugins` are gone through when the first write comes: they may be made then."""
         self._given = plugins
-        self._concerned: dict[tuple[str, str, str, str], tuple[tuple[Plugin, ...], tuple[Plugin, ...]]] = {}
+        self._concerned: dict[tuple[str, str, str, str], tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
 
     @functools.cached_property
     def plugins(self) -> tuple[Plugin, ...]:
         return tuple(self._given)
 
     async def mutate(self, attributes: Attributes) -> None:
-        plugins = self._for(attributes)[0]
-        for plugin in plugins:
-            await plugin.mutate(attributes)
+        steps = self._for(attributes)[0]
+        await _run(attributes, steps, "admit")
         if attributes.again:
             attributes.round = 1
-            for plugin in plugins:
-                await plugin.mutate(attributes)
+            await _run(attributes, steps, "admit")
 
     async def validate(self, attributes: Attributes) -> None:
-        for plugin in self._for(attributes)[1]:
-            await plugin.validate(attributes)
+        await _run(attributes, self._for(attributes)[1], "validate")
 
-    def _for(self, attributes: Attributes) -> tuple[tuple[Plugin, ...], tuple[Plugin, ...]]:
+    def _for(self, attributes: Attributes) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         key = (attributes.group, attributes.resource, attributes.subresource, attributes.operation)
         found = self._concerned.get(key)
         if found is None:
-            concerned = [plugin for plugin in self.plugins if plugin.concerns(attributes)]
+            concerned = [(type(plugin), plugin) for plugin in self.plugins if plugin.concerns(attributes)]
             found = self._concerned[key] = (
-                tuple(plugin for plugin in concerned if type(plugin).mutate is not Plugin.mutate),
-                tuple(plugin for plugin in concerned if type(plugin).validate is not Plugin.validate),
+                tuple((kind.__name__, it.mutate) for kind, it in concerned if kind.mutate is not Plugin.mutate),
+                tuple((kind.__name__, it.validate) for kind, it in concerned if kind.validate is not Plugin.validate),
             )
         return found
+
+
+async def _run(attributes: Attributes, steps: Sequence[Step], kind: str) -> None:
+    """One after the other, the time of each noted."""
+    metrics, operation = attributes.api.metrics.admission, attributes.operation
+    began = at = time.perf_counter()
+    name, rejected = "", "true"
+    try:
+        for name, ask in steps:
+            await ask(attributes)
+            now = time.perf_counter()
+            metrics.controllers.of(name, operation, "false", kind).observe(now - at)
+            at = now
+        rejected = "false"
+    finally:
+        now = time.perf_counter()
+        if rejected == "true":
+            metrics.controllers.of(name, operation, rejected, kind).observe(now - at)
+        metrics.steps.of(operation, rejected, kind).observe(now - began)

@@ -61,7 +61,7 @@ async def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> 
             if values is None:
                 values = await activation(attributes, matched, with_namespace=True)
             given = {**values, "params": param} if kind is not None else values
-            verdict = await evaluate(policy, given, attributes.api.workers.of(attributes.user.name))
+            verdict = await evaluate(policy, given, attributes)
             _act(policy, binding, verdict, attributes, denied, notes)
     for key, texts in notes.items():
         attributes.annotate(f"{policy.name}/{key}", ", ".join(texts))
@@ -76,8 +76,16 @@ def _act(
     notes: dict[str, list[str]],
 ) -> None:
     """What the binding says is to be done about the failures."""
+
+    def count(failure: Failure, action: str) -> None:
+        checks = attributes.api.metrics.policy_checks
+        checks.observe(failure.took, action, failure.problem, policy.name, binding.name)
+
+    for failure in verdict.ignored:
+        count(failure, "allow")
     for failure in verdict.failures:
         for action in binding.actions:
+            count(failure, action.lower())
             if action == "Deny":
                 denied.append(Denied(policy.name, binding.name, failure))
             elif action == "Warn":
@@ -85,7 +93,9 @@ def _act(
                 attributes.warn(f"Validation failed for {by}: {failure.message}")
             elif action == "Audit":
                 _note_failure(policy, binding, failure, attributes)
-    denied.extend(Denied(policy.name, binding.name, failure) for failure in verdict.broken)
+    for failure in verdict.broken:
+        count(failure, "deny")
+        denied.append(Denied(policy.name, binding.name, failure))
     for key, text in verdict.annotations:
         texts = notes.setdefault(key, [])
         if text[:MAX_ANNOTATION] not in texts:

@@ -19,9 +19,9 @@ from sampan.apiserver.cache import Record, deleted, encode
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import DeleteOptions, delete_options
 from sampan.apiserver.views import view_for
-from sampan.apiserver.write import attributes, stored
+from sampan.apiserver.write import attributes, stored, transact
 from sampan.http.server.messages import Response
-from sampan.store.contract import Compare, Delete, Put
+from sampan.store.contract import Compare, Delete, Op, Put
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 #: kinds whose last state is the reply, where others answer with a Status
@@ -96,7 +96,8 @@ async def remove(call: Call, key: str, options: DeleteOptions, *, ask: bool = Tr
         if new is None:
             if options.dry_run:
                 return record, True
-            result = await call.api.store.txn(unchanged, [Delete(store_key), *call.api.allocators.release(call, old)])
+            gone: list[Op] = [Delete(store_key), *call.api.allocators.release(call, old)]
+            result = await transact(call, "delete", unchanged, gone)
             if result.succeeded:
                 await call.api.cache.reach(result.revision)
                 return deleted(record, result.revision), True
@@ -104,7 +105,7 @@ async def remove(call: Call, key: str, options: DeleteOptions, *, ask: bool = Tr
             if new == old or options.dry_run:
                 return record, False
             value = encode(new)
-            result = await call.api.store.txn(unchanged, [Put(store_key, value, record.lease)])
+            result = await transact(call, "update", unchanged, [Put(store_key, value, record.lease)])
             if result.succeeded:
                 return await stored(call, key, value, result.revision), False
         await call.api.cache.reach(result.revision)

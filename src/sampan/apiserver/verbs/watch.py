@@ -79,6 +79,8 @@ class Session:
         self.live = False
         self.backlog: list[tuple[Entry, EventType]] | None = []
         self.first = True
+        names = call.kind.names
+        self.sizes = call.api.metrics.event_sizes.of(names.group, names.resource, names.version)
         self.writer: Writer
 
     async def run(self, writer: Writer) -> None:
@@ -180,18 +182,24 @@ class Session:
             self.backlog.append((entry, kind))
             self.more.set()
             if len(self.backlog) > MAX_BACKLOG:
-                self.done.set()
+                self.terminate()
             return
         self.show(entry, kind)
 
     def show(self, entry: Entry, kind: EventType) -> None:
         self.send(self.view.event(entry, kind, self.first))
         if self.writer.pending() > MAX_PENDING:
-            self.call.api.metrics.terminated_watchers += 1
-            self.done.set()
+            self.terminate()
+
+    def terminate(self) -> None:
+        """The client does not keep up."""
+        names = self.call.kind.names
+        self.call.api.metrics.terminated_watchers.add(names.group, names.resource)
+        self.done.set()
 
     def send(self, line: bytes) -> None:
         self.writer.write(line)
+        self.sizes.observe(len(line))
         self.first = False
 
     def bookmark(self) -> None:

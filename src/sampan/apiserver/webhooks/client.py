@@ -52,7 +52,11 @@ _WORDS = {
 
 
 class CallError(Exception):
-    """No answer came that can be used; the text says why."""
+    """No answer came that can be used; the text says why. `code`: of the answer, or what none counts as."""
+
+    def __init__(self, why: str, code: int = 503) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class WebhookClients:
@@ -130,7 +134,7 @@ def tls_context(bundle: str) -> ssl.SSLContext:
 
 def _parsed(reply: Reply) -> Obj:
     if not 200 <= reply.code <= 206:
-        raise CallError(_refused(reply))
+        raise CallError(_refused(reply), reply.code)
     if not reply.body:
         media = reply.headers.get("content-type", "")
         raise CallError(f"0-length response with status code: {reply.code} and content type: {media}")

@@ -70,10 +70,11 @@ async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
     api = attributes.api
     obj = await converted(api, attributes.obj, attributes.kind, matched.kind)
     try:
-        answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
-        if not answer.allowed:
-            raise denied(hook.name, answer.status)
-        patch = _operations(hook, answer)
+        with hook.counted(attributes):
+            answer = await hook.ask(api.webhooks, attributes, matched, obj, mutating=True)
+            if not answer.allowed:
+                raise denied(hook.name, answer.status)
+            patch = _operations(hook, answer)
     except CallFailed as error:
         refused = hook.failed(error)
         if refused is not None:

@@ -144,7 +144,11 @@ def _patch(response: Obj, version: str, mutating: bool) -> tuple[bytes, str]:
     return patch, kind or ""
 
 
-def denied(webhook: str, status: Obj | None) -> errors.StatusError:
+class Denied(errors.StatusError):
+    """A webhook has said no."""
+
+
+def denied(webhook: str, status: Obj | None) -> Denied:
     """The refusal of a webhook as the client sees it: never a success, never below 400."""
     status = status or {}
     by = f'admission webhook "{webhook}" denied the request'
@@ -153,7 +157,7 @@ def denied(webhook: str, status: Obj | None) -> errors.StatusError:
     if not 400 <= code <= 599:
         code = 400
     message = f"{by}: {said}" if said else f"{by} without explanation"
-    return errors.StatusError(code, status.get("reason", ""), message, status.get("details"))
+    return Denied(code, status.get("reason", ""), message, status.get("details"))
 
 
 def no_dry_run(webhook: str) -> errors.StatusError:

@@ -30,9 +30,12 @@ async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
 async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> StatusError | None:
     try:
         obj = await converted(attributes.api, attributes.obj, attributes.kind, matched.kind)
-        answer = await hook.ask(attributes.api.webhooks, attributes, matched, obj, mutating=False)
+        with hook.counted(attributes):
+            answer = await hook.ask(attributes.api.webhooks, attributes, matched, obj, mutating=False)
+            if not answer.allowed:
+                raise denied(hook.name, answer.status)
     except CallFailed as error:
         return hook.failed(error)
     except StatusError as error:
         return error
-    return None if answer.allowed else denied(hook.name, answer.status)
+    return None
