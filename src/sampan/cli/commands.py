@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -45,6 +46,13 @@ for group in (explain, image, load, registry, create, delete, get, node, export,
     cli.add_command(group)
 
 
+def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else str(ipaddress.IPv4Address(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @cli.command()
 @NAME
 @click.option(
@@ -53,15 +61,20 @@ for group in (explain, image, load, registry, create, delete, get, node, export,
 @click.option("--hollow", type=click.IntRange(0, 10_000), help="Simulated nodes to run (default: as before, or none).")
 @click.option("--store", help="memory, sqlite (default) or etcd=URL,...")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API server (default: 6443, or a free one).")
+@click.option("--listen", type=str, callback=_address, metavar="ADDRESS",
+              help="Address of this machine at which other machines reach the API server (default: none).")  # fmt: skip
 @OUTPUT
 @told
-def up(name: str, nodes: int | None, hollow: int | None, store: str | None, port: int | None, output: str) -> None:
+def up(
+    name: str, nodes: int | None, hollow: int | None, store: str | None, port: int | None, listen: str | None, output: str
+) -> None:  # fmt: skip
     """Bring a cluster up, or carry on with one that was down."""
     from sampan.cluster.wanted import of_flags
 
     cluster = state.find(name)
     steps = Steps(output == "json")
     wanted, said = of_flags(cluster, nodes=nodes, hollow=hollow, store=store, port=port)
+    wanted.listen = listen
     if said and output != "json":
         click.echo(said)
     done = lifecycle.up(cluster, wanted, steps)

@@ -94,7 +94,8 @@ def _begin(cluster: Cluster, settings: Settings, progress: Progress, *, any_port
         nodes.prepare(cluster, settings)
         cluster.save(settings)
     progress("Making certificates")
-    addresses = [address for address in (settings.ranges.api, settings.ranges.gateway) if address]
+    named = "" if settings.listen == "0.0.0.0" else settings.listen
+    addresses = [address for address in (settings.ranges.api, settings.ranges.gateway, named) if address]
     try:
         certificates.ensure(cluster.pki, addresses)
     except OSError as error:
@@ -140,6 +141,10 @@ def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Pr
         progress("Starting the node" if count == 1 else f"Starting {count} nodes")
         nodes.start(cluster, settings)
         asyncio.run(nodes.settled(cluster, settings, wanted.wait, progress))
+    elif settings.seen_by_others:
+        from sampan.cluster import nodes
+
+        asyncio.run(nodes.furnish(cluster, settings))
 
 
 def _settings(cluster: Cluster, known: Settings | None, wanted: Wanted) -> Settings:
@@ -198,11 +203,12 @@ def _start(cluster: Cluster, settings: Settings) -> None:
     reader, writer = os.pipe()
     pki = cluster.pki
     gateway = settings.ranges.gateway
+    advertised = gateway or (settings.listen if settings.seen_by_others else "127.0.0.1")
     addresses = dict.fromkeys(address for address in (settings.listen, "127.0.0.1", gateway) if address)
     bound = "0.0.0.0" if "0.0.0.0" in addresses else ",".join(addresses)
     command = [
         "apiserver", "--bind-address", bound, "--secure-port", str(settings.port),
-        "--advertise-address", gateway or "127.0.0.1", "--service-cluster-ip-range", settings.ranges.services,
+        "--advertise-address", advertised, "--service-cluster-ip-range", settings.ranges.services,
         "--tls-cert-file", str(pki / "apiserver.crt"), "--tls-private-key-file", str(pki / "apiserver.key"),
         "--client-ca-file", str(pki / "ca.crt"), "--service-account-key-file", str(pki / "sa.pub"),
         "--service-account-signing-key-file", str(pki / "sa.key"), "--enable-bootstrap-token-auth",

@@ -347,10 +347,11 @@ async def _client(cluster: Cluster, settings: Settings) -> AsyncIterator[Client]
 async def furnish(cluster: Cluster, settings: Settings) -> None:
     """What every cluster with nodes has: DNS, roles of its nodes. Raises ClusterError."""
     async with _client(cluster, settings) as client:
-        server = f"https://{settings.ranges.gateway}:{settings.port}"
+        server = f"https://{settings.ranges.gateway or settings.listen}:{settings.port}"
         ca = (cluster.pki / "ca.crt").read_text()
         await addons.apply(client, addons.Settings(dns_address=settings.ranges.dns, server=server, ca=ca))
-        await local_registry.announce(client, cluster, settings.ranges.gateway)
+        if settings.ranges.gateway:
+            await local_registry.announce(client, cluster, settings.ranges.gateway)
 
 
 def reach_registry(cluster: Cluster, settings: Settings) -> None:

@@ -48,6 +48,11 @@ class Settings:
     listen: str = "127.0.0.1"
     context: str = ""
 
+    @property
+    def seen_by_others(self) -> bool:
+        """At an address of its own, where other machines are told to look for it."""
+        return not self.listen.startswith("127.") and self.listen not in ("0.0.0.0", "localhost", "::1", "::")
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
