@@ -43,11 +43,12 @@ class Crashing:
 
 
 class Unanswering(Crashing):
-    """The first `count` creations of pods are made, and nobody hears of it."""
+    """The first `count` creations of pods are made, and nobody hears of it. `said`: what is heard instead."""
 
-    def __init__(self, inner: Any, count: int) -> None:
+    def __init__(self, inner: Any, count: int, said: Reply | None = None) -> None:
         super().__init__(inner, 0)
         self.count = count
+        self.said = said
 
     async def request(
         self, method: str, path: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
@@ -55,5 +56,13 @@ class Unanswering(Crashing):
         reply: Reply = await self.inner.request(method, path, headers=headers, body=body, timeout=timeout)
         if method == "POST" and path.partition("?")[0].endswith("/pods") and self.count > 0:
             self.count -= 1
+            if self.said is not None:
+                return self.said
             raise ConnectionLost("EOF", started=True)
         return reply
+
+
+#: a server that gave up waiting for its own store
+TIMED_OUT = Reply(
+    504, {}, b'{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Timeout","reason":"Timeout","code":504}'
+)

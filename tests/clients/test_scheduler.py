@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sampan.client import HttpsTransport, from_kubeconfig
+from sampan.http import Reply
 from tests.conftest import Up, brought_up
+from tests.runtime.registries import free_port
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 PROFILES = [
@@ -55,6 +60,17 @@ def up(tmp_path: Path) -> Iterator[Up]:
     yield from brought_up(tmp_path)
 
 
+async def asked(up: Up, port: int, *paths: str) -> list[Reply]:
+    there = replace(
+        from_kubeconfig(up.kubeconfig), server=f"https://127.0.0.1:{port}", ca=b"", ca_file=None, insecure=True
+    )
+    transport = HttpsTransport(there)
+    try:
+        return [await transport.request("GET", path, timeout=10) for path in paths]
+    finally:
+        await transport.aclose()
+
+
 def test_a_second_scheduler_and_what_explains_it(up: Up, tmp_path: Path) -> None:
     file = configuration(tmp_path / "c.yaml", "packing", profiles=PROFILES)
     command = [
@@ -66,6 +82,8 @@ def test_a_second_scheduler_and_what_explains_it(up: Up, tmp_path: Path) -> None
         str(file),
         "--kubeconfig",
         str(up.kubeconfig),
+        "--secure-port",
+        str(port := free_port()),
     ]
     with (tmp_path / "log").open("w") as log:  # a pipe that nobody reads would fill up and stop it
         process = subprocess.Popen(command, env=up.env, stderr=log)
@@ -76,6 +94,11 @@ def test_a_second_scheduler_and_what_explains_it(up: Up, tmp_path: Path) -> None
         pod(up, "too-large", "9")
         kubectl(up, "wait", "--for=condition=PodScheduled", "pod/packed", "--timeout=50s")
         assert kubectl(up, "get", "pod", "packed", "-o", "jsonpath={.spec.nodeName}") == "packing-small"
+        # its own port: the cluster's ConfigMap says whose certificates count, the API server who may
+        health, numbers = asyncio.run(asked(up, port, "/readyz", "/metrics"))
+        assert (health.code, health.body) == (200, b"ok") and numbers.code == 200
+        assert b'scheduler_schedule_attempts_total{profile="packing",result="scheduled"} 1' in numbers.body
+        assert b'leader_election_master_status{name="packing"} 1' in numbers.body
         assert kubectl(up, "get", "lease", "packing", "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}")
         told = json.loads(
             up.sampan("explain", "pod", "too-large", "--scheduler-config", str(file), "-o", "json").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sampan.client import StatusError
 from sampan.controllers.daemon_nodes import suits, target_of, tolerations_of
-from tests.controllers_crash import Crashing
+from tests.controllers_crash import TIMED_OUT, Crashing, Unanswering
 from tests.controllers_world import World
 
 Obj = dict[str, Any]
@@ -254,3 +255,17 @@ def test_affinity_and_tolerations() -> None:
     assert affine(matchFields=[item("metadata.name", "In", "n")])
     assert not affine(matchFields=[item("metadata.name", "NotIn", "n")])
     assert len(tolerations_of({"hostNetwork": True, "tolerations": [{"key": "k", "operator": "Exists"}]})) == 8
+
+
+@pytest.mark.parametrize("said", [None, TIMED_OUT])
+async def test_creations_that_nobody_answers_are_not_made_again(world: World, said: Any) -> None:
+    await nodes(world, 5)
+    world.wrap = functools.partial(Unanswering, count=3, said=said)
+    await world.start(NAME)
+    world.wrap = lambda transport: transport
+    await schedule(world)
+    before = world.clock()
+    await world.admin.create("daemonsets.apps", daemon_set(), namespace="default")
+    await ready(world, 5)
+    await world.settle()
+    assert len(world.pods()) == 5 and world.clock() - before < 60

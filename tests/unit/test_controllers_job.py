@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sampan.api.times import parse_time
 from sampan.controllers.job_indexes import Indexes, parse
-from tests.controllers_crash import Crashing
+from tests.controllers_crash import TIMED_OUT, Crashing, Unanswering
 from tests.controllers_world import World
 
 Obj = dict[str, Any]
@@ -56,6 +57,16 @@ async def begin(world: World, obj: Obj) -> Obj:
     await world.hollow(heartbeats=False)
     await world.start(NAME)
     return await world.admin.create("jobs.batch", obj, namespace="default")
+
+
+@pytest.mark.parametrize("said", [None, TIMED_OUT])
+async def test_creations_that_nobody_answers_are_not_made_again(world: World, said: Any) -> None:
+    world.wrap = functools.partial(Unanswering, count=3, said=said)
+    made = await begin(world, job(completions=6, parallelism=6))
+    await ended(world)
+    assert status(world)["succeeded"] == len(world.pods()) == 6
+    # nobody waited for what expectations time out after
+    assert world.clock() - parse_time(made["metadata"]["creationTimestamp"]) < 60
 
 
 async def test_a_job_completes(world: World) -> None:

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from sampan.client import Client
+from sampan.client.delegated import ANONYMOUS, Authentication, User
 from sampan.http.server.messages import Request, Writer
 from sampan.kubelet.options import Options
 from sampan.kubelet.server import metrics, node_logs
-from sampan.kubelet.server.authentication import ANONYMOUS, Authentication, User
 from sampan.kubelet.server.authorization import Authorization, subresources, verb_of
 from sampan.kubelet.server.configz import configz
 from sampan.kubelet.server.container_logs import Refused, container_id, options_of

@@ -123,6 +123,11 @@ class Bootstrap:
         yield from self.others()
 
     def others(self) -> Iterator[Wanted]:
+        if self.ca:
+            # whom else than us clients' certificates convince
+            name = "extension-apiserver-authentication"
+            config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": self.meta(name, "kube-system")}
+            yield "", "configmaps", "kube-system", name, {**config, "data": {"client-ca-file": self.ca}}
         endpoint = {"kind": "Endpoints", "apiVersion": "v1"}
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan.cli import process
 from sampan.cli.flags import boolean
+from sampan.cli.serving import add_serving, serving
 from sampan.cluster.components import Credentials, Parts, options_of, run
+from sampan.cluster.secure_port import NO_PORT, NotServed
 
 if TYPE_CHECKING:
     from sampan.network.nodes import ClusterNetwork
@@ -34,8 +37,10 @@ def parser(name: str) -> argparse.ArgumentParser:
     out.add_argument("--leader-elect", type=boolean, nargs="?", const=True, default=True, metavar="BOOL",
                      help="run only while holding the lease (default: true)")  # fmt: skip
     out.add_argument("--host-path-root", default="/tmp/hostpath-provisioner", help="where volumes are provisioned")
+    add_serving(out, port=10257)
     process.add_verbosity(out)
     if name == "components":
+        add_serving(out, "scheduler-", port=10259)
         out.add_argument("--hollow", type=int, default=0, help="simulated nodes")
         out.add_argument("--node-network", default="", metavar="ID,NODES,PODS,SERVICES,BALANCERS",
                          help="the bridge of this machine's nodes and its ranges: keep the host's routes to them")  # fmt: skip
@@ -59,15 +64,23 @@ def main(name: str, arguments: list[str]) -> int:
         print(f"sampan {name}: {error}\ncheck --pki-dir: it must hold the cluster's certificates", file=sys.stderr)
         return 1
     together = name == "components"
+    port = serving(given)
+    if port.client_ca is None:
+        port = replace(port, client_ca=given.pki_dir / "ca.crt")
+    if together:
+        # several clusters may be on this machine, and share its loopback
+        port = replace(port, any_port=True)
     parts = Parts(
         controllers=True,
         scheduler=together,
         hollow=given.hollow if together else 0,
         leader_elect=given.leader_elect,
+        manager_port=port,
+        scheduler_port=replace(port, port=given.scheduler_secure_port) if together else NO_PORT,
         network=_network(given.node_network) if together and given.node_network else None,
         options=options,
     )
-    return process.run(process.until_told(name, run(Credentials(given.server, given.pki_dir), parts)))
+    return process.run(process.until_told(name, run(Credentials(given.server, given.pki_dir), parts), NotServed))
 
 
 def _network(text: str) -> ClusterNetwork:

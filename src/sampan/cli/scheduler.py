@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sampan.cli import process
 from sampan.cli.flags import boolean
+from sampan.cli.serving import add_serving, serving
 from sampan.client import (
     Client,
     Config,
@@ -28,6 +29,9 @@ from sampan.client import (
     from_kubeconfig,
     load,
 )
+from sampan.client.metrics import Requests
+from sampan.cluster.components import shown
+from sampan.cluster.secure_port import NotServed, SecurePort, Serving
 from sampan.scheduler import config
 from sampan.scheduler.config import Configuration, ConfigurationError, LeaderElection
 from sampan.scheduler.scheduler import Scheduler
@@ -50,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--leader-elect-retry-period", metavar="DURATION", help=f"(default: {default.retry_period:g}s)")
     out.add_argument("--leader-elect-resource-name", help=f"name of the lease (default: {default.name})")
     out.add_argument("--leader-elect-resource-namespace", help=f"its namespace (default: {default.namespace})")
+    add_serving(out, port=10259)
     process.add_verbosity(out)
     return out
 
@@ -67,7 +72,9 @@ def main(arguments: list[str]) -> int:
         print("correct the flags or the configuration, then try again", file=sys.stderr)
         return 1
     # another may lead now: begin from nothing, as upstream does
-    return process.run(process.until_told("scheduler", run(access, configuration), LeadershipLost))
+    return process.run(
+        process.until_told("scheduler", run(access, configuration, serving(given)), LeadershipLost, NotServed)
+    )
 
 
 def settings(given: argparse.Namespace) -> Configuration:
@@ -102,15 +109,22 @@ def connection(given: argparse.Namespace, configuration: Configuration) -> Confi
     return replace(found, server=given.master) if given.master else found
 
 
-async def run(access: Config, configuration: Configuration) -> None:
-    """Until cancelled. Raises LeadershipLost."""
+async def run(access: Config, configuration: Configuration, port: Serving) -> None:
+    """Until cancelled. Raises LeadershipLost, NotServed."""
     election = configuration.leader_election
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(HttpsTransport(access), user_agent="kube-scheduler"))
+        asked = Requests()
+        transport = HttpsTransport(access, metrics=asked)
+        client = await stack.enter_async_context(Client(transport, user_agent="kube-scheduler"))
+        served = SecurePort("kube-scheduler", client, port, started=time.time(), clock=time.time)
+        served.pages.append(asked.onto)
+        await stack.enter_async_context(served)
 
         async def lead() -> None:
             async with Informers(client) as informers:
-                await Scheduler(client, informers, clock=time.time, configuration=configuration).run()
+                scheduler = Scheduler(client, informers, clock=time.time, configuration=configuration)
+                with shown(served, scheduler, configuration):
+                    await scheduler.run()
 
         if not election.leader_elect:
             await lead()
@@ -120,4 +134,5 @@ async def run(access: Config, configuration: Configuration) -> None:
             clock=time.time, lease_duration=election.lease_duration, renew_deadline=election.renew_deadline,
             retry_period=election.retry_period, rng=random.Random(),
         )  # fmt: skip
+        served.led_by(elector)
         await elector.run(lead)

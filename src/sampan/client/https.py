@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from sampan.client.config import Config
 from sampan.client.credentials import Credentials, Header
+from sampan.client.metrics import Requests
 from sampan.client.tls import TlsContexts
 from sampan.client.transport import Headers
 from sampan.http import Dial, HttpClient, Reply, ResponseStream, TimedOut, Upgraded, UpgradeRefused, dial
 
+R = TypeVar("R", Reply, ResponseStream)
 MAX_RETRIES = 10
 #: a list of 30,000 pods in one piece is 180 MB; this is against what never ends
 MAX_BODY = 1 << 30
 
 
 class HttpsTransport:
-    """`clock` is the wall clock, for tokens that expire. Raises ConfigError when credentials cannot be had."""
+    """`clock` is the wall clock, for tokens that expire. `metrics` counts what is asked. Raises ConfigError when credentials cannot
+    be had."""
 
     def __init__(
         self,
@@ -33,8 +38,11 @@ class HttpsTransport:
         dial: Dial = dial,
         clock: Callable[[], float] = time.time,
         max_connections: int = 64,
+        metrics: Requests | None = None,
     ) -> None:
         self.config = config
+        self.metrics = metrics
+        self._host = urlsplit(config.server).netloc
         self.tls = TlsContexts(config)
         self.credentials = Credentials(config, self.tls, clock)
         self.http = HttpClient(
@@ -60,7 +68,8 @@ class HttpsTransport:
         url = self.config.server + path
         while True:
             own, generation = await self._own()
-            reply = await self.http.request(method, url, headers=[*headers, *own], body=body, max_body=MAX_BODY)
+            asked = self.http.request(method, url, headers=[*headers, *own], body=body, max_body=MAX_BODY)
+            reply = await (asked if self.metrics is None else self._counted(self.metrics, method, asked))
             if reply.code < 400 or retries >= MAX_RETRIES or not await self._again(reply, generation):
                 return reply
             retries = MAX_RETRIES if reply.code == 401 else retries + 1
@@ -70,7 +79,8 @@ class HttpsTransport:
         while True:
             own, generation = await self._own()
             url = self.config.server + path
-            stream = await self.http.stream("GET", url, headers=[*headers, *own], timeout=timeout)
+            asked = self.http.stream("GET", url, headers=[*headers, *own], timeout=timeout)
+            stream = await (asked if self.metrics is None else self._counted(self.metrics, "GET", asked))
             if stream.code < 400 or retries >= MAX_RETRIES:
                 return stream
             reply = Reply(stream.code, stream.headers, b"")
@@ -89,6 +99,16 @@ class HttpsTransport:
                 raise
         own, _ = await self._own()
         return await self.http.upgrade(method, url, headers=[*headers, *own], timeout=timeout)
+
+    async def _counted(self, metrics: Requests, method: str, asked: Awaitable[R]) -> R:
+        loop = asyncio.get_running_loop()
+        start, code = loop.time(), "<error>"
+        try:
+            reply = await asked
+            code = str(reply.code)
+            return reply
+        finally:
+            metrics.done(code, method, self._host, loop.time() - start)
 
     async def aclose(self) -> None:
         await self.http.aclose()

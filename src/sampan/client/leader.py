@@ -28,6 +28,8 @@ from sampan.http import HttpError
 log = logging.getLogger("sampan.client")
 Obj = dict[str, Any]
 JITTER = 1.2
+#: how long who leads may go on after its lease has run out, until that is told
+TOLERATED_SECONDS = 20.0
 
 
 class LeadershipLost(Exception):
@@ -81,6 +83,12 @@ class LeaderElector:
     @property
     def is_leader(self) -> bool:
         return self.observed == self.identity
+
+    def problem(self) -> str:
+        """Why it is not well: it leads, and has not renewed its lease for long. Empty: it is well."""
+        since = asyncio.get_running_loop().time() - self._seen_at
+        late = self.is_leader and since > self.lease_duration + TOLERATED_SECONDS
+        return f"failed election to renew leadership on lease {self.name}" if late else ""
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then `lead`, which is cancelled when the lease is lost (LeadershipLost) or we are. What

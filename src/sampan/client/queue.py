@@ -12,13 +12,15 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sampan.client.backoff import RateLimiter, controller_limiter
+from sampan.client.metrics import Histogram, exponential
 
 K = TypeVar("K", bound=Hashable)
 LIMIT = 1_000_000
+_SECONDS = exponential(1e-6, 10, 10)
 
 
 class QueueShutDown(Exception):
@@ -31,13 +33,13 @@ class QueueFull(Exception):
 
 @dataclass(slots=True)
 class Statistics:
-    """Sums since the start; times in seconds."""
+    """Since the start; times in seconds."""
 
     adds: int = 0
     retries: int = 0
     done: int = 0
-    waited: float = 0.0
-    worked: float = 0.0
+    waited: Histogram = field(default_factory=lambda: Histogram(_SECONDS))
+    worked: Histogram = field(default_factory=lambda: Histogram(_SECONDS))
 
 
 class WorkQueue(Generic[K]):
@@ -72,6 +74,10 @@ class WorkQueue(Generic[K]):
     def unfinished(self) -> list[K]:
         """Keys being worked on."""
         return list(self._processing)
+
+    def working(self) -> list[float]:
+        """Since when, by the loop's time, keys are being worked on."""
+        return list(self._processing.values())
 
     @property
     def shutting_down(self) -> bool:
@@ -133,14 +139,14 @@ class WorkQueue(Generic[K]):
                 raise
         key = self._queue.popleft()
         now = asyncio.get_running_loop().time()
-        self.statistics.waited += now - self._dirty.pop(key)
+        self.statistics.waited.observe(now - self._dirty.pop(key))
         self._processing[key] = now
         return key
 
     def done(self, key: K) -> None:
         started = self._processing.pop(key)
         self.statistics.done += 1
-        self.statistics.worked += asyncio.get_running_loop().time() - started
+        self.statistics.worked.observe(asyncio.get_running_loop().time() - started)
         if key in self._dirty:
             self._queue.append(key)
             self._wake()

@@ -13,7 +13,7 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,10 @@ from sampan.client import (
     LeadershipLost,
     StatusError,
 )
+from sampan.client.metrics import Page, Requests, queues_onto
 from sampan.cluster.accounts import Accounts
+from sampan.cluster.secure_port import NO_PORT, SecurePort, Serving
+from sampan.controllers.configz import configz
 from sampan.controllers.context import Context, Options
 from sampan.controllers.manager import Manager
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
     from sampan.network.nodes import ClusterNetwork
+    from sampan.scheduler.config import Configuration
+    from sampan.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("sampan.cluster")
 MANAGER = "kube-controller-manager"
@@ -67,6 +72,11 @@ class Parts:
     scheduler: bool = True
     hollow: int = 0
     leader_elect: bool = True
+    #: their own ports
+    manager_port: Serving = NO_PORT
+    scheduler_port: Serving = NO_PORT
+    #: what this process has asked of the API server
+    asked: Requests = field(default_factory=Requests)
     #: of the nodes on this machine, which the host keeps routes to
     network: ClusterNetwork | None = None
     options: Options = field(default_factory=Options)
@@ -77,7 +87,7 @@ async def run(credentials: Credentials, parts: Parts) -> None:
     async with contextlib.AsyncExitStack() as stack:
         shared = None
         if not parts.leader_elect:
-            transport = HttpsTransport(credentials.config("controller-manager"))
+            transport = HttpsTransport(credentials.config("controller-manager"), metrics=parts.asked)
             stack.push_async_callback(transport.aclose)
             client = Client(transport, user_agent=mirror_agent(parts.controllers, parts.scheduler))
             shared = await stack.enter_async_context(Informers(client))
@@ -115,9 +125,11 @@ def identity() -> str:
     return f"{socket.gethostname()}_{uuid.uuid4()}"
 
 
-async def led(client: Client, name: str, part: Part) -> None:
+async def led(client: Client, name: str, part: Part, served: SecurePort) -> None:
     """Run a part while this process holds its Lease."""
-    await LeaderElector(client, "kube-system", name, identity=identity(), clock=time.time).run(part)
+    elector = LeaderElector(client, "kube-system", name, identity=identity(), clock=time.time)
+    served.led_by(elector)
+    await elector.run(part)
 
 
 @contextlib.asynccontextmanager
@@ -133,9 +145,13 @@ async def mirrored(client: Client, shared: Informers | None) -> AsyncIterator[In
 @contextlib.asynccontextmanager
 async def controllers(credentials: Credentials, parts: Parts, mirror: Informers | None) -> AsyncIterator[Part]:
     """The controller manager. Its informers are those of all controllers."""
-    transport = HttpsTransport(credentials.config("controller-manager"))
-    shared = HttpsTransport(credentials.config())
+    asked = parts.asked
+    transport = HttpsTransport(credentials.config("controller-manager"), metrics=asked)
+    shared = HttpsTransport(credentials.config(), metrics=asked)
     client = Client(transport, user_agent=MANAGER)
+    served = SecurePort(MANAGER, client, parts.manager_port, started=time.time(), clock=time.time)
+    served.configuration = configz(parts.options, leader_elect=parts.leader_elect)
+    served.pages.append(asked.onto)
     accounts = Accounts(client, shared, time.time, MANAGER)
     recorders: list[EventRecorder] = []
 
@@ -148,17 +164,20 @@ async def controllers(credentials: Credentials, parts: Parts, mirror: Informers 
     async def lead() -> None:
         async with mirrored(client, mirror) as informers:
             context = Context(informers, accounts.client, recorder, time.time, random.Random(), parts.options)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Manager(context).run())
-                if parts.network is not None:
-                    own, pool = accounts.client("service-controller"), parts.network.ranges.balancers
-                    group.create_task(balancers(own, informers, recorder("service-controller", own), pool))
+            manager = Manager(context)
+            with served.shows(manager_page(manager), health=manager.running):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(manager.run())
+                    if parts.network is not None:
+                        own, pool = accounts.client("service-controller"), parts.network.ranges.balancers
+                        group.create_task(balancers(own, informers, recorder("service-controller", own), pool))
 
     async def part() -> None:
-        await (led(client, MANAGER, lead) if parts.leader_elect else lead())
+        await (led(client, MANAGER, lead, served) if parts.leader_elect else lead())
 
     try:
-        yield part
+        async with served:
+            yield part
     finally:
         for made in recorders:
             await made.aclose()
@@ -166,22 +185,40 @@ async def controllers(credentials: Credentials, parts: Parts, mirror: Informers 
         await shared.aclose()
 
 
+def manager_page(manager: Manager) -> Callable[[Page], None]:
+    def add(page: Page) -> None:
+        queues_onto(page, manager.queues())
+        page.family(
+            "running_managed_controllers", "gauge", "Indicates where instances of a controller are currently running",
+            (({"manager": MANAGER, "name": name}, 1) for name in manager.running),
+        )  # fmt: skip
+
+    return add
+
+
 @contextlib.asynccontextmanager
 async def scheduler(credentials: Credentials, parts: Parts, mirror: Informers | None) -> AsyncIterator[Part]:
+    from sampan.scheduler.config import Configuration
     from sampan.scheduler.scheduler import Scheduler
 
-    transport = HttpsTransport(credentials.config("scheduler"))
+    asked = parts.asked
+    transport = HttpsTransport(credentials.config("scheduler"), metrics=asked)
     client = Client(transport, user_agent="kube-scheduler")
+    served = SecurePort("kube-scheduler", client, parts.scheduler_port, started=time.time(), clock=time.time)
+    served.pages.append(asked.onto)
 
     async def lead() -> None:
         async with mirrored(client, mirror) as informers:
-            await Scheduler(client, informers, clock=time.time).run()
+            made = Scheduler(client, informers, clock=time.time)
+            with shown(served, made, Configuration()):
+                await made.run()
 
     async def part() -> None:
-        await (led(client, "kube-scheduler", lead) if parts.leader_elect else lead())
+        await (led(client, "kube-scheduler", lead, served) if parts.leader_elect else lead())
 
     try:
-        yield part
+        async with served:
+            yield part
     finally:
         await transport.aclose()
 
@@ -228,6 +265,17 @@ def routes(mirror: Informers, network: ClusterNetwork) -> Part:
         await kept.run()
 
     return part
+
+
+@contextlib.contextmanager
+def shown(served: SecurePort, scheduler: Scheduler, configuration: Configuration) -> Iterator[None]:
+    """The scheduler that runs now, on its port."""
+    from sampan.scheduler.config import configz
+
+    served.configuration = configz(configuration)
+    served.ready["sched-handler-sync"] = lambda: "" if scheduler.synced else "handlers are not fully synchronized"
+    with served.shows(lambda page: scheduler.metrics.onto(page, scheduler)):
+        yield
 
 
 def options_of(pki: Path, **more: object) -> Options:

@@ -32,13 +32,15 @@ class Shown:
     component: str
     process: str
     watch: bool = False
+    #: where it is asked how it is
+    port: int = 0
 
 
 PLANE = (
     Shown("kube-apiserver", "apiserver"),
     Shown("etcd", "apiserver"),
-    Shown("kube-controller-manager", "components"),
-    Shown("kube-scheduler", "components"),
+    Shown("kube-controller-manager", "components", port=10257),
+    Shown("kube-scheduler", "components", port=10259),
 )
 
 
@@ -76,6 +78,9 @@ def manifest(shown: Shown, cluster: Cluster) -> dict[str, Any]:
         "command": command,
         "securityContext": {"privileged": True},
     }
+    settings = cluster.settings()
+    if shown.port and settings is not None:
+        container |= _probes(settings.ranges.gateway, shown.port)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -88,4 +93,18 @@ def manifest(shown: Shown, cluster: Cluster) -> dict[str, Any]:
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "terminationGracePeriodSeconds": 10,
         },
+    }
+
+
+def _probes(host: str, port: int) -> dict[str, Any]:
+    """As kubeadm's; but the start is looked for every second, and readiness, since a handshake costs, every ten."""
+
+    def probe(path: str, failures: int, every: int = 10) -> dict[str, Any]:
+        action = {"host": host, "path": path, "port": port, "scheme": "HTTPS"}
+        return {"httpGet": action, "failureThreshold": failures, "periodSeconds": every, "timeoutSeconds": 15}
+
+    return {
+        "startupProbe": probe("/livez", 240, 1),
+        "livenessProbe": probe("/livez", 8),
+        "readinessProbe": probe("/readyz", 3),
     }

@@ -239,6 +239,7 @@ def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[
         "components", "--server", url(settings.port), "--pki-dir", str(cluster.pki), "--hollow", str(settings.hollow),
         "--leader-elect=false", "--cluster-cidr", settings.ranges.pods,
         "--service-cluster-ip-range", settings.ranges.services, "--host-path-root", str(cluster.directory / "volumes"),
+        "--bind-address", settings.ranges.gateway or "127.0.0.1",
     ]  # fmt: skip
     if settings.nodes:
         ranges = settings.ranges

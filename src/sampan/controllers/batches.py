@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sampan.api.errors import StatusError
 from sampan.http import HttpError
 
 FIRST = 1
@@ -24,7 +25,7 @@ async def slow_start(count: int, call: Callable[[int], Awaitable[object]], first
         results = await asyncio.gather(*(call(done + number) for number in range(size)), return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
-            unanswered = any(isinstance(error, HttpError) for error in errors)
+            unanswered = any(isinstance(error, HttpError) or _gave_up(error) for error in errors)
             raise BatchFailed(done + size - len(errors), unanswered) from errors[0]
         done += size
         size = min(2 * size, count - done)
@@ -45,3 +46,8 @@ class BatchFailed(Exception):
         cause = self.__cause__
         assert isinstance(cause, Exception)
         return cause
+
+
+def _gave_up(error: BaseException) -> bool:
+    """The server did: what it had begun may yet be done."""
+    return isinstance(error, StatusError) and error.code >= 500

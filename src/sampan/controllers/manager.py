@@ -15,6 +15,7 @@ import importlib
 import logging
 from collections.abc import Iterator
 
+from sampan.client import Controller, WorkQueue
 from sampan.controllers.context import Context, Runs
 
 log = logging.getLogger("sampan.controller")
@@ -89,6 +90,13 @@ class Manager:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.running = {name: build(name, context) for name in chosen(context.options.controllers)}
+
+    def queues(self) -> Iterator[WorkQueue[str]]:
+        """Of all that run."""
+        for each in self.running.values():
+            for part in vars(each).values():
+                if isinstance(part, Controller):
+                    yield part.queue
 
     async def run(self) -> None:
         """Until cancelled."""

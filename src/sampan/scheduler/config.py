@@ -98,6 +98,39 @@ class Configuration:
     kubeconfig: str = ""
 
 
+def configz(found: Configuration) -> Obj:
+    """As `/configz` shows it: upstream's own names of the fields."""
+    election = found.leader_election
+    return {
+        "componentconfig": {
+            "LeaderElection": {
+                "LeaderElect": election.leader_elect,
+                "LeaseDuration": f"{election.lease_duration:g}s",
+                "RenewDeadline": f"{election.renew_deadline:g}s",
+                "RetryPeriod": f"{election.retry_period:g}s",
+                "ResourceName": election.name,
+                "ResourceNamespace": election.namespace,
+            },
+            "PodInitialBackoffSeconds": int(found.initial_backoff),
+            "PodMaxBackoffSeconds": int(found.max_backoff),
+            "Profiles": [
+                {
+                    "SchedulerName": profile.scheduler_name,
+                    "Plugins": {
+                        point[:1].upper() + point[1:]: {
+                            "Enabled": [{"Name": each.name, "Weight": each.weight} for each in chosen.enabled],
+                            "Disabled": [{"Name": name} for name in sorted(chosen.disabled)],
+                        }
+                        for point, chosen in profile.plugins.items()
+                    },
+                    "PluginConfig": [{"Name": name, "Args": args} for name, args in profile.args.items()],
+                }
+                for profile in found.profiles
+            ],
+        }
+    }
+
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 

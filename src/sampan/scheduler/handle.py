@@ -11,6 +11,7 @@ from typing import Any
 from sampan.client import Client, Informers
 from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.hears import Hears
+from sampan.scheduler.metrics import Metrics
 from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.volumes import Volumes
@@ -33,6 +34,7 @@ class Handle:
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] = asyncio.create_task
     activate: Callable[[str], None] = lambda uid: None
     tell: Callable[..., None] = lambda scheduler, *event, **more: None
+    metrics: Metrics = field(default_factory=Metrics)
     _volumes: Volumes | None = None
 
     @property

@@ -102,6 +102,7 @@ class DefaultPreemption(Plugin):
     # -- whether and where ---------------------------------------------------------------------------------------------
 
     def post_filter(self, cycle: Cycle, error: FitError) -> PostFilter | None:
+        self.handle.metrics.preemptions += 1
         why = self._not_eligible(cycle, error)
         if why:
             return PostFilter(f"preemption: {why}")
@@ -113,6 +114,7 @@ class DefaultPreemption(Plugin):
                 reasons[NOT_HELPFUL] += left
             return PostFilter(f"preemption: {not_available(error.total, reasons)}", nominated="")
         best = pick(candidates)
+        self.handle.metrics.victims.observe(len(best.victims))
         log.info("pod %s preempts %d pods on node %s", cycle.pod.key, len(best.victims), best.node)
         self._prepare(cycle.pod, best)
         return PostFilter(nominated=best.node, success=True)

@@ -54,6 +54,8 @@ class Queued:
     place: Place = ""
     #: of the heap's entry that is valid
     ticket: int = 0
+    #: when the attempt began
+    taken: float = 0.0
 
 
 @dataclass(slots=True)
@@ -104,6 +106,10 @@ class SchedulingQueue:
         """Pods by queue, as upstream's `scheduler_pending_pods` counts them."""
         found = Counter("gated" if item.gate else item.place for item in self._pods.values() if item.place)
         return {name: found[name] for name in ("active", "backoff", "unschedulable", "gated")}
+
+    def unschedulable(self) -> list[Queued]:
+        """Those that wait for something to happen."""
+        return list(self._waiting.values())
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -183,6 +189,7 @@ class SchedulingQueue:
     def _take(self, queued: Queued) -> Queued:
         queued.place, queued.ticket = "", 0
         queued.attempts += 1
+        queued.taken = _now()
         queued.refused_by = frozenset()
         self.statistics.popped += 1
         self._in_flight[queued.pod.uid] = self._changes_from + len(self._changes)

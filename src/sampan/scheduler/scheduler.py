@@ -27,6 +27,7 @@ from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.framework import Cycle, Plugin, Refused
 from sampan.scheduler.handle import Handle
 from sampan.scheduler.hears import Hears
+from sampan.scheduler.metrics import Metrics
 from sampan.scheduler.mirror import OTHERS, Mirror
 from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.owners import Owners
@@ -67,6 +68,9 @@ class Scheduler:
         self.cluster = Cluster()
         self.nominator = Nominator()
         self.hears = Hears()
+        self.metrics = Metrics()
+        #: the informers have told all that there was
+        self.synced = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._binding = 0
         self._room = asyncio.Event()
@@ -79,7 +83,7 @@ class Scheduler:
             name = item.scheduler_name
             handle = Handle(
                 client, informers, clock, self.rng, self.hears, self.cluster, self.nominator, name,
-                spawn=self._spawn, activate=self._activate, tell=self._tell,
+                spawn=self._spawn, activate=self._activate, tell=self._tell, metrics=self.metrics,
             )  # fmt: skip
             self.profiles[name] = config.build(item, factories, handle)
             self._points[name] = _Points(self.profiles[name])
@@ -106,6 +110,7 @@ class Scheduler:
         """Until cancelled."""
         self.informers.start()
         await self.informers.wait_synced()
+        self.synced = True
         for recorder in self.recorders.values():
             recorder.start()
         try:
@@ -175,6 +180,7 @@ class Scheduler:
             log.exception("error scheduling pod %s; retrying", pod.key)
             self._failed(queued, "SchedulerError", str(error), frozenset(), "")
             return
+        self.metrics.algorithm.observe(_now() - queued.taken)
         there = self.mirror.assume(pod, node)
         points = self._points[queued.scheduler]
         try:
@@ -244,6 +250,9 @@ class Scheduler:
         note = f"Successfully assigned {there.key} to {node}"
         self._tell(queued.scheduler, cycle.pod.pod, "Normal", "Scheduled", "Binding", note)
         self.queue.statistics.attempts["scheduled"] += 1
+        now = _now()
+        self.metrics.attempted("scheduled", queued.scheduler, now - queued.taken)
+        self.metrics.scheduled(queued.attempts, now - queued.first)
         for plugin in points.post_bind:
             plugin.post_bind(cycle, node)
 
@@ -293,7 +302,9 @@ class Scheduler:
     ) -> None:
         pod = queued.pod
         pod.hold()
-        self.queue.statistics.attempts["unschedulable" if refused_by else "error"] += 1
+        result = "unschedulable" if refused_by else "error"
+        self.queue.statistics.attempts[result] += 1
+        self.metrics.attempted(result, queued.scheduler, _now() - queued.taken)
         self.queue.put_back(queued, refused_by)
         if self.queue.get(pod.uid) is not queued or not pod.pod:
             return  # it has gone, or has a node
@@ -302,6 +313,10 @@ class Scheduler:
         self._tell(queued.scheduler, pod.pod, "Warning", "FailedScheduling", "Scheduling", truncated(message))
         self.status.unscheduled(pod.pod, reason, message, wanted)
         pod.release()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class NoFit(Exception):

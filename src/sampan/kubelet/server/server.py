@@ -20,6 +20,7 @@ import orjson
 
 from sampan.api.errors import StatusError
 from sampan.client import Client
+from sampan.client.delegated import Authentication
 from sampan.http import HttpError
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
@@ -28,7 +29,6 @@ from sampan.kubelet.cri import Cri, CriFailed
 from sampan.kubelet.options import Options
 from sampan.kubelet.server import metrics, node_logs
 from sampan.kubelet.server import tls as serving
-from sampan.kubelet.server.authentication import Authentication
 from sampan.kubelet.server.authorization import Authorization, subresources, verb_of
 from sampan.kubelet.server.configz import configz
 from sampan.kubelet.server.container_logs import ContainerLogs, Refused

@@ -1,10 +1,12 @@
-"""Who asks the kubelet: a client certificate that the TLS layer has checked, or a token that the API server knows.
+"""Who asks a component, and whether it may: the API server is asked, by whoever has a port of its own (kubelet, scheduler,
+controller manager).
+
+A client certificate that the TLS layer has checked says who it is, or a token that the API server knows. Nobody else gets in,
+unless anonymous requests are allowed. What was answered is believed for a while.
 
 DEVIATION: a certificate of another CA ends the handshake, where upstream lets it pass and answers 401.
 
-What the API server says of a token is believed for two minutes. Nobody else gets in, unless anonymous requests are allowed.
-
-Source: kubernetes/cmd/kubelet/app/auth.go (BuildAuthn), k8s.io/apiserver/pkg/authentication/request/x509
+Source: kubernetes/cmd/kubelet/app/auth.go, k8s.io/apiserver/pkg/authentication/request/x509, pkg/server/options/{authentication,authorization}.go
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.api.errors import StatusError
-from sampan.client import Client
+from sampan.client.client import Client
 from sampan.http import HttpError
 from sampan.http.server.messages import Request
 
-TOKEN_SECONDS, MOST_TOKENS = 120.0, 4096
-log = logging.getLogger("sampan.kubelet.server")
+TOKEN_SECONDS = 120.0
+ALLOWED_SECONDS, REFUSED_SECONDS = 300.0, 30.0
+#: remembered answers, of each kind
+MOST = 4096
+MASTERS = "system:masters"
+log = logging.getLogger("sampan.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +77,43 @@ class Authentication:
             log.error("Unable to authenticate the request due to an error: %s", error)
             return None
         user = _reviewed(status)
-        if len(self._known) >= MOST_TOKENS:
+        if len(self._known) >= MOST:
             self._known.clear()
         self._known[key] = user, now + TOKEN_SECONDS
         return user
+
+
+class Authorization:
+    """`allowed`, `refused`: seconds for which such an answer is believed."""
+
+    def __init__(self, client: Client, *, allowed: float = ALLOWED_SECONDS, refused: float = REFUSED_SECONDS) -> None:
+        self._client = client
+        self._allowed, self._refused = allowed, refused
+        self._known: dict[tuple[Any, ...], tuple[bool, float]] = {}
+
+    async def __call__(self, user: User, **attributes: dict[str, str]) -> bool:
+        """`resourceAttributes` or `nonResourceAttributes`, as a SubjectAccessReview has them. Raises StatusError, HttpError
+        where there is no answer."""
+        if MASTERS in user.groups:
+            return True
+        extra = tuple((key, tuple(values)) for key, values in sorted(user.extra.items()))
+        asked = tuple((kind, *found.items()) for kind, found in attributes.items())
+        key, now = (user.name, user.uid, user.groups, extra, asked), asyncio.get_running_loop().time()
+        known = self._known.get(key)
+        if known is not None and now < known[1]:
+            return known[0]
+        spec: dict[str, Any] = {"user": user.name, "groups": list(user.groups), **attributes}
+        if user.uid:
+            spec["uid"] = user.uid
+        if user.extra:
+            spec["extra"] = user.extra
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        answer = await self._client.create("subjectaccessreviews", review)
+        allowed = bool((answer.get("status") or {}).get("allowed"))
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[key] = allowed, now + (self._allowed if allowed else self._refused)
+        return allowed
 
 
 def _reviewed(status: dict[str, Any]) -> User | None:
