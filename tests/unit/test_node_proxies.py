@@ -173,7 +173,7 @@ async def world(pki: Pki) -> AsyncIterator[World]:
 async def test_every_method_goes_through(world: World) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         found = await world.json(method, f"{POD}/a/b%20c//d/?x=1&x=2", b"body" if method != "GET" else b"")
-        assert (found["method"], found["path"], found["query"]) == (method, "/a/b%20c//d/", "x=1&x=2")
+        assert (found["method"], found["path"], found["query"]) == (method, "/a/b%20c/d/", "x=1&x=2")
         assert found["body"] == ("body" if method != "GET" else "")
     head = await world("HEAD", f"{POD}/page.html")
     assert (head.code, int(head.headers["content-length"]), head.body) == (200, len(PAGE.encode()), b"")
@@ -281,6 +281,14 @@ async def test_where_a_proxy_cannot_go(world: World, name: str, code: int, said:
     world.server.api.dialer.connect = refuse
     found = await world.json("GET", f"/api/v1/namespaces/default/pods/{name}/proxy/x")
     assert found["code"] == code and found["message"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [("//", "/"), ("//x", "/x"), ("/a//b/", "/a/b/"), ("/a%2Fb%20c(d)", "/a/b%20c%28d%29")],
+)
+async def test_the_path_beyond_a_proxy_is_cleaned(world: World, sent: str, arrives: str) -> None:
+    assert (await world.json("GET", POD + sent))["path"] == arrives
 
 
 async def test_who_goes_is_not_waited_for(world: World) -> None:

@@ -66,6 +66,13 @@ async def test_applying_twice_writes_once(api: Local) -> None:
     assert ports == {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}}
 
 
+async def test_who_applies_nothing_owns_nothing(api: Local) -> None:
+    nothing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}}
+    for config in (nothing, config_map({"a": "b"}), nothing):
+        made = await ok(api, "PATCH", f"{MAPS}/m?fieldManager=me", config, APPLY)
+        assert ("managedFields" in made["metadata"]) is ("data" in config)
+
+
 async def test_scaling_owns_the_replicas(api: Local) -> None:
     await ok(api, "PATCH", f"{DEPLOYMENTS}/d?fieldManager=m", deployment(replicas=2), APPLY)
     scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}

@@ -12,8 +12,9 @@ service/storage/storage}.go (ResourceLocation)
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 from collections.abc import Iterator
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from sampan.api import errors
 from sampan.api.kind import Obj
@@ -50,8 +51,9 @@ async def serve(call: Call) -> Response:
     if not tail and request.method in ("GET", "HEAD") and not upgrades.asks(request):
         return Response(301, (("Location", f"{unquote(prefix)}/{query}"),))
     node.abandon(call)
-    url = f"{origin}{tail or '/'}{query}"
-    headers = _headers(request, f"{prefix}{tail or '/'}")
+    path = _cleaned(tail)
+    url = f"{origin}{path}{query}"
+    headers = _headers(request, f"{prefix}{path}")
     try:
         if upgrades.asks(request):
             kept = [("Connection", "Upgrade"), ("Upgrade", request.headers["upgrade"]), ("Accept-Encoding", "")]
@@ -171,6 +173,13 @@ def _paths(raw: str, segments: int) -> tuple[str, str]:
     parts = raw.split("/")
     tail = "/".join(parts[segments:])
     return "/".join(parts[:segments]), f"/{tail}" if len(parts) > segments else ""
+
+
+def _cleaned(tail: str) -> str:
+    """As upstream joins paths: decoded, without empty and dotted segments, a slash at the end kept, and encoded anew."""
+    path = unquote_to_bytes(tail)
+    clean = posixpath.normpath(b"/" + path.lstrip(b"/"))
+    return quote(clean + b"/" if path.endswith(b"/") and clean != b"/" else clean, safe="/$&+,:;=@~")
 
 
 def _headers(request: Request, uri: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from sampan.apiserver.patch.managed import only_times_differ
 from sampan.apiserver.write.asking import attributes
 from sampan.apiserver.write.new import create
 from sampan.apiserver.write.parts import Finish, Produce, Produced, View, Written
-from sampan.apiserver.write.rules import METADATA, checked, own_fields, raise_invalid
+from sampan.apiserver.write.rules import METADATA, checked, own_fields, raise_invalid, set_owners
 from sampan.apiserver.write.stored import preview, ready, record_of, served, stored, stored_form, transact
 from sampan.store.contract import Compare, Delete, Op, Put
 
@@ -97,7 +97,7 @@ async def _swap(
         raise errors.invalid(names.group, names.kind, record.name, problems)
     _carry_system_fields(call, kind, obj, old)
     if produced.managed is not None:
-        meta["managedFields"] = produced.managed
+        set_owners(meta, produced.managed)
     else:
         await call.work(size, own_fields, call, old, obj, options, subresource, kind)
     question = attributes(call, "UPDATE", obj, old, options, kind=kind)

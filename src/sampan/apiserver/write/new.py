@@ -17,7 +17,7 @@ from sampan.apiserver.call import Call
 from sampan.apiserver.options import WriteOptions
 from sampan.apiserver.write.asking import attributes
 from sampan.apiserver.write.parts import Produced, Written
-from sampan.apiserver.write.rules import METADATA, checked, match_namespace, own_fields, raise_invalid
+from sampan.apiserver.write.rules import METADATA, checked, match_namespace, own_fields, raise_invalid, set_owners
 from sampan.apiserver.write.stored import preview, ready, stored, stored_form, transact
 from sampan.store.contract import Compare, Op, Put
 
@@ -49,7 +49,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
         # DEVIATION: upstream answers 500 with the same words
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
     if produced.managed is not None:
-        meta["managedFields"] = produced.managed
+        set_owners(meta, produced.managed)
     else:
         await call.work(call.body_size, own_fields, call, None, obj, options, "")
     asked = attributes(call, "CREATE", obj, None, options, name=produced.obj["metadata"].get("name", ""))

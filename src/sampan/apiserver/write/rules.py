@@ -48,10 +48,15 @@ def own_fields(
         reset_fields=kind.reset_fields(subresource),
         convert=converter(call.api.registry, kind),
     )
+    set_owners(obj["metadata"], entries)
+
+
+def set_owners(meta: Obj, entries: list[Obj]) -> None:
+    """None of them is no field: upstream leaves an empty list out."""
     if entries:
-        obj["metadata"]["managedFields"] = entries
+        meta["managedFields"] = entries
     else:
-        obj["metadata"].pop("managedFields", None)
+        meta.pop("managedFields", None)
 
 
 async def checked(call: Call, kind: Kind, size: int, check: Callable[[*Args], list[str]], *args: *Args) -> list[str]:
