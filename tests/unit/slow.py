@@ -60,6 +60,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     ),
     "test_patch.py": ("test_applying_twice_changes_nothing",),
     "test_policies.py": ("test_one_call_may_cost_so_much",),
+    "test_protobuf.py": (
+        "test_every_kind_can_be_written_and_read",
+        "test_every_verb_answers_in_protobuf",
+        "test_what_is_written_is_read_again",
+    ),
     "test_runtime_manifests.py": ("test_whatever_comes_is_understood_or_refused",),
     "test_runtime_store.py": (
         "test_bad_layers_leave_nothing",

@@ -99,8 +99,8 @@ class Record:
         self.value = kv.value
         self.lease = kv.lease
         self.cells: Any = None
-        #: by kind: the object as that version shows it (empty: as it is stored)
-        self.other: dict[Kind, bytes] | None = None
+        #: by kind: the object as that version shows it (empty: as it is stored); by view: its protobuf message
+        self.other: dict[Any, bytes] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Reached only while the slots are empty."""

@@ -24,7 +24,7 @@ from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
 from sampan.apiserver.lasting import lasting
 from sampan.apiserver.metrics import size_of
-from sampan.apiserver.negotiation import Accept, negotiate
+from sampan.apiserver.negotiation import PROTOBUF, Accept, negotiate
 from sampan.apiserver.options import parse_query
 from sampan.apiserver.resource import Resource
 from sampan.apiserver.routing import RequestInfo
@@ -164,7 +164,7 @@ class Handler:
         except TimeoutError:
             metrics.terminated(info, request, 504)
             late = errors.timeout("request did not complete within the allotted timeout")
-            reply = replies.error_reply(late, accept.media)
+            reply = replies.error_reply(late, accept.errors)
         except Exception as error:
             reply = self.failed(error, accept, info.warnings)
         finally:
@@ -188,12 +188,12 @@ class Handler:
     def failed(self, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:
         """A Status for whatever was raised; what we did not foresee is logged and told without detail."""
         if isinstance(error, errors.StatusError):
-            return replies.error_reply(error, accept.media, warnings)
+            return replies.error_reply(error, accept.errors, warnings)
         if isinstance(error, StoreError):
             log.error("store: %s", error)
-            return replies.error_reply(errors.unavailable(f"storage is not available: {error}"), accept.media)
+            return replies.error_reply(errors.unavailable(f"storage is not available: {error}"), accept.errors)
         log.error("internal error", exc_info=error)
-        return replies.error_reply(errors.internal("see the server's log"), accept.media)
+        return replies.error_reply(errors.internal("see the server's log"), accept.errors)
 
     def dispatch(
         self, request: Request, info: RequestInfo, query: dict[str, str], user: User, accept: Accept
@@ -207,6 +207,8 @@ class Handler:
             raise errors.no_such_path()
         if info.namespace and not kind.names.namespaced:
             raise errors.no_such_path()
+        if kind.custom and accept.media == PROTOBUF and not accept.view:
+            accept = negotiate(request.headers.get("accept", ""), custom=True)
         call = Call(self.api, request, info, query, user, accept, kind, self._resource(kind), info.warnings)
         make = kind.unmade(info.verb not in READ_ONLY)
         return self._verb(call) if make is None else self._made(make, call)

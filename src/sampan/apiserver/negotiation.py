@@ -1,6 +1,6 @@
-"""What the client wants to be sent: JSON or YAML, and the object itself, a Table of it, or its metadata alone.
+"""What the client wants to be sent: JSON, YAML or protobuf, and the object itself, a Table of it, or its metadata alone.
 
-Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go
+Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go, handlers/rest.go (AllowsMediaTypeTransform)
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ from sampan.api.frozen import frozen
 
 JSON = "application/json"
 YAML = "application/yaml"
-ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+ACCEPTED = (JSON, YAML, PROTOBUF)
+STREAMS = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 
 @frozen
 class Accept:
-    """`media` is JSON or YAML; `view` empty, Table, PartialObjectMetadata or PartialObjectMetadataList."""
+    """`media` is JSON, YAML or protobuf; `view` empty, Table, PartialObjectMetadata or PartialObjectMetadataList."""
 
     media: str = JSON
     view: str = ""
     version: str = "v1"
+
+    @property
+    def errors(self) -> str:
+        """The media type of errors, which have but one view."""
+        return JSON if self.view else self.media
 
 
 _VIEWS = {
@@ -32,14 +39,14 @@ _VIEWS = {
 
 
 @functools.lru_cache(maxsize=512)
-def negotiate(header: str) -> Accept:
-    """Raises 406 when nothing we can send is accepted.
-
-    DEVIATION: replies are never protobuf; clients that ask for it accept JSON beside it.
-    """
+def negotiate(header: str, custom: bool = False) -> Accept:
+    """Raises 406 when nothing we can send is accepted. Neither custom resources nor Tables have protobuf; the metadata of
+    custom resources has."""
     if not header:
         return Accept()
-    clauses = sorted((_clause(part) for part in header.split(",")), key=lambda clause: -clause[2])
+    clauses = sorted(
+        (_clause(part) for part in header.split(",")), key=lambda clause: (-clause[2], clause[0].count("*"))
+    )
     for media, parameters, quality in clauses:
         if quality <= 0:
             continue
@@ -47,10 +54,12 @@ def negotiate(header: str) -> Accept:
             return Accept()
         if media == "application/yml":
             media = YAML
-        if media not in (JSON, YAML, "text/yaml"):
+        if media not in (JSON, YAML, "text/yaml", PROTOBUF):
             continue
         media = YAML if media == "text/yaml" else media
         view = parameters.get("as", "")
+        if media == PROTOBUF and (view == "Table" or (custom and not view)):
+            continue
         if not view:
             return Accept(media)
         version = parameters.get("v", "")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from sampan.api.errors import StatusError
-from sampan.apiserver.negotiation import JSON, YAML
+from sampan.apiserver.negotiation import JSON, PROTOBUF, YAML
 from sampan.http.server.messages import Request, Response
 
 WARNING_CHARS, LONG_WARNING_CHARS = 4096, 256
@@ -29,13 +29,21 @@ def reply(
     warnings: Sequence[str] = (),
     pretty: bool = False,
 ) -> Response:
-    """An API object (JSON bytes) in the media type asked for."""
-    if media == YAML or pretty:
+    """An API object (JSON bytes, or protobuf already) in the media type asked for."""
+    if media == PROTOBUF:
+        body = to_protobuf(body)
+    elif media == YAML or pretty:
         joined = body if isinstance(body, bytes) else b"".join(body)
         body = to_yaml(orjson.loads(joined)) if media == YAML else indented(joined)
     headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
     headers.extend(("Warning", warning_header(text)) for text in fitting(warnings))
     return Response(code, headers, body)
+
+
+def to_protobuf(body: bytes | Sequence[bytes]) -> bytes | Sequence[bytes]:
+    from sampan.apiserver import protobuf
+
+    return protobuf.of_json(body)
 
 
 def indented(body: bytes) -> bytes:
@@ -81,9 +89,11 @@ def wants_pretty(request: Request, query: dict[str, str]) -> bool:
 
 
 def error_reply(error: StatusError, media: str = JSON, warnings: Sequence[str] = ()) -> Response:
-    body = orjson.dumps(error.status)
+    body: bytes | Sequence[bytes] = orjson.dumps(error.status)
     if media == YAML:
         body = to_yaml(error.status)
+    elif media == PROTOBUF:
+        body = to_protobuf(body)
     headers = [("Audit-Id", audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
     headers.extend(error.headers)
     headers.extend(("Warning", warning_header(text)) for text in fitting(warnings))

@@ -10,6 +10,7 @@ import orjson
 from sampan.api.kind import Obj
 from sampan.apiserver import replies
 from sampan.apiserver.call import Call
+from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.views import PartialView, TableView, chunked, view_for
 from sampan.http.server.messages import Response
 
@@ -36,7 +37,9 @@ def many(call: Call, found: Sequence[Obj]) -> Response:
 
 
 def _view(call: Call) -> Any:
-    return view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    # as JSON, which replies turn into what else is asked for
+    accept = Accept(view=call.accept.view, version=call.accept.version)
+    return view_for(call.kind, accept, call.query.get("includeObject", ""), call.api.clock)
 
 
 def _partial(view: PartialView, obj: Obj) -> Obj:

@@ -8,7 +8,7 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go; kubernetes/pkg/prin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ import orjson
 from sampan.api import errors
 from sampan.api.kind import Column, Kind
 from sampan.apiserver.cache import MARK, Entry, EventType, Record
-from sampan.apiserver.negotiation import Accept
+from sampan.apiserver.negotiation import PROTOBUF, Accept
 
 #: a rendered row is good for this long: ages in it are told to the second at most
 ROW_SECONDS = 1.0
@@ -79,6 +79,17 @@ class View:
         if out is None:
             out = entry.rendered[key] = self.wrap(kind, self.object(entry.record))
         return out
+
+    def slow(self, records: Sequence[Record]) -> bool:
+        """Are there many of them to be made anew? Then `prepare` may be run beside the event loop before."""
+        return False
+
+    def prepare(self, records: Sequence[Record]) -> None:
+        """Have all of them ready."""
+
+    def error(self, status: dict[str, Any]) -> bytes:
+        """The last event of a watch that cannot go on."""
+        return self.wrap("ERROR", orjson.dumps(status))
 
     @staticmethod
     def wrap(kind: str, body: bytes) -> bytes:
@@ -222,6 +233,10 @@ class TableView(View):
 
 def view_for(kind: Kind, accept: Accept, include: str, clock: Callable[[], float]) -> View:
     """The view that `accept` asks for. Raises 400 for an unknown `includeObject`."""
+    if accept.media == PROTOBUF:
+        from sampan.apiserver import protobuf
+
+        return protobuf.view_for(kind, accept)
     if accept.view == "Table":
         return TableView(kind, accept.version, include, clock)
     if accept.view.startswith("PartialObjectMetadata"):

@@ -15,12 +15,14 @@ from typing import Any
 
 import orjson
 
-from sampan.api import times
-from sampan.api.schema.nodes import ListOf, MapOf, Node, Scalar, Struct
+from sampan.api import durations, times
+from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, Struct
 
 MAGIC = b"k8s\x00"
 MAX_DEPTH = 200
 _BY_HAND = {"GroupResource": ((1,), (2,))}
+#: metav1.Duration, which is text in JSON
+DURATION = Struct("meta", "Duration", {"duration": Field("duration", Scalar("l"), number=(1,))})
 
 
 class Malformed(ValueError):
@@ -32,9 +34,9 @@ def envelope(data: bytes) -> tuple[str, str, bytes]:
     if not data.startswith(MAGIC):
         raise Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     version, kind, raw = "", "", b""
-    for number, _, value in _fields(data[len(MAGIC) :]):
+    for number, _, value in fields(data[len(MAGIC) :]):
         if number == 1 and isinstance(value, bytes):
-            for inner, _, text in _fields(value):
+            for inner, _, text in fields(value):
                 if isinstance(text, bytes):
                     if inner == 1:
                         version = _text(text)
@@ -58,7 +60,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Number, wire type and value, one after the other. Raises Malformed."""
     at, end = 0, len(data)
     while at < end:
         tag, at = _varint(data, at)
@@ -89,11 +92,15 @@ Table = dict[int, Any]
 _tables: dict[int, tuple[Struct, Table]] = {}
 
 
-def _table(message: Struct) -> Table:
+def table_of(message: Struct) -> Table:
+    """The fields of one message by their numbers.
+
+    DEVIATION: `derivedAttributes` of device requests (alpha) has no number yet: it is neither read from nor written to protobuf.
+    """
     found = _tables.get(id(message))
     if found is not None:
         return found[1]
-    table: Table = {}
+    table: Table = _either(message)
     by_hand = iter(_BY_HAND.get(message.name, ()))
     for field in message.fields.values():
         path = field.number or (next(by_hand, ()) if message.name in _BY_HAND else ())
@@ -101,22 +108,39 @@ def _table(message: Struct) -> Table:
         for number in path[:-1]:
             here = here.setdefault(number, {})
         if path:
-            here[path[-1]] = field
+            here[path[-1]] = Field(field.name, DURATION) if _is_duration(message, field) else field
     _tables[id(message)] = (message, table)
     return table
+
+
+def _is_duration(owner: Struct, field: Field) -> bool:
+    return owner.package == "metrics_v1beta1" and field.name == "window"
+
+
+def _either(message: Struct) -> Table:
+    """The fields of the types of apiextensions whose JSON is that of one of them (`_unwrap`)."""
+    if message.package != "apiextensions_v1" or not message.name.startswith("JSONSchemaPropsOr"):
+        return {}
+    from sampan.api.schema import facts
+
+    schema = facts.struct("apiextensions_v1", "JSONSchemaProps")
+    if message.name == "JSONSchemaPropsOrBool":
+        return {1: Field("allows", Scalar("b")), 2: Field("schema", schema, pointer=True)}
+    other = ("jSONSchemas", schema) if message.name == "JSONSchemaPropsOrArray" else ("property", Scalar("s"))
+    return {1: Field("schema", schema, pointer=True), 2: Field(other[0], ListOf(other[1]))}
 
 
 def message(node: Struct, data: bytes) -> dict[str, Any]:
     """The JSON form of one message. Raises Malformed."""
     out: dict[str, Any] = {}
-    _read(_table(node), data, out, 0)
+    _read(table_of(node), data, out, 0)
     return out
 
 
 def _read(table: Table, data: bytes, out: dict[str, Any], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise Malformed("message is nested too deeply")
-    for number, wire, value in _fields(data):
+    for number, wire, value in fields(data):
         field = table.get(number)
         if field is None:
             continue
@@ -150,12 +174,12 @@ def _entry(node: Node, value: int | bytes, depth: int) -> tuple[str, Any]:
     if not isinstance(value, bytes):
         raise Malformed("map entry is not a message")
     key, item = "", None
-    for number, wire, part in _fields(value):
+    for number, wire, part in fields(value):
         if number == 1 and isinstance(part, bytes):
             key = _text(part)
         elif number == 2:
             if isinstance(node, ListOf) and isinstance(part, bytes):
-                item = [_value(node.element, inner, text, depth) for _, inner, text in _fields(part)]
+                item = [_value(node.element, inner, text, depth) for _, inner, text in fields(part)]
             else:
                 item = _value(node, wire, part, depth)
     if item is None:
@@ -189,7 +213,7 @@ def _value(node: Node, wire: int, value: int | bytes, depth: int) -> Any:
         if node.name == "JSON" and node.package == "apiextensions_v1":
             return _raw(value)
         out: dict[str, Any] = {}
-        _read(_table(node), value, out, depth + 1)
+        _read(table_of(node), value, out, depth + 1)
         return _unwrap(node, out)
     assert isinstance(node, Scalar)
     code = node.code
@@ -207,7 +231,7 @@ def _value(node: Node, wire: int, value: int | bytes, depth: int) -> Any:
         if len(value) != 8:
             raise Malformed("unexpected EOF")
         return binary.unpack("<d", value)[0]
-    parts = {number: part for number, _, part in _fields(value)}
+    parts = {number: part for number, _, part in fields(value)}
     if code == "q":
         text = parts.get(1, b"")
         return _text(text) if isinstance(text, bytes) and text else "0"
@@ -231,11 +255,12 @@ def _time(code: str, parts: dict[int, int | bytes]) -> str | None:
     epoch = int(_integer("l", seconds))
     if not -62135596800 <= epoch <= 253402300799:
         raise Malformed("time is out of range")
-    return times.format_time(epoch) if code == "t" else times.format_micro_time(epoch + int(nanos) / 1e9)
+    text = times.format_time(epoch)
+    return text if code == "t" else f"{text[:-1]}.{int(_integer('i', nanos)) // 1000 % 1_000_000:06}Z"
 
 
 def _raw(value: bytes) -> Any:
-    raw = next((part for number, _, part in _fields(value) if number == 1), b"")
+    raw = next((part for number, _, part in fields(value) if number == 1), b"")
     if not isinstance(raw, bytes) or not raw:
         return None
     try:
@@ -246,6 +271,8 @@ def _raw(value: bytes) -> Any:
 
 def _unwrap(node: Struct, out: dict[str, Any]) -> Any:
     """`JSONSchemaPropsOrBool` and its like, back in their JSON form."""
+    if node is DURATION:
+        return durations.text(out.get("duration", 0))
     if node.name == "JSONSchemaPropsOrBool":
         return out["schema"] if "schema" in out else out.get("allows", False)
     if node.name == "JSONSchemaPropsOrArray":

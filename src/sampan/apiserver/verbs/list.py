@@ -17,7 +17,7 @@ from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import ListOptions, continue_token, list_options, read_continue
-from sampan.apiserver.views import view_for
+from sampan.apiserver.views import View, view_for
 from sampan.http.server.messages import Response
 from sampan.store.contract import Compacted, FutureRevision, prefix_end
 
@@ -52,8 +52,12 @@ async def _later(call: Call, options: ListOptions, start: str, waits: Awaitable[
     if call.kind.remote:
         found, revision = list(select(call, options, start)), call.api.cache.revision
         await call.kind.fetch(found[: options.limit or None])
-        return page(call, options, found, revision)
-    return current(call, options, start)
+        return await _settled(page(call, options, found, revision))
+    return await _settled(current(call, options, start))
+
+
+async def _settled(result: Response | Awaitable[Response]) -> Response:
+    return result if isinstance(result, Response) else await result
 
 
 def matcher(options: ListOptions) -> Callable[[Record], bool] | None:
@@ -81,12 +85,12 @@ def select(call: Call, options: ListOptions, start: str = "") -> Iterable[Record
     return found if test is None else (record for record in found if test(record))
 
 
-def current(call: Call, options: ListOptions, start: str) -> Response:
+def current(call: Call, options: ListOptions, start: str) -> Response | Awaitable[Response]:
     """From the cache, at the revision it has."""
     return page(call, options, select(call, options, start), call.api.cache.revision)
 
 
-def page(call: Call, options: ListOptions, found: Iterable[Record], revision: int) -> Response:
+def page(call: Call, options: ListOptions, found: Iterable[Record], revision: int) -> Response | Awaitable[Response]:
     """At most `limit` records, and where the next page starts."""
     meta: dict[str, Any] = {"resourceVersion": str(revision)}
     records = list(found)
@@ -97,6 +101,15 @@ def page(call: Call, options: ListOptions, found: Iterable[Record], revision: in
         if not options.labels and not options.fields:
             meta["remainingItemCount"] = rest
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    return _prepared(call, view, records, meta) if view.slow(records) else _shown(call, view, records, meta)
+
+
+async def _prepared(call: Call, view: View, records: list[Record], meta: dict[str, Any]) -> Response:
+    await call.api.workers.run(view.prepare, records, user=call.user.name)
+    return _shown(call, view, records, meta)
+
+
+def _shown(call: Call, view: View, records: list[Record], meta: dict[str, Any]) -> Response:
     pretty = replies.wants_pretty(call.request, call.query)
     return replies.reply(view.list(records, meta), media=call.accept.media, warnings=call.warnings, pretty=pretty)
 
@@ -106,7 +119,7 @@ async def _at(call: Call, options: ListOptions, revision: int, start: str) -> Re
     if not await call.api.cache.reach(revision):
         raise errors.resource_version_too_large(revision, call.api.cache.revision)
     if cache.last <= revision and cache.horizon <= revision and not call.kind.remote:
-        return page(call, options, select(call, options, start), revision)
+        return await _settled(page(call, options, select(call, options, start), revision))
     prefix = cache.prefix + (call.info.namespace + "/" if call.info.namespace else "")
     first = max((cache.prefix + start).encode(), prefix.encode())
     try:
@@ -120,7 +133,7 @@ async def _at(call: Call, options: ListOptions, revision: int, start: str) -> Re
     chosen = list(records if test is None else filter(test, records))
     if call.kind.remote:
         await call.kind.fetch(chosen[: options.limit or None])
-    return page(call, options, chosen, revision)
+    return await _settled(page(call, options, chosen, revision))
 
 
 def _expired(call: Call, options: ListOptions, start: str) -> errors.StatusError:

@@ -13,13 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-import orjson
-
 from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 from sampan.apiserver.call import Call
-from sampan.apiserver.negotiation import JSON, YAML
+from sampan.apiserver.negotiation import PROTOBUF, STREAMS, YAML
 from sampan.apiserver.options import ListOptions, list_options
 from sampan.apiserver.verbs.list import matcher, select
 from sampan.apiserver.views import View, view_for
@@ -29,13 +27,15 @@ MAX_PENDING = 4 << 20
 MAX_BACKLOG = 10_000
 MIN_TIMEOUT = 1800
 INITIAL_CHUNK = 200_000
+#: bytes before each event of protobuf that say its length
+FRAME = 4
 END_OF_INITIAL = {"k8s.io/initial-events-end": "true"}
 
 
 def watch(call: Call) -> Response | Awaitable[Response]:
     options = list_options(call.query, call.kind.field_labels(), call.kind.names.kind, forced_watch=True)
     if call.accept.media == YAML:
-        raise errors.not_acceptable((JSON,))
+        raise errors.not_acceptable(STREAMS)
     if call.info.namespace and call.kind.names.namespaced is False:
         raise errors.no_such_path()
     asked = options.resource_version
@@ -54,12 +54,13 @@ async def _later(call: Call, options: ListOptions, waits: Awaitable[None]) -> Re
 
 def start(call: Call, options: ListOptions) -> Response:
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
+    binary = call.accept.media == PROTOBUF
     if call.request.headers.get("upgrade", "").lower() == "websocket":
         from sampan.http.server.websocket import accept
         from sampan.http.server.websocket_stream import streamed
 
-        return accept(call.request, (), streamed(Session(call, options, view).run))
-    media = "application/json" if not call.accept.view else "application/json;stream=watch"
+        return accept(call.request, (), streamed(Session(call, options, view).run, FRAME if binary else 0))
+    media = STREAMS[1] if binary else "application/json" if not call.accept.view else STREAMS[0]
     headers = [("Audit-Id", replies.audit_id()), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]
     headers.extend(("Warning", replies.warning_header(text)) for text in call.warnings)
     return Response(200, headers, stream=Session(call, options, view).run)
@@ -90,7 +91,7 @@ class Session:
         initial = options.send_initial_events if options.send_initial_events is not None else not revision
         if not initial and revision and revision < self.cache.horizon:
             shown = errors.expired(f"too old resource version: {revision} ({self.cache.horizon})")
-            writer.write(View.wrap("ERROR", orjson.dumps(shown.status)))
+            writer.write(self.view.error(shown.status))
             return
         watcher = self.watcher()
         snapshot = list(select(self.call, options)) if initial else []
@@ -133,6 +134,8 @@ class Session:
         size = 0
         if self.call.kind.remote:
             await self.call.kind.fetch(snapshot)
+        if self.view.slow(snapshot):
+            await self.call.api.workers.run(self.view.prepare, snapshot, user=self.call.user.name)
         for record in snapshot:
             line = self.view.event(Entry("ADDED", record, None), "ADDED", self.first)
             self.send(line)
@@ -165,7 +168,7 @@ class Session:
             try:
                 await self.call.kind.fetch([entry.record for entry, _ in ready])
             except errors.StatusError as error:
-                self.writer.write(View.wrap("ERROR", orjson.dumps(error.status)))
+                self.writer.write(self.view.error(error.status))
                 self.done.set()
                 return
             for entry, kind in ready:

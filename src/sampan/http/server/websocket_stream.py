@@ -13,13 +13,15 @@ from sampan.http.server.websocket import Serve, WebSocket
 
 
 class MessageWriter:
-    """`messages.Writer` on a socket: every write is one text message."""
+    """`messages.Writer` on a socket: every write is one text message, or, where so many bytes before it (`framed`) tell its
+    length to those without messages, a binary one without them."""
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, framed: int) -> None:
         self.socket = socket
+        self.framed = framed
 
     def write(self, data: bytes) -> None:
-        self.socket.send(data.rstrip(b"\n").decode())
+        self.socket.send(data[self.framed :] if self.framed else data.rstrip(b"\n").decode())
 
     def pending(self) -> int:
         return self.socket.pending()
@@ -38,7 +40,7 @@ class MessageWriter:
         self.socket.close(1011)
 
 
-def streamed(body: StreamBody) -> Serve:
+def streamed(body: StreamBody, framed: int = 0) -> Serve:
     """Serve a streamed body on a socket; what the client says meanwhile is read and dropped."""
 
     async def serve(socket: WebSocket) -> None:
@@ -48,7 +50,7 @@ def streamed(body: StreamBody) -> Serve:
 
         reading = asyncio.ensure_future(ignore())
         try:
-            await body(MessageWriter(socket))
+            await body(MessageWriter(socket, framed))
         finally:
             reading.cancel()
 
