@@ -20,6 +20,7 @@ from sampan.client.metrics import Requests
 from sampan.client.tls import TlsContexts
 from sampan.client.transport import Headers
 from sampan.http import Dial, HttpClient, Reply, ResponseStream, TimedOut, Upgraded, UpgradeRefused, dial
+from sampan.http.proxies import Proxies
 
 R = TypeVar("R", Reply, ResponseStream)
 MAX_RETRIES = 10
@@ -50,6 +51,7 @@ class HttpsTransport:
             dial=dial,
             server_name=config.server_name or None,
             max_connections_per_host=max_connections,
+            proxies=Proxies.only(config.proxy) if config.proxy else None,
         )
 
     async def request(

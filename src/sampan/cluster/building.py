@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sampan.builder.steps import Say, StepFailed
 from sampan.cluster import images, state
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster
+from sampan.http.proxies import Proxies
 from sampan.kubelet.cri import Cri, CriFailed
 from sampan.runtime.errors import CriError
 
@@ -104,7 +106,7 @@ async def _pulled(shelf: Shelf, name: str, say: Say) -> Image:
     from sampan.runtime.store import Store
 
     say(f" ---> Pulling {name}")
-    store, registry = Store(shelf.work() / "store"), Registry(Hosts(REGISTRIES))
+    store, registry = Store(shelf.work() / "store"), Registry(Hosts(REGISTRIES), Proxies.from_environment(os.environ))
     store.open()
     try:
         found = await Puller(store, registry, Limits()).pull(name, Credentials())
@@ -183,7 +185,7 @@ def pushed(cluster: Cluster, name: str, say: Say) -> str:
     from sampan.runtime.errors import Unauthorized
 
     async def push(image: Image) -> str:
-        async with HttpClient() as client:
+        async with HttpClient(proxies=Proxies.from_environment(os.environ)) as client:
             return await Pusher(client, names.parse(whole), say).push(shelf, image)
 
     shelf = Shelf(state.home() / "build")

@@ -7,7 +7,7 @@ Promises: a call that is cancelled or times out leaves no socket behind; a reply
 as that is known; a request that a kept connection did not take is sent once more on another one, if it can do no harm
 twice (GET, HEAD, OPTIONS) or was not sent at all. `dial` opens the connections, so that others may do so in another
 network namespace or to a Service; `ssl_context` may be a callable, asked for every new connection, so that certificates
-can change.
+can change. `proxies` says which requests go through one.
 
 Source of the rules: net/http/transport.go (shouldRetryRequest)
 """
@@ -24,6 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 from sampan.http import errors
 from sampan.http.connection import Connection, Reply, ResponseStream, Upgraded
 from sampan.http.pool import Pool
+from sampan.http.proxies import Proxies, tunnel
 
 CONNECT_SECONDS = 30.0
 HANDSHAKE_SECONDS = 10.0
@@ -64,12 +65,14 @@ class HttpClient:
         dial: Dial = dial,
         server_name: str | None = None,
         max_connections_per_host: int = 64,
+        proxies: Proxies | None = None,
     ) -> None:
         self._ssl = ssl_context
         self._dial = dial
         self._server_name = server_name
         self._limit = max_connections_per_host
-        self._pools: dict[str, tuple[Pool, str]] = {}
+        self._proxies = proxies
+        self._pools: dict[str, tuple[Pool, str, str, str]] = {}
         self._closed = False
 
     async def __aenter__(self) -> HttpClient:
@@ -119,7 +122,7 @@ class HttpClient:
     async def aclose(self) -> None:
         """Idempotent; exchanges under way fail."""
         self._closed = True
-        for pool, _ in self._pools.values():
+        for pool, *_ in self._pools.values():
             pool.close()
         self._pools.clear()
         # transports close in the next turn of the loop
@@ -177,7 +180,8 @@ class HttpClient:
                 # whoever is sent to ever new places forgets those it has left
                 self._pools = {each: pool for each, pool in self._pools.items() if not pool[0].empty}
             found = self._pools[origin] = self._pool(origin)
-        pool, host = found
+        pool, host, prefix, more = found
+        target = prefix + target
         lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"]
         encoding = True
         for name, value in headers:
@@ -189,6 +193,8 @@ class HttpClient:
                 if not value:  # none is sent
                     continue
             lines.append(f"{name}: {value}\r\n")
+        if more:
+            lines.append(more)
         if encoding:
             lines.append("Accept-Encoding: gzip\r\n")
         if body or method in ("POST", "PUT", "PATCH"):
@@ -202,7 +208,8 @@ class HttpClient:
         except UnicodeEncodeError:
             raise errors.ProtocolError("net/http: invalid header field value or request target") from None
 
-    def _pool(self, origin: str) -> tuple[Pool, str]:
+    def _pool(self, origin: str) -> tuple[Pool, str, str, str]:
+        """Also its `Host`, and what a proxy wants before the path and as a header of every request."""
         parts = _split(origin)
         if parts.scheme not in ("http", "https"):
             raise errors.ConnectFailed(f'unsupported protocol scheme "{parts.scheme}"')
@@ -211,14 +218,24 @@ class HttpClient:
             raise errors.ConnectFailed("http: no Host in request URL")
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        return Pool(functools.partial(self._connect, host, port, secure), self._limit), parts.netloc.rpartition("@")[2]
+        shown = parts.netloc.rpartition("@")[2]
+        proxy = self._proxies.of(host, port, secure=secure) if self._proxies and not secure else None
+        if proxy is not None:
+            pool = Pool(functools.partial(self._connect, proxy.host, proxy.port, False), self._limit)
+            return pool, shown, f"http://{shown}", proxy.headers
+        return Pool(functools.partial(self._connect, host, port, secure), self._limit), shown, "", ""
 
     async def _connect(self, host: str, port: int, secure: bool) -> Connection:
         context = self._context() if secure else None
         name = (self._server_name or host) if secure else None
         loop = asyncio.get_running_loop()
+        proxy = self._proxies.of(host, port, secure=True) if self._proxies and secure else None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
+                if proxy is not None and context is not None and name is not None:
+                    return await tunnel(
+                        proxy, lambda: Connection(loop), host, port, context=context, name=name, seconds=HANDSHAKE_SECONDS
+                    )  # fmt: skip
                 _, connection = await self._dial(
                     lambda: Connection(loop), host, port, ssl=context, server_hostname=name
                 )

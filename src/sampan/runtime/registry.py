@@ -1,7 +1,7 @@
 """A client of registries: documents whole, layers as streams, digests checked, credentials as they ask for them.
 
 Anonymous first; a 401 says whether a token or a password is wanted, and where tokens are to be had. Redirects go without
-credentials to other hosts. A download that breaks off goes on where it was.
+credentials to other hosts. A download that breaks off goes on where it was. The environment's HTTP proxies are used.
 
 Source: https://distribution.github.io/distribution/spec/ (api, auth/token), containerd core/remotes/docker (messages)
 """
@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from sampan.http.client import HttpClient
 from sampan.http.connection import ResponseStream
 from sampan.http.errors import HttpError, TimedOut, TooLarge
+from sampan.http.proxies import Proxies
 from sampan.runtime import names
 from sampan.runtime.errors import CriError, Invalid, NotFound, Unauthorized, Unavailable
 from sampan.runtime.hosts import Host, Hosts
@@ -55,8 +56,9 @@ class Credentials:
 
 
 class Registry:
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, proxies: Proxies | None = None) -> None:
         self._hosts = hosts
+        self._proxies = proxies
         self._clients: dict[ssl.SSLContext | None, HttpClient] = {}
         self._tokens: dict[tuple[str, str, Credentials], tuple[str, float]] = {}
 
@@ -193,7 +195,7 @@ class Registry:
     def _client(self, context: ssl.SSLContext | None) -> HttpClient:
         found = self._clients.get(context)
         if found is None:
-            found = self._clients[context] = HttpClient(ssl_context=context)
+            found = self._clients[context] = HttpClient(ssl_context=context, proxies=self._proxies)
         return found
 
     # -- credentials ---------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.http.proxies import Proxies
 from sampan.runtime import cgroups, oci
 from sampan.runtime.builtin import Builtin
 from sampan.runtime.conmon import Conmon
@@ -47,7 +49,7 @@ class Runtime:
         root, run = options.root.absolute(), options.run.absolute()
         self._network = network = network or Loopback()
         self._store = Store(root / "images")
-        self._registry = Registry(Hosts(*options.registries))
+        self._registry = Registry(Hosts(*options.registries), Proxies.from_environment(os.environ))
         systemd = options.systemd_cgroups if options.systemd_cgroups is not None else cgroups.by_systemd()
         found = oci.handlers(options.oci_runtime, root / "bin", systemd=systemd)
         monitors = {handler: Conmon(run, runtime, options.conmon) for handler, runtime in found.items()}

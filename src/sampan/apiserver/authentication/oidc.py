@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,6 +26,7 @@ from sampan.apiserver.authentication.user import CREDENTIAL_ID, User
 from sampan.apiserver.config import OidcConfig
 from sampan.http.client import HttpClient
 from sampan.http.errors import HttpError
+from sampan.http.proxies import Proxies
 
 log = logging.getLogger("sampan.apiserver")
 FETCH_SECONDS, FETCH_BYTES = 30.0, 1 << 20
@@ -42,7 +44,9 @@ class Oidc:
         self._config = config
         self._clock = clock
         context = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
-        self._client = HttpClient(ssl_context=context, max_connections_per_host=2)
+        self._client = HttpClient(
+            ssl_context=context, max_connections_per_host=2, proxies=Proxies.from_environment(os.environ)
+        )
         #: None: nobody could be asked yet
         self._keys: list[dict[str, Any]] | None = None
         self._jwks_uri = ""
