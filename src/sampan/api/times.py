@@ -9,11 +9,17 @@ import functools
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
+#: how long a time to the second is in UTC; the same few come again and again
+PLAIN = len("2006-01-02T15:04:05Z")
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 
 
 def parse_time(text: str) -> float:
     """Seconds since the epoch. Raises ValueError for anything but RFC 3339."""
+    return _parse_plain(text) if len(text) == PLAIN else _parse(text)
+
+
+def _parse(text: str) -> float:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
@@ -28,6 +34,9 @@ def parse_time(text: str) -> float:
         return when.timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError(f'parsing time "{text}": {error}') from None
+
+
+_parse_plain = functools.lru_cache(maxsize=1024)(_parse)
 
 
 def format_time(epoch: float) -> str:
@@ -46,10 +55,8 @@ def format_micro_time(epoch: float) -> str:
 
 def canonical_time(text: str) -> str:
     """To the second, in UTC. Raises ValueError."""
-    if len(text) == 20 and text[19] == "Z" and _RFC3339.fullmatch(text):
-        parse_time(text)
-        return text
-    return _year(format_time(parse_time(text)))
+    when = parse_time(text)
+    return text if len(text) == PLAIN else _year(format_time(when))
 
 
 def canonical_micro_time(text: str) -> str:

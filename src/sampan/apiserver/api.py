@@ -318,13 +318,14 @@ class Api:
 
     async def _compact(self) -> None:
         """History is kept for five to ten minutes, as upstream keeps it."""
-        before = self.cache.revision
+        before, done = self.cache.revision, 0
         while True:
             await asyncio.sleep(self.compact_seconds)
             now = self.cache.revision
             try:
-                if before > 0:
+                if before > done:
                     await self.store.compact(before)
+                    done = before
             except Compacted:
                 log.debug("another API server has compacted already")
             except StoreError as error:

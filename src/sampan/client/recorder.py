@@ -60,6 +60,8 @@ class Recorder:
         self._tasks: list[asyncio.Task[None]] = []
         self._writing: dict[str, asyncio.Event] = {}
         self._last_nanoseconds = 0
+        # what a clock that counts in floats cannot tell apart, so that components seldom find one name at one instant
+        self._own_nanoseconds = self.rng.getrandbits(8)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -130,7 +132,7 @@ class Recorder:
 
     def new_name(self, about: str) -> str:
         # two of one object in one instant would have one name: the clock may stand still, or be coarse
-        self._last_nanoseconds = max(int(self.clock() * 1e9), self._last_nanoseconds + 1)
+        self._last_nanoseconds = max(int(self.clock() * 1e9) + self._own_nanoseconds, self._last_nanoseconds + 1)
         name = f"{about}.{self._last_nanoseconds:x}"
         return str(uuid.UUID(int=self.rng.getrandbits(128), version=4)) if is_dns1123_subdomain(name) else name
 

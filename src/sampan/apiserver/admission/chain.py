@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
+from sampan.apiserver.prometheus import Histogram
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api
@@ -124,8 +125,9 @@ class Plugin:
         )
 
 
-#: a plugin's name, and what of it is asked
-Step = tuple[str, Callable[[Attributes], Awaitable[None]]]
+Ask = Callable[[Attributes], Awaitable[None]]
+#: a plugin's name, what of it is asked, and the times it took when it let something pass
+Step = tuple[str, Ask, Histogram]
 
 
 class Chain:
@@ -152,12 +154,22 @@ class Chain:
         key = (attributes.group, attributes.resource, attributes.subresource, attributes.operation)
         found = self._concerned.get(key)
         if found is None:
-            concerned = [(type(plugin), plugin) for plugin in self.plugins if plugin.concerns(attributes)]
+            concerned = [plugin for plugin in self.plugins if plugin.concerns(attributes)]
+            mutating = [(plugin, plugin.mutate) for plugin in concerned if type(plugin).mutate is not Plugin.mutate]
+            validating = [
+                (plugin, plugin.validate) for plugin in concerned if type(plugin).validate is not Plugin.validate
+            ]
             found = self._concerned[key] = (
-                tuple((kind.__name__, it.mutate) for kind, it in concerned if kind.mutate is not Plugin.mutate),
-                tuple((kind.__name__, it.validate) for kind, it in concerned if kind.validate is not Plugin.validate),
+                _steps(attributes, mutating, "admit"),
+                _steps(attributes, validating, "validate"),
             )
         return found
+
+
+def _steps(attributes: Attributes, asked: Iterable[tuple[Plugin, Ask]], kind: str) -> tuple[Step, ...]:
+    times, operation = attributes.api.metrics.admission.controllers, attributes.operation
+    named = [(type(plugin).__name__, ask) for plugin, ask in asked]
+    return tuple((name, ask, times.of(name, operation, "false", kind)) for name, ask in named)
 
 
 async def _run(attributes: Attributes, steps: Sequence[Step], kind: str) -> None:
@@ -166,10 +178,11 @@ async def _run(attributes: Attributes, steps: Sequence[Step], kind: str) -> None
     began = at = time.perf_counter()
     name, rejected = "", "true"
     try:
-        for name, ask in steps:
+        for step in steps:
+            name, ask, times = step
             await ask(attributes)
             now = time.perf_counter()
-            metrics.controllers.of(name, operation, "false", kind).observe(now - at)
+            times.observe(now - at)
             at = now
         rejected = "false"
     finally:

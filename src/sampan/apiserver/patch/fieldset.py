@@ -261,7 +261,7 @@ def _of(value: Any, node: Node | None, field: Field | None) -> FieldSet | None:
 
 def everything(value: Any, node: Node | None, field: Field | None) -> FieldSet:
     """All fields of a value that was not there before, containers included."""
-    if is_atomic(node, field) or not value or not isinstance(value, (dict, list)) or is_leaf(value, node):
+    if not value or not isinstance(value, (dict, list)) or is_atomic(node, field) or is_leaf(value, node):
         return {}
     out: FieldSet = {".": {}}
     if isinstance(node, ListOf):
@@ -320,14 +320,16 @@ class Changes:
     __slots__ = ("changed", "removed")
 
     def __init__(self, old: Any, new: Any, node: Node | None) -> None:
-        removed, changed = _compare(old, new, node, None)
+        removed, changed = _compare(old, new, node, None) if old != new else (None, None)
         self.removed: FieldSet = removed or {}
         self.changed: FieldSet = changed or {}
 
 
+_ABSENT: Any = object()
+
+
 def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tuple[FieldSet | None, FieldSet | None]:
-    if old == new:
-        return None, None
+    """Two values that differ."""
     if is_atomic(node, field) or (not old and not new):
         return None, {}
     if isinstance(node, ListOf):
@@ -342,19 +344,19 @@ def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tupl
         if old is not None:
             changed["."] = {}
         old = {}
-    for key in {**new, **old}:
-        below, its_field = child(node, field, key)
-        name = "f:" + key
-        if key not in new:
-            removed[name] = everything(old[key], below, its_field)
-        elif key not in old:
-            changed[name] = everything(new[key], below, its_field)
-        elif old[key] != new[key]:
-            gone, other = _compare(old[key], new[key], below, its_field)
+    for key, after in new.items():
+        name, before = "f:" + key, old.get(key, _ABSENT)
+        if before is _ABSENT:
+            changed[name] = everything(after, *child(node, field, key))
+        elif before != after:
+            gone, other = _compare(before, after, *child(node, field, key))
             if gone is not None:
                 removed[name] = gone
             if other is not None:
                 changed[name] = other
+    for key in old:
+        if key not in new:
+            removed["f:" + key] = everything(old[key], *child(node, field, key))
     return removed or None, changed or None
 
 
@@ -405,10 +407,12 @@ def _compare_groups(
         old, new = before.get(key, []), after.get(key, [])
         gone: FieldSet | None = None
         other: FieldSet | None = None
+        if old == new:
+            continue
         if len(old) == len(new) == 1:
             gone, other = _compare(old[0], new[0], element, None)
         elif len(old) > 1 and len(new) > 1:
-            other = {} if old != new else None
+            other = {}
         else:
             if old:
                 gone = {} if len(old) > 1 else everything(old[0], element, None)

@@ -270,12 +270,10 @@ def cap(managers: Managers) -> None:
 
 def _bare(obj: Json) -> Json:
     """Without what nobody owns, which is most of metadata's churn."""
-    meta = {
-        key: value
-        for key, value in (obj.get("metadata") or {}).items()
-        if key
-        not in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "name", "namespace")
-    }
-    out = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
-    out["metadata"] = meta
+    meta = dict(obj.get("metadata") or {})
+    for key in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "name", "namespace"):
+        meta.pop(key, None)
+    out = {**obj, "metadata": meta}
+    out.pop("kind", None)
+    out.pop("apiVersion", None)
     return out

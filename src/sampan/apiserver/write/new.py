@@ -5,6 +5,8 @@ Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Create), pkg/re
 
 from __future__ import annotations
 
+import functools
+
 from sampan.api import errors
 from sampan.api.kind import Kind, Obj
 from sampan.api.schema.decode import decode
@@ -99,12 +101,12 @@ def _check_new(kind: Kind, obj: Obj) -> list[str]:
 
 async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserved: Reservation | None) -> Written:
     resource, names = call.resource, call.kind.names
-    taken = errors.already_exists(names.group, names.resource, obj["metadata"]["name"])
+    taken = functools.partial(errors.already_exists, names.group, names.resource, obj["metadata"]["name"])
     form = await stored_form(call.kind, obj)
     value, split = encoded(form)
     if options.dry_run:
         if resource.cache.get(key) is not None:
-            raise taken
+            raise taken()
         return Written(preview(call, key, value), created=True)
     store_key = resource.store_key(key)
     lease = await call.api.lease_for(call.kind)
@@ -118,7 +120,7 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
         await call.api.cache.reach(result.revision)
         if reserved is not None and resource.cache.get(key) is None:
             raise errors.server_timeout("", "services", "create", 1)
-        raise taken
+        raise taken()
     return Written(await stored(call, key, value, result.revision), created=True)
 
 
