@@ -263,6 +263,7 @@ def deployment(name: str, replicas: int) -> dict[str, Any]:
 
 EVENTS = 40
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 PODS, CMS = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 
@@ -295,6 +296,11 @@ async def figures(bench: Bench) -> list[Figure]:
     what = f"LIST {pods:,} Pods, whole, with transfer"
     out.append((what, await bench.median_ms(request("GET", PODS)), "ms", "<= 60"))
     out.append(("LIST a page of 500", await bench.median_ms(request("GET", f"{PODS}?limit=500")), "ms", "<= 5"))
+    binary = request("GET", PODS, accept=PROTOBUF)
+    what = "  in protobuf, each encoded for the first time"
+    out.append((what, await bench.median_ms(binary, 1), "ms", "-"))
+    out.append(("  in protobuf, encoded before", await bench.median_ms(binary), "ms", "<= 60"))
+    out += encoding(json.loads((await (await bench.connect()).send(one))[1]))
     table = request("GET", f"{PODS}?limit=500", accept=TABLE)
     out.append(("Table of 500 Pods, cold", await bench.median_ms(table, 1), "ms", "<= 10"))
     out.append(("Table of 500 Pods, nothing changed", await bench.median_ms(table), "ms", "<= 3"))
@@ -319,6 +325,30 @@ async def figures(bench: Bench) -> list[Figure]:
     each = (bench.cpu() - before) / (few(1000) * EVENTS) * 1e6
     out.append((f"watch: deliveries to {few(1000):,} watchers, over TLS", rate, "/s", ">= 40,000 (plain)"))
     out.append(("  processor time of the server for each", each, "us", "-"))
+    return out
+
+
+def encoding(stored: dict[str, Any], runs: int = 300) -> list[Figure]:
+    """One Pod from a dict to bytes, and from bytes to a dict."""
+    import orjson
+
+    from sampan.api.schema import facts, protobuf, protobuf_write
+
+    node, data = facts.struct("core_v1", "Pod"), orjson.dumps(stored)
+    message = protobuf_write.encode(node, stored)
+    out: list[Figure] = []
+    for what, work in (
+        ("encode a 5 KB Pod as protobuf", lambda: protobuf_write.encode(node, stored)),
+        ("  as JSON", lambda: orjson.dumps(stored)),
+        ("read a 5 KB Pod from protobuf", lambda: protobuf.message(node, message)),
+        ("  from JSON", lambda: orjson.loads(data)),
+    ):
+        took = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            work()
+            took.append(time.perf_counter() - start)
+        out.append((what, statistics.median(took) * 1e6, "us", "-"))
     return out
 
 

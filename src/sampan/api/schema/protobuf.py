@@ -64,27 +64,33 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Number, wire type and value, one after the other. Raises Malformed."""
     at, end = 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
+        # most numbers have one byte
+        tag = data[at]
+        at += 1
+        if tag > 127:
+            tag, at = _varint(data, at - 1)
         number, wire = tag >> 3, tag & 7
         if number == 0:
             raise Malformed("proto: illegal tag 0")
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield number, wire, value
-        elif wire == 2:
-            length, at = _varint(data, at)
-            if at + length > end:
+        if wire in (1, 5):
+            value: int | bytes = data[at : at + (8 if wire == 1 else 4)]
+            at += 8 if wire == 1 else 4
+            if at > end:
                 raise Malformed("unexpected EOF")
-            yield number, wire, data[at : at + length]
-            at += length
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-            if at + size > end:
-                raise Malformed("unexpected EOF")
-            yield number, wire, data[at : at + size]
-            at += size
+        elif wire in (0, 2):
+            length = data[at] if at < end else 128
+            at += 1
+            if length > 127:
+                length, at = _varint(data, at - 1)
+            value = length
+            if wire == 2:
+                value = data[at : at + length]
+                at += length
+                if at > end:
+                    raise Malformed("unexpected EOF")
         else:
             raise Malformed(f"proto: illegal wireType {wire}")
+        yield number, wire, value
 
 
 #: number -> field, or a nested table where Go inlines a message
@@ -149,7 +155,9 @@ def _read(table: Table, data: bytes, out: dict[str, Any], depth: int) -> None:
                 _read(field, value, out, depth + 1)
             continue
         node = field.node
-        if isinstance(node, ListOf):
+        if value.__class__ is bytes and node.__class__ is Scalar and node.code == "s":
+            out[field.name] = _text(value)
+        elif isinstance(node, ListOf):
             target = out.setdefault(field.name, [])
             if isinstance(node.element, Scalar) and node.element.code in "ilb" and wire == 2:
                 target.extend(_packed(node.element, value))

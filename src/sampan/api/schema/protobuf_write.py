@@ -95,8 +95,8 @@ def encoder(node: Struct) -> Encode:
 
 def _message(table: Table) -> Encode:
     zero: list[bytes] = []
-    #: where the field stands, its tag, and what writes its value: once, for each element, or for each entry
-    known: dict[str, tuple[int, Encode]] = {}
+    #: where the field stands, and what writes it; of a string, which most are, the tag
+    known: dict[str, tuple[int, bytes, Encode]] = {}
     inlined: list[tuple[int, bytes, frozenset[str], Encode]] = []
     for slot, number in enumerate(sorted(table)):
         found = table[number]
@@ -105,15 +105,22 @@ def _message(table: Table) -> Encode:
             inlined.append((slot, _tag(number, 2), _names(found), write))
             zero.append(field(number, write({})))
         else:
-            known[found.name] = (slot, _writer(found, number))
+            text = isinstance(found.node, Scalar) and found.node.code == "s"
+            known[found.name] = (slot, _tag(number, 2) if text else b"", _writer(found, number))
             zero.append(_zero(found, number))
 
     def message(value: Any) -> bytes:
         out = zero.copy()
         for name, item in value.items():
             entry = known.get(name)
-            if entry is not None and item is not None:
-                slot, write = entry
+            if entry is None or item is None:
+                continue
+            slot, tag, write = entry
+            if tag:
+                data = item.encode()
+                length = len(data)
+                out[slot] = tag + (_BYTE[length] if length < 128 else varint(length)) + data
+            else:
                 out[slot] = write(item)
         for slot, tag, names, write in inlined:
             inner = {name: value[name] for name in names & value.keys()}
