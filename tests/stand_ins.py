@@ -65,7 +65,8 @@ def packed(files: dict[str, Path], config: dict[str, Any], links: dict[str, str]
             info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
             tar.addfile(info)
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", "LD_LIBRARY_PATH=/usr/local/lib"]
-    return Built([*below.layers, out.getvalue()], {"Env": env, **config})
+    # they are loaded as archives, where layers are as they are
+    return Built([*below.layers, out.getvalue()], {"Env": env, **config}, compress=bytes)
 
 
 def python() -> Built:

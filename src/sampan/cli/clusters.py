@@ -11,6 +11,7 @@ import click
 from sampan.cli.told import NAME, OUTPUT, Steps, node_names, told
 from sampan.cluster import certificates, kubeconfig, lifecycle, state
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.spec import RUNTIMES, SAMPAN
 
 
 @click.group()
@@ -23,12 +24,14 @@ def create() -> None:
 @click.option(
     "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A kind configuration file."
 )
+@click.option("--runtime", type=click.Choice(RUNTIMES), default=SAMPAN, show_default=True,
+              help="What nodes run containers on.")  # fmt: skip
 @click.option("--wait", type=float, default=60.0, show_default=True, help="Seconds to wait for nodes to be ready.")
 @OUTPUT
 @told
-def create_cluster(name: str | None, config: Path | None, wait: float, output: str) -> None:
+def create_cluster(name: str | None, config: Path | None, runtime: str, wait: float, output: str) -> None:
     """From a configuration file as kind has them (kind.x-k8s.io/v1alpha4)."""
-    done = created(name, config, wait, Steps(output == "json"), output != "json")
+    done = created(name, config, wait, Steps(output == "json"), output != "json", runtime=runtime)
     if output == "json":
         click.echo(json.dumps({"name": done.cluster.name, "server": done.server, "context": done.context}))
     else:
@@ -37,7 +40,7 @@ def create_cluster(name: str | None, config: Path | None, wait: float, output: s
 
 
 def created(name: str | None, config: Path | None, wait: float, steps: Steps, notes: bool, prefix: str = "sampan",
-            default: str = "default") -> lifecycle.Up:  # fmt: skip
+            default: str = "default", runtime: str = SAMPAN) -> lifecycle.Up:  # fmt: skip
     """Raises ClusterError."""
     from sampan.cluster.wanted import of_kind
 
@@ -47,7 +50,7 @@ def created(name: str | None, config: Path | None, wait: float, steps: Steps, no
         raise ClusterError(
             f"cluster {cluster.name} exists", f"delete it first, or carry on with it: sampan up --name {cluster.name}"
         )
-    read, wanted = of_kind(cluster, config, prefix)
+    read, wanted = of_kind(cluster, config, prefix, runtime)
     wanted.wait = wait
     for note in read.notes if notes else ():
         click.echo(click.style("Note: ", fg="yellow") + note, err=True)
@@ -181,10 +184,12 @@ def known(cluster: state.Cluster) -> state.Settings:
 
 
 @click.command()
+@click.option("--runtime", type=click.Choice(RUNTIMES), default=SAMPAN, show_default=True,
+              help="What nodes shall run containers on.")  # fmt: skip
 @click.option("--install", is_flag=True, help="Install missing system packages first (Debian and Ubuntu, as root).")
 @OUTPUT
 @told
-def doctor(install: bool, output: str) -> None:
+def doctor(runtime: str, install: bool, output: str) -> None:
     """Say what this machine lacks, and how to get it."""
     from dataclasses import asdict
 
@@ -192,9 +197,9 @@ def doctor(install: bool, output: str) -> None:
     from sampan.cluster.doctor import install as install_missing
 
     if install:
-        install_missing(lambda text: click.echo(f" • {text}", err=True))
+        install_missing(lambda text: click.echo(f" • {text}", err=True), runtime)
 
-    found = list(findings())
+    found = list(findings(runtime))
     if output == "json":
         click.echo(json.dumps([asdict(finding) for finding in found]))
     else:

@@ -23,6 +23,7 @@ from sampan.cli.registry import group as registry
 from sampan.cli.told import NAME, OUTPUT, Steps, told
 from sampan.cluster import lifecycle, state
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.spec import RUNTIMES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,6 +60,9 @@ def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | N
     "--nodes", type=click.IntRange(0, 50), envvar="SAMPAN_NODES", help="Nodes to run (default: as before, or one)."
 )
 @click.option("--hollow", type=click.IntRange(0, 10_000), help="Simulated nodes to run (default: as before, or none).")
+@click.option(
+    "--runtime", type=click.Choice(RUNTIMES), help="What nodes run containers on (default: as before, or sampan)."
+)
 @click.option("--store", help="memory, sqlite (default) or etcd=URL,...")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API server (default: 6443, or a free one).")
 @click.option("--listen", type=str, callback=_address, metavar="ADDRESS",
@@ -66,14 +70,20 @@ def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 @OUTPUT
 @told
 def up(
-    name: str, nodes: int | None, hollow: int | None, store: str | None, port: int | None, listen: str | None, output: str
+    name: str, nodes: int | None, hollow: int | None, runtime: str | None, store: str | None, port: int | None,
+    listen: str | None, output: str,
 ) -> None:  # fmt: skip
-    """Bring a cluster up, or carry on with one that was down."""
+    """Bring a cluster up, or carry on with one that was down.
+
+    \b
+    sampan up --nodes 2
+    sampan up --name second --runtime containerd
+    """
     from sampan.cluster.wanted import of_flags
 
     cluster = state.find(name)
     steps = Steps(output == "json")
-    wanted, said = of_flags(cluster, nodes=nodes, hollow=hollow, store=store, port=port)
+    wanted, said = of_flags(cluster, nodes=nodes, hollow=hollow, store=store, port=port, runtime=runtime)
     wanted.listen = listen
     if said and output != "json":
         click.echo(said)

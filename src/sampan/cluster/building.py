@@ -10,10 +10,10 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sampan.builder import archive
 from sampan.builder.build import Builder, named
@@ -21,12 +21,16 @@ from sampan.builder.dockerfile import Mistake
 from sampan.builder.ignore import Ignore
 from sampan.builder.shelf import Image, Shelf
 from sampan.builder.steps import Say, StepFailed
-from sampan.cluster import images, state
+from sampan.cluster import images, spec, state
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster
 from sampan.http.proxies import Proxies
 from sampan.kubelet.cri import Cri, CriFailed
 from sampan.runtime.errors import CriError
+
+if TYPE_CHECKING:
+    from sampan.runtime.pull import Puller
+    from sampan.runtime.store import Image as Stored
 
 REGISTRIES = Path("/etc/containerd/certs.d")
 
@@ -83,8 +87,14 @@ def _told() -> Iterator[None]:
 
 
 async def _from_nodes(shelf: Shelf, cluster: Cluster, name: str) -> Image | None:
-    """Copied from where a node's runtime keeps it."""
-    for node in images.sockets(cluster):
+    """Copied from where a node's runtime keeps it, or as the runtime gives it out."""
+    settings = cluster.settings()
+    foreign = {node.name for node in settings.nodes if node.runtime == spec.CONTAINERD} if settings else set()
+    for node, socket in images.sockets(cluster).items():
+        if node in foreign:
+            if (given := await _given_out(shelf, str(socket), name)) is not None:
+                return given
+            continue
         root = cluster.node(node) / "runtime" / "images"
         try:
             found = json.loads((root / "index.json").read_bytes())["images"]
@@ -98,18 +108,39 @@ async def _from_nodes(shelf: Shelf, cluster: Cluster, name: str) -> Image | None
     return None
 
 
+async def _given_out(shelf: Shelf, socket: str, name: str) -> Image | None:
+    archive = shelf.work() / "base.tar"
+    try:
+        if not await images.export(socket, name, archive):
+            return None
+    except CriFailed as error:
+        raise ClusterError(str(error), "is the node running?") from None
+    return await _fetched(shelf, lambda puller: _first(puller.load(archive)))
+
+
+async def _first(found: Awaitable[list[Stored]]) -> Stored:
+    return (await found)[0]
+
+
 async def _pulled(shelf: Shelf, name: str, say: Say) -> Image:
+    from sampan.runtime.registry import Credentials
+
+    say(f" ---> Pulling {name}")
+    return await _fetched(shelf, lambda puller: puller.pull(name, Credentials()))
+
+
+async def _fetched(shelf: Shelf, fetch: Callable[[Puller], Awaitable[Stored]]) -> Image:
+    """Through a store that is gone afterwards."""
     from sampan.runtime.hosts import Hosts
     from sampan.runtime.layers import Limits
     from sampan.runtime.pull import Puller
-    from sampan.runtime.registry import Credentials, Registry
+    from sampan.runtime.registry import Registry
     from sampan.runtime.store import Store
 
-    say(f" ---> Pulling {name}")
     store, registry = Store(shelf.work() / "store"), Registry(Hosts(REGISTRIES), Proxies.from_environment(os.environ))
     store.open()
     try:
-        found = await Puller(store, registry, Limits()).pull(name, Credentials())
+        found = await fetch(Puller(store, registry, Limits()))
     finally:
         await registry.aclose()
     return await _adopted(shelf, store.config(found), [store.fs(layer) for layer in found.layers])

@@ -16,10 +16,18 @@ from sampan.cluster.errors import ClusterError
 #: any of the programs will do, found in the package (Debian's and Fedora's name alike)
 PROGRAMS = (
     (("runc", "crun"), "runc", "starts containers"),
-    (("conmon",), "conmon", "stays with a container while the runtime is away"),
     (("nft",), "nftables", "loads the rules of Services and of host ports"),
     (("nsenter",), "util-linux", "starts processes in a node's network"),
 )
+#: beside those, by what nodes run on
+MORE_PROGRAMS = {
+    "sampan": ((("conmon",), "conmon", "stays with a container while the runtime is away"),),
+    "containerd": (
+        (("containerd",), "containerd", "runs the containers of nodes that were asked to be so"),
+        (("ctr",), "containerd", "puts images into containerd"),
+        (("containerd-shim-runc-v2",), "containerd", "stays with a pod while containerd is away"),
+    ),
+}
 MODULES = ("grpc", "google.protobuf", "dnslib")
 #: a file system or device that the kernel must know, and what tells
 KERNEL = (("overlay", "file systems of containers"),)
@@ -37,8 +45,8 @@ class Finding:
     package: str = ""
 
 
-def findings() -> Iterator[Finding]:
-    """Everything that was looked at."""
+def findings(runtime: str = "sampan") -> Iterator[Finding]:
+    """Everything that was looked at. `runtime`: what nodes shall run on."""
     linux = sys.platform == "linux"
     yield Finding(
         "system", linux, sys.platform, "" if linux else "nodes that run containers need Linux; the rest works"
@@ -49,7 +57,7 @@ def findings() -> Iterator[Finding]:
     yield Finding(
         "root", root, "yes" if root else "no", "" if root else "run it with sudo; without root: sampan up --hollow 3"
     )
-    for names, package, why in PROGRAMS:
+    for names, package, why in (*PROGRAMS, *MORE_PROGRAMS[runtime]):
         found = next((name for name in names if shutil.which(name)), "")
         yield Finding(names[0], bool(found), (found and str(shutil.which(found))) or f"missing: it {why}",
                       "" if found else f"{installer()} {package}", package=package)  # fmt: skip
@@ -73,9 +81,9 @@ def findings() -> Iterator[Finding]:
     )
 
 
-def lacking() -> list[Finding]:
+def lacking(runtime: str = "sampan") -> list[Finding]:
     """Why no node can be run here."""
-    return [finding for finding in findings() if finding.needed and not finding.well]
+    return [finding for finding in findings(runtime) if finding.needed and not finding.well]
 
 
 def installer() -> str:
@@ -90,9 +98,9 @@ def installer() -> str:
     return next((command for program, command in known if shutil.which(program)), "install the package")
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(say: Callable[[str], None], runtime: str = "sampan") -> None:
     """Missing packages, where this user may and Debian's tools are there. Raises ClusterError."""
-    wanted = [finding.package for finding in lacking() if finding.package]
+    wanted = list(dict.fromkeys(finding.package for finding in lacking(runtime) if finding.package))
     if not wanted or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     say(f"Installing {', '.join(wanted)}")

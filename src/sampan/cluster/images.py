@@ -50,18 +50,31 @@ async def _ours(cri: Cri, archive: Path) -> list[str]:
 
 
 async def _containerd(cri: Cri, archive: Path) -> list[str]:
-    """By its own client: it is installed wherever containerd is."""
-    program = shutil.which("ctr")
-    if program is None:
-        raise ClusterError("ctr is not installed", "it comes with containerd, and must be on PATH")
-    address = cri.socket.removeprefix("unix:").replace("//", "/")
-    said = await _run(program, "--address", address, "--namespace", "k8s.io", "images", "import", str(archive))
+    said = await _ctr(cri.socket, "images", "import", str(archive))
     names = _UNPACKED.findall(said)
     async with asyncio.timeout(SEEN_SECONDS):
         for name in names:  # the part that speaks CRI hears of images a moment later
             while not (await cri.ImageStatus(image={"image": name})).HasField("image"):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.02)
     return names
+
+
+async def export(socket: str, name: str, archive: Path) -> bool:
+    """An image of containerd's into an OCI archive. False: it has no such image. Raises ClusterError, CriFailed."""
+    async with Cri(socket) as cri:
+        if not (await cri.ImageStatus(image={"image": name})).HasField("image"):
+            return False
+        await _ctr(cri.socket, "images", "export", str(archive), name)
+        return True
+
+
+async def _ctr(socket: str, *command: str) -> str:
+    """By containerd's own client: it is installed wherever containerd is."""
+    program = shutil.which("ctr")
+    if program is None:
+        raise ClusterError("ctr is not installed", "it comes with containerd, and must be on PATH")
+    address = socket.removeprefix("unix:").replace("//", "/")
+    return await _run(program, "--address", address, "--namespace", "k8s.io", *command)
 
 
 LOADERS: dict[str, Loader] = {"sampan": _ours, "containerd": _containerd}

@@ -32,7 +32,8 @@ class PortTaken(ClusterError):
 
 @dataclass(slots=True)
 class Wanted:
-    """What was asked for; None is as before, or as by default. `context`: the name in the kubeconfig."""
+    """What was asked for; None is as before, or as by default. `context`: the name in the kubeconfig. `runtime`: of the nodes
+    that a known cluster has; `nodes` say it themselves."""
 
     store: str | None = None
     port: int | None = None
@@ -41,6 +42,7 @@ class Wanted:
     ranges: spec.Ranges | None = None
     listen: str | None = None
     context: str | None = None
+    runtime: str | None = None
     wait: float = field(default=60.0)
 
 
@@ -58,6 +60,8 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
     """Raises ClusterError."""
     with cluster.locked():
         known = cluster.settings()
+        if known is not None:
+            _same_runtime(known, wanted)
         if cluster.pid(API) is not None and known is not None:
             _same(cluster, known, wanted)
             _carry_on(cluster, known, wanted, progress)
@@ -125,6 +129,16 @@ def _same(cluster: Cluster, known: Settings, wanted: Wanted) -> None:
         raise ClusterError(f"cluster {cluster.name} is running with {known.hollow} simulated nodes", stop)
     if wanted.nodes is not None and len(wanted.nodes) != len(known.nodes):
         raise ClusterError(f"cluster {cluster.name} is running with {len(known.nodes)} nodes", stop)
+
+
+def _same_runtime(known: Settings, wanted: Wanted) -> None:
+    """What one runtime keeps of a node, another does not find."""
+    has = spec.runtime(known.nodes)
+    if wanted.runtime is not None and wanted.runtime != (has or spec.runtime(wanted.nodes or ())):
+        raise ClusterError(
+            f"the nodes of this cluster run on {has}" if has else "this cluster has no nodes that run containers",
+            "leave --runtime out, or choose another --name",
+        )
 
 
 def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Progress) -> None:

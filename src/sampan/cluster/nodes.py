@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from sampan.client.errors import is_not_found
 from sampan.cluster import (
     addons,
     certificates,
+    containerd,
     control_plane,
     doctor,
     groups,
@@ -34,17 +36,20 @@ from sampan.cluster import (
 from sampan.cluster.components import Credentials
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.mounts import detach_below, hold_network
-from sampan.cluster.state import Cluster, Settings, all_clusters
+from sampan.cluster.state import Cluster, Settings, all_clusters, home
 from sampan.network.host_rules import Published
 from sampan.network.nodes import ClusterNetwork
 from sampan.network.ranges import NoRoom, Ranges, choose, in_use
 from sampan.network.resolver import for_nodes
+from sampan.runtime.cgroups import by_systemd
 
 RUNTIME, NODE = "runtime", "node"
 REGISTRIES = Path("/etc/containerd/certs.d")
 KUBELET_PORT = 10250
 #: between two looks whether a kubelet listens yet
 LOOK_SECONDS = 0.02
+#: for a runtime that is asked to stop its pods
+ANSWER_SECONDS = 5.0
 Progress = Callable[[str], None]
 
 
@@ -56,7 +61,7 @@ def network(cluster: Cluster, settings: Settings) -> ClusterNetwork:
 
 def prepare(cluster: Cluster, settings: Settings) -> None:
     """Choose address ranges, once, and make the bridge. Raises ClusterError."""
-    lacking = doctor.lacking()
+    lacking = doctor.lacking(spec.runtime(settings.nodes))
     if lacking:
         worst = lacking[0]
         raise ClusterError(f"this machine cannot run nodes: {worst.what}: {worst.said}", worst.hint)
@@ -129,27 +134,44 @@ def _told() -> Iterator[None]:
 
 def start(cluster: Cluster, settings: Settings) -> None:
     """Those that should run and do not. Raises ClusterError."""
-    for node in settings.nodes:
-        if not node.stopped:
-            _start(cluster, settings, node)
+    _start(cluster, settings, [node for node in settings.nodes if not node.stopped])
     asyncio.run(furnish(cluster, settings))
 
 
-def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
+def _start(cluster: Cluster, settings: Settings, nodes: Sequence[spec.Node]) -> None:
+    for node in nodes:
+        _start_runtime(cluster, settings, node)
+    foreign = [node.name for node in nodes if node.runtime == spec.CONTAINERD]
+    containerd.furnish(cluster, foreign, home() / "images")
+    for node in nodes:
+        _start_agent(cluster, settings, node)
+
+
+def _start_runtime(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
     with _told():
         there = network(cluster, settings).add(node.name, node.index)
-    home = cluster.node(node.name)
-    (home / "manifests").mkdir(parents=True, exist_ok=True, mode=0o700)
-    (home / "resolv.conf").write_text(for_nodes(network(cluster, settings).ranges.gateway)[0])
+    if cluster.pid(_process(node, RUNTIME)) is not None:
+        return
+    kept, socket = cluster.node(node.name), cluster.socket(node.name)
+    kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+    registries = (cluster.registries, REGISTRIES)
+    if node.runtime == spec.CONTAINERD:
+        program, *command = containerd.command(cluster, settings, node.name, registries)
+        processes.begin(cluster, _process(node, RUNTIME), command, program=[program], namespace=there.namespace)
+        return
+    command = [
+        "runtime", "--listen", str(socket), "--root", str(kept / "runtime"), "--state", str(socket.parent),
+        "--cluster-cidr", settings.ranges.pods, "--registry-config-dir", ":".join(map(str, registries)),
+    ]  # fmt: skip
+    processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
+
+
+def _start_agent(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
+    kept, found = cluster.node(node.name), network(cluster, settings)
+    there = found.node(node.name, node.index)
+    (kept / "manifests").mkdir(exist_ok=True, mode=0o700)
+    (kept / "resolv.conf").write_text(for_nodes(found.ranges.gateway)[0])
     control_plane.write(cluster, settings, node)
-    socket = cluster.socket(node.name)
-    if cluster.pid(_process(node, RUNTIME)) is None:
-        command = [
-            "runtime", "--listen", str(socket), "--root", str(home / "runtime"), "--state", str(socket.parent),
-            "--cluster-cidr", settings.ranges.pods,
-            "--registry-config-dir", f"{cluster.registries}:{REGISTRIES}",
-        ]  # fmt: skip
-        processes.begin(cluster, _process(node, RUNTIME), command, namespace=there.namespace)
     if cluster.pid(_process(node, NODE)) is None:
         config = _credentials(cluster, settings, node, "kubeconfig", f"system:node:{node.name}", ["system:nodes"])
         proxy = _credentials(cluster, settings, node, "proxy.kubeconfig", "system:kube-proxy", [])
@@ -158,20 +180,22 @@ def _start(cluster: Cluster, settings: Settings, node: spec.Node) -> None:
 
 
 def _flags(cluster: Cluster, settings: Settings, node: spec.Node, address: IPv4Address, config: Path) -> list[str]:
-    home = cluster.node(node.name)
+    kept = cluster.node(node.name)
     flags = {
         "kubeconfig": str(config),
         "hostname-override": node.name,
         "node-ip": str(address),
         "container-runtime-endpoint": f"unix://{cluster.socket(node.name)}",
-        "root-dir": str(home / "kubelet"),
-        "pod-logs-dir": str(home / "pods"),
-        "pod-manifest-path": str(home / "manifests"),
-        "resolv-conf": str(home / "resolv.conf"),
+        "root-dir": str(kept / "kubelet"),
+        "pod-logs-dir": str(kept / "pods"),
+        "pod-manifest-path": str(kept / "manifests"),
+        "resolv-conf": str(kept / "resolv.conf"),
         "client-ca-file": str(cluster.pki / "ca.crt"),
         "cluster-dns": settings.ranges.dns,
         "cluster-cidr": settings.ranges.pods,
         "cgroup-root": f"/sampan/{cluster.id}/{node.name}",
+        # containerd before 2 does not say it
+        "cgroup-driver": "systemd" if node.runtime == spec.CONTAINERD and by_systemd() else "",
         "host-path-map": ",".join(f"{each.node}={each.host}{':ro' if each.read_only else ''}" for each in node.mounts),
     }
     flags |= {name: value for name, value in node.kubelet.items() if name != "node-labels"}
@@ -198,7 +222,7 @@ def _process(node: spec.Node, which: str) -> str:
 
 def stop(cluster: Cluster, settings: Settings) -> None:
     """All nodes, their containers and the network. Raises ClusterError."""
-    _end(cluster, settings.nodes)
+    _end(cluster, settings, settings.nodes)
     if settings.ranges.nodes:
         with _told():
             network(cluster, settings).destroy()
@@ -208,12 +232,14 @@ def stop(cluster: Cluster, settings: Settings) -> None:
     groups.remove("sampan", empty=True)
 
 
-def _end(cluster: Cluster, nodes: Sequence[spec.Node]) -> None:
+def _end(cluster: Cluster, settings: Settings, nodes: Sequence[spec.Node]) -> None:
     """First who would start containers again, then containers, then who runs them."""
     _stop(cluster, nodes, NODE)
-    asyncio.run(
-        _empty([cluster.socket(node.name) for node in nodes if cluster.pid(_process(node, RUNTIME)) is not None])
-    )
+    # where there is no network namespace, nothing runs either
+    there = [node for node in nodes if os.path.ismount(cluster.namespace(node.name))]
+    for node in there:  # one that was killed left its containers running
+        _start_runtime(cluster, settings, node)
+    asyncio.run(_empty([cluster.socket(node.name) for node in there]))
     _stop(cluster, nodes, RUNTIME)
 
 
@@ -231,6 +257,7 @@ async def _empty(sockets: Sequence[Path]) -> None:
     async def each(socket: Path) -> None:
         async with Cri(f"unix://{socket}") as cri:
             with contextlib.suppress(CriFailed):
+                await cri.ready(ANSWER_SECONDS)
                 found = (await cri.ListPodSandbox()).items
                 await asyncio.gather(
                     *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True
@@ -264,7 +291,8 @@ def add(cluster: Cluster, progress: Progress) -> spec.Node:
             )
         names, indexes = {node.name for node in settings.nodes}, {node.index for node in settings.nodes}
         name = next(name for name in spec.names(cluster.name, 1000) if name not in names)
-        made = spec.Node(name, index=next(index for index in range(1000) if index not in indexes))
+        free = next(index for index in range(1000) if index not in indexes)
+        made = spec.Node(name, index=free, runtime=spec.runtime(settings.nodes) or spec.SAMPAN)
         settings.nodes.append(made)
         cluster.save(settings)
         progress(f"Starting {name}")
@@ -278,7 +306,7 @@ def stop_one(cluster: Cluster, name: str) -> None:
     with cluster.locked():
         settings = _running(cluster)
         index = _index(cluster, settings, name)
-        _end(cluster, [settings.nodes[index]])
+        _end(cluster, settings, [settings.nodes[index]])
         with _told():
             network(cluster, settings).remove(name)
         settings.nodes[index] = replace(settings.nodes[index], stopped=True)
@@ -292,7 +320,7 @@ def start_one(cluster: Cluster, name: str) -> None:
         index = _index(cluster, settings, name)
         settings.nodes[index] = replace(settings.nodes[index], stopped=False)
         cluster.save(settings)
-        _start(cluster, settings, settings.nodes[index])
+        _start(cluster, settings, [settings.nodes[index]])
 
 
 def remove_one(cluster: Cluster, name: str) -> None:

@@ -21,13 +21,16 @@ from pathlib import Path
 from sampan.cluster.state import Cluster
 
 STOP_SECONDS = 15.0
+#: `sampan`, as this process is it
+OURS = (sys.executable, "-m", "sampan.cli")
 
 
 def begin(
-    cluster: Cluster, name: str, command: Sequence[str], *, namespace: Path | None = None, fds: Sequence[int] = ()
-) -> subprocess.Popen[bytes]:
-    """`command`: what follows `sampan`. Notes the process's id under `name`. Raises OSError."""
-    whole = [sys.executable, "-m", "sampan.cli", *command]
+    cluster: Cluster, name: str, command: Sequence[str], *, program: Sequence[str] = OURS, namespace: Path | None = None,
+    fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """`command`: what follows `program`. Notes the process's id under `name`. Raises OSError."""
+    whole = [*program, *command]
     if namespace is not None:
         whole = ["nsenter", f"--net={namespace}", "--", *whole]
     # gRPC need not look after forks: what is forked here is replaced at once
@@ -46,7 +49,7 @@ def begin(
 
 def note(cluster: Cluster, name: str, command: Sequence[str]) -> None:
     """How it is started again, by others than us (`keep.sh`)."""
-    _note(cluster, name, [sys.executable, "-m", "sampan.cli", *command])
+    _note(cluster, name, [*OURS, *command])
 
 
 def _note(cluster: Cluster, name: str, whole: Sequence[str]) -> None:

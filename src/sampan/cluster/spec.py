@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CONTROL_PLANE, WORKER = "control-plane", "worker"
+#: what a node may run its containers on, the usual one first
+RUNTIMES = SAMPAN, CONTAINERD = "sampan", "containerd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Node:
     kubelet: Mapping[str, str] = field(default_factory=dict)
     stopped: bool = False
     index: int = 0
+    runtime: str = SAMPAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,18 @@ def names(cluster: str, workers: int) -> Iterator[str]:
         yield f"{cluster}-{WORKER}{number if number > 1 else ''}"
 
 
-def nodes(cluster: str, count: int) -> list[Node]:
+def nodes(cluster: str, count: int, runtime: str = SAMPAN) -> list[Node]:
     """The first is where the control plane shows itself; alone it takes every pod, as all of them do here."""
     if not count:
         return []
     first, *rest = names(cluster, count - 1)
-    return [Node(first, CONTROL_PLANE), *(Node(name, index=index) for index, name in enumerate(rest, 1))]
+    more = (Node(name, index=index, runtime=runtime) for index, name in enumerate(rest, 1))
+    return [Node(first, CONTROL_PLANE, runtime=runtime), *more]
+
+
+def runtime(nodes: Sequence[Node]) -> str:
+    """The one that all nodes of a cluster run on; empty without nodes."""
+    return nodes[0].runtime if nodes else ""
 
 
 def dumped(node: Node) -> dict[str, Any]:
@@ -99,5 +108,5 @@ def loaded(raw: Mapping[str, Any]) -> Node:
     return Node(
         name=raw["name"], role=raw["role"], labels=dict(raw["labels"]), kubelet=dict(raw["kubelet"]),
         ports=[Port(**port) for port in raw["ports"]], mounts=[Mount(**mount) for mount in raw["mounts"]],
-        stopped=raw["stopped"], index=raw["index"],
+        stopped=raw["stopped"], index=raw["index"], runtime=raw.get("runtime", SAMPAN),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sampan.cluster import doctor, kind_config, spec
@@ -11,28 +12,34 @@ from sampan.cluster.state import Cluster
 
 
 def of_flags(
-    cluster: Cluster, *, nodes: int | None, hollow: int | None, store: str | None, port: int | None
-) -> tuple[Wanted, str]:
+    cluster: Cluster, *, nodes: int | None, hollow: int | None, store: str | None, port: int | None,
+    runtime: str | None = None,
+) -> tuple[Wanted, str]:  # fmt: skip
     """And what the user should know about it. A new cluster has one node, unless simulated ones are asked for or this
-    machine cannot run any."""
-    out = Wanted(store=store, port=port, hollow=hollow)
+    machine cannot run any. Raises ClusterError."""
+    out = Wanted(store=store, port=port, hollow=hollow, runtime=runtime)
     known = cluster.settings()
+    runs_on = runtime or (spec.runtime(known.nodes) if known is not None else "") or spec.SAMPAN
     said = ""
     if nodes is not None and (known is None or len(known.nodes) != nodes):
-        out.nodes = spec.nodes(cluster.name, nodes)
+        out.nodes = spec.nodes(cluster.name, nodes, runs_on)
     elif known is None and not hollow and nodes is None:
-        lacking = doctor.lacking()
-        if lacking:
+        lacking = doctor.lacking(runs_on)
+        if lacking and runtime is None:
             why = "; ".join(f"{finding.what}: {finding.said}" for finding in lacking)
             said = (
                 f"No node can run containers here ({why}); `sampan doctor` says more. The control plane runs without."
             )
         else:
-            out.nodes = spec.nodes(cluster.name, 1)
+            out.nodes = spec.nodes(cluster.name, 1, runs_on)
+    if known is None and runtime is not None and not out.nodes:
+        raise ClusterError("--runtime is for nodes that run containers", "add --nodes 1, or leave it out")
     return out, said
 
 
-def of_kind(cluster: Cluster, config: Path | None, prefix: str = "sampan") -> tuple[kind_config.Wanted, Wanted]:
+def of_kind(
+    cluster: Cluster, config: Path | None, prefix: str = "sampan", runtime: str = spec.SAMPAN
+) -> tuple[kind_config.Wanted, Wanted]:
     """Of a kind configuration, or of none: one node. Raises ClusterError."""
     try:
         text = config.read_text() if config is not None else f"kind: Cluster\napiVersion: {kind_config.API_VERSION}\n"
@@ -40,7 +47,7 @@ def of_kind(cluster: Cluster, config: Path | None, prefix: str = "sampan") -> tu
         raise ClusterError(f"cannot read {config}: {error}", "name a file that is there") from None
     read = kind_config.read(text, cluster.name)
     out = Wanted(
-        nodes=read.nodes,
+        nodes=[replace(node, runtime=runtime) for node in read.nodes],
         ranges=read.ranges,
         listen=read.listen,
         port=read.port or None,

@@ -18,9 +18,9 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sampan.runtime.builtin import DIRECTORIES, FILES, Python, config, name, root
 
@@ -35,20 +35,26 @@ def write(path: Path) -> None:
     python = Python.running()
     with tempfile.TemporaryFile() as layer:
         _layer(layer, python)
-        digest = hashlib.file_digest(layer, "sha256").hexdigest()
-        about = json.dumps(config(python, f"sha256:{digest}"), sort_keys=True).encode()
-        named = f"{hashlib.sha256(about).hexdigest()}.json"
-        manifest = json.dumps([{"Config": named, "RepoTags": [name()], "Layers": [f"{digest}.tar"]}]).encode()
-        with tarfile.open(path, "w") as out:
-            for each, data in (("manifest.json", manifest), (named, about)):
-                _add(out, each, data)
-            info = tarfile.TarInfo(f"{digest}.tar")
-            info.size = layer.seek(0, os.SEEK_END)
-            layer.seek(0)
-            out.addfile(info, layer)
+        save(path, name(), layer, lambda digest: config(python, digest))
 
 
-def _add(out: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644, when: float = 0) -> None:
+def save(path: Path, named: str, layer: io.BufferedRandom | io.BytesIO, about: Callable[[str], dict[str, Any]]) -> None:
+    """An image of one layer, as `docker save` writes. `about`: its configuration, given the layer's digest. Raises OSError."""
+    layer.seek(0)
+    digest = hashlib.file_digest(layer, "sha256").hexdigest()
+    document = json.dumps(about(f"sha256:{digest}"), sort_keys=True).encode()
+    kept = f"{hashlib.sha256(document).hexdigest()}.json"
+    manifest = json.dumps([{"Config": kept, "RepoTags": [named], "Layers": [f"{digest}.tar"]}]).encode()
+    with tarfile.open(path, "w") as out:
+        for each, data in (("manifest.json", manifest), (kept, document)):
+            add(out, each, data)
+        info = tarfile.TarInfo(f"{digest}.tar")
+        info.size = layer.seek(0, os.SEEK_END)
+        layer.seek(0)
+        out.addfile(info, layer)
+
+
+def add(out: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644, when: float = 0) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = len(data), mode, int(when)
     out.addfile(info, io.BytesIO(data))
@@ -62,7 +68,7 @@ def _layer(file: IO[bytes], python: Python) -> None:
         for each in DIRECTORIES:
             _directory(out, each, 0o1777 if each.endswith("tmp") else 0o755)
         for each, text in FILES.items():
-            _add(out, each, text.encode())
+            add(out, each, text.encode())
         for link, to in links.items():
             _link(out, link, to, seen)
         for path in _files(python):
@@ -97,7 +103,7 @@ def _put(out: tarfile.TarFile, path: str, links: dict[str, str], seen: set[str])
         return
     seen.add(path)
     mode = 0o755 if os.access(path, os.X_OK) else 0o644
-    _add(out, path.lstrip("/"), Path(path).read_bytes(), mode, os.stat(path).st_mtime)
+    add(out, path.lstrip("/"), Path(path).read_bytes(), mode, os.stat(path).st_mtime)
 
 
 def _files(python: Python) -> Iterator[str]:
