@@ -27,7 +27,7 @@ down: $(BIN)/.user
 
 # What takes longest begins first; most of it waits for containers
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
-ROOMS := tests/cluster/test_tutorial.py tests/cluster $(filter-out tests/unit/ tests/cluster/ tests/__pycache__/,$(wildcard tests/*/))
+ROOMS := tests/cluster/test_tutorial.py tests/cluster/test_containerd.py tests/cluster $(filter-out tests/unit/ tests/cluster/ tests/__pycache__/,$(wildcard tests/*/))
 
 # The tests, other people's clients included
 test: $(BIN)/.dev

@@ -1,0 +1,45 @@
+"""The tutorial as a script: every `sh` block of every page, in one shell, on a cluster of two nodes.
+
+Images that it takes from a registry are loaded beforehand; nothing else is different.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests import stand_ins
+from tests.cluster.conftest import Typed, left
+
+PAGES = Path(__file__).parent.parent.parent / "docs" / "tutorial"
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SECONDS = 400
+
+
+def typed_week(home: Path, *, runtime: str, requests: int) -> None:
+    """From nothing to nothing. `requests`: so many during the rolling update."""
+    typed, work = Typed(home), home / "web"
+    shutil.copytree(PAGES / "web", work)
+    python = stand_ins.python().docker_save(home / "python.tar", "python:3.12-slim")
+    redis = stand_ins.redis().docker_save(home / "redis.tar", "redis:7")
+    pages = [BLOCK.findall(page.read_text()) for page in sorted(PAGES.glob("[0-9]-*.md"))]
+    assert len(pages) == 6 and all(pages)
+    first, *rest = (block for page in pages for block in page)
+    assert first.startswith("sampan up")
+    loaded = f"sampan load image-archive {python}\nsampan load image-archive {redis}\n"
+    script = "\n".join([f"{first.strip()} --runtime {runtime}", loaded, *rest])
+    # job control, as in the shell of a user
+    shell = ["bash", "-m", "-euo", "pipefail", "-c", script]
+    try:
+        done = subprocess.run(
+            shell, cwd=work, env={**typed.env, "REQUESTS": str(requests)}, capture_output=True, text=True, timeout=SECONDS
+        )  # fmt: skip
+        assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+    finally:
+        if "default" in typed.sampan("get", "clusters"):
+            typed.sampan("delete", "cluster")
+    assert f"{requests} requests, 0 failed" in done.stdout
+    assert f"{runtime}://" in done.stdout  # `get nodes -o wide` says it
+    assert left(home, "default") == []
