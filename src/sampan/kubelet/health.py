@@ -19,7 +19,7 @@ from sampan.kubelet.observed import Reader
 from sampan.kubelet.parts import Runtime
 
 log = logging.getLogger("sampan.kubelet")
-LOOK_SECONDS, RELIST_SECONDS, RARE_SECONDS = 5.0, 1.0, 60.0
+LOOK_SECONDS, SOON_SECONDS, RELIST_SECONDS, RARE_SECONDS = 5.0, 0.25, 1.0, 60.0
 
 
 class Health:
@@ -101,7 +101,8 @@ class Health:
 
     async def watch_status(self) -> None:
         while True:
-            await asyncio.sleep(1.0 if self._away else LOOK_SECONDS)
+            # told of addresses, containerd is ready a moment later, and says nothing
+            await asyncio.sleep(1.0 if self._away else SOON_SECONDS if self._runtime.network else LOOK_SECONDS)
             await self.look()
 
     def hurry(self) -> None:
