@@ -52,7 +52,8 @@ def left(home: Path, cluster: str) -> list[str]:
     out += [line for line in _said("nft", "list", "tables").splitlines() if found.id in line]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     out += [mount for mount in mounts if mount.startswith((str(found.directory), str(found.run)))]
-    out += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{found.id}")]
+    for top, names, _ in os.walk("/sys/fs/cgroup"):  # others make and remove theirs meanwhile
+        out += [os.path.join(top, name) for name in names if found.id in name]
     out += [str(found.run)] if found.run.exists() else []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
