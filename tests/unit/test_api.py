@@ -238,3 +238,18 @@ async def test_who_reads_deprecated_kinds_is_warned(api: Local) -> None:
 
 async def test_a_collection_is_deleted_in_one_namespace_only(api: Local) -> None:
     assert (await api("DELETE", "/api/v1/configmaps"))[0] == 405
+
+
+@pytest.mark.parametrize(
+    "query", ["", "propagationPolicy=Background", "propagationPolicy=Orphan", "orphanDependents=false"]
+)
+@pytest.mark.parametrize("path", ["jobs", "jobs/none"])
+async def test_who_deletes_jobs_and_does_not_say_what_becomes_of_pods_is_warned(
+    api: Local, path: str, query: str
+) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    jobs = "/apis/batch/v1/namespaces/default"
+    await api("POST", f"{jobs}/jobs", {"metadata": {"name": "none"}, "spec": {"template": template}})
+    reply = await api.raw("DELETE", f"{jobs}/{path}?{query}")
+    warned = [value for name, value in reply.headers if name == "Warning"]
+    assert warned == [] if query else warned[0].startswith('299 - "child pods are preserved by default when jobs are')

@@ -1,6 +1,7 @@
 """DELETE: at once, gracefully, or as soon as the last finalizer is gone.
 
-Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Delete), pkg/registry/rest/delete.go
+Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Delete), pkg/registry/rest/delete.go;
+pkg/registry/batch/job/storage/storage.go (the warning)
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ RETURNS_OBJECT = {
 }  # fmt: skip
 #: kinds whose dependents stay unless the request says otherwise, for clients older than garbage collection
 ORPHANS_BY_DEFAULT = {("", "replicationcontrollers"), ("batch", "jobs")}
+JOBS_ORPHAN = (
+    "child pods are preserved by default when jobs are deleted; "
+    "set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 async def delete(call: Call) -> Response:
     """200 with a Status or the object; 202 is never used, as upstream does not for these kinds."""
-    options = delete_options(call.query, await read_options(call))
+    options = await asked_options(call)
     record, gone = await remove(call, call.key, options)
     names = call.kind.names
     pretty = replies.wants_pretty(call.request, call.query)
@@ -52,7 +57,16 @@ async def delete(call: Call) -> Response:
     return replies.reply(view.object(record), media=call.accept.media, warnings=call.warnings, pretty=pretty)
 
 
-async def read_options(call: Call) -> dict[str, Any] | None:
+async def asked_options(call: Call) -> DeleteOptions:
+    """From query and body; who leaves out what becomes of a Job's pods is warned."""
+    options = delete_options(call.query, await _read_options(call))
+    names = call.kind.names
+    if (names.group, names.resource) == ("batch", "jobs") and not options.propagation and options.orphan is None:
+        call.warnings.append(JOBS_ORPHAN)
+    return options
+
+
+async def _read_options(call: Call) -> dict[str, Any] | None:
     """The body's DeleteOptions, if there is a body."""
     if not call.request.body.strip():
         return None

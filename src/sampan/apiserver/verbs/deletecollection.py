@@ -9,8 +9,8 @@ from sampan.api import errors
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
-from sampan.apiserver.options import delete_options, list_options
-from sampan.apiserver.verbs.delete import read_options, remove
+from sampan.apiserver.options import list_options
+from sampan.apiserver.verbs.delete import asked_options, remove
 from sampan.apiserver.verbs.list import select
 from sampan.apiserver.views import view_for
 from sampan.http.server.messages import Response
@@ -18,7 +18,7 @@ from sampan.http.server.messages import Response
 
 async def deletecollection(call: Call) -> Response:
     """200 with the list of what was deleted (or marked). An object that somebody else deletes meanwhile is no error."""
-    options = delete_options(call.query, await read_options(call))
+    options = await asked_options(call)
     selection = list_options(call.query, call.kind.field_labels(), call.kind.names.kind)
     await call.api.fresh()
     done: list[Record] = []
