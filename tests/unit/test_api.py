@@ -253,3 +253,7 @@ async def test_who_deletes_jobs_and_does_not_say_what_becomes_of_pods_is_warned(
     reply = await api.raw("DELETE", f"{jobs}/{path}?{query}")
     warned = [value for name, value in reply.headers if name == "Warning"]
     assert warned == [] if query else warned[0].startswith('299 - "child pods are preserved by default when jobs are')
+
+
+async def test_nothing_is_below_the_version(api: Local) -> None:
+    assert [(await api("GET", path))[0] for path in ("/version", "/version/", "/version/openshift")] == [200, 200, 404]

@@ -164,7 +164,7 @@ class ApiServer:
             case "healthz" | "livez" | "readyz":
                 excluded = [part[8:] for part in request.query.split("&") if part.startswith("exclude=")]
                 return health.serve(first, rest, self.checks(first), query, excluded, self.api.metrics.checked)
-            case "version":
+            case "version" if not rest.strip("/"):  # clients of OpenShift ask for /version/openshift
                 return self.json(orjson.dumps(VERSION, option=orjson.OPT_INDENT_2))
             case "metrics":
                 return self.metrics(rest)
