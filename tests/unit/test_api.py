@@ -132,7 +132,7 @@ async def test_bad_queries(api: Local, query: str, code: int) -> None:
 
 
 async def test_anonymous_is_forbidden_in_upstreams_words(api: Local) -> None:
-    api.certificate = None  # type: ignore[assignment]
+    api.certificate = None
     code, refused = await api("GET", CONFIG_MAPS)
     assert code == 403 and refused["message"] == (
         'configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps" in API group "" in the '

@@ -69,7 +69,7 @@ def chain_of(server: ApiServer) -> Authentication:
 
 
 async def send(server: ApiServer, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-    client = Local(server, None)  # type: ignore[arg-type]  # no certificate
+    client = Local(server, None)
     return await client(method, target, body, **headers)
 
 

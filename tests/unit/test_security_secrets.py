@@ -140,7 +140,7 @@ class Day:
         _, made = await self.api("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", {"spec": {}})
         token = made["status"]["token"]
         self.tokens = [token, token.rsplit(".", 1)[1]]
-        stranger = Day(Local(self.api.server, None))  # type: ignore[arg-type]  # no certificate
+        stranger = Day(Local(self.api.server, None))
         stranger.errors = self.errors
         for given in (
             token, token[:-4] + "AAAA", "alice-static-token", "wrong-static-token", "abcdef.bootsecret123456", "abcdef.bootsecret12345x",
