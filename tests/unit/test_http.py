@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sampan.http.server.limits import Limits
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response, Writer
-from sampan.http.server.protocol import Limits
 from sampan.http.server.websocket import WebSocket, accept
 from tests.conftest import Local
 
@@ -117,7 +117,7 @@ async def test_slow_requests_are_ended(server: Server) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /now HT")
     for _ in range(100_000):
-        if any(connection.receiving for connection in server.connections):
+        if any(connection.reader.under_way for connection in server.connections):
             break
         await asyncio.sleep(0)
     for connection in tuple(server.connections):

@@ -12,8 +12,8 @@ import pytest
 
 from sampan.http.client import HttpClient
 from sampan.http.connection import Reply
+from sampan.http.server.limits import Limits
 from sampan.http.server.listener import Server
-from sampan.http.server.protocol import Limits
 from sampan.registry.app import Registry
 from sampan.registry.depot import Depot
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from sampan.cluster.certificates import Pki
+from sampan.http.server.limits import Limits
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response, Writer
-from sampan.http.server.protocol import Limits
 from tests.responsive import WITHIN
 
 BIG = b"x" * 200_000
@@ -91,12 +91,12 @@ async def test_slow_loris(server: Server) -> None:
               b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")  # fmt: skip
     for number, (_, writer) in enumerate(pairs):
         writer.write(starts[number % 4])
-    await until(lambda: sum(connection.receiving for connection in server.connections) == 100)
+    await until(lambda: sum(connection.reader.under_way for connection in server.connections) == 100)
     for number, (_, writer) in enumerate(pairs):
         writer.write(b"x" if number % 4 else b"ET")
     await others_are_answered(server)
     later(server, 900)
-    assert sum(connection.receiving for connection in server.connections) == 100
+    assert sum(connection.reader.under_way for connection in server.connections) == 100
     later(server, 1100)
     for reader, writer in pairs:
         assert (await ended(reader)).startswith(b"HTTP/1.1 408 ")

@@ -102,7 +102,7 @@ class Handler:
         try:
             return self.authentication(request)
         except errors.StatusError:
-            self.api.metrics.authentications.add("failure")
+            self.api.metrics.unauthenticated += 1
             raise
 
     async def _later(self, request: Request, info: RequestInfo, user: Awaitable[User], accept: Accept) -> Response:
@@ -110,7 +110,7 @@ class Handler:
         try:
             found = await user
         except errors.StatusError:
-            self.api.metrics.authentications.add("failure")
+            self.api.metrics.unauthenticated += 1
             raise
         result = self.serve(request, info, found, accept)
         return result if isinstance(result, Response) else await result
@@ -118,7 +118,7 @@ class Handler:
     def serve(self, request: Request, info: RequestInfo, user: User, accept: Accept) -> Result:
         """Authorize and answer."""
         metrics = self.api.metrics
-        metrics.authenticated(user.name)
+        metrics.user(user.name)
         user = acting_user(request, user, self.api.authorizer)
         query = parse_query(request.query)
         if info.verb == "list" and query.get("watch", "0").lower() not in ("0", "false"):
@@ -126,9 +126,9 @@ class Handler:
         asked = of_request(info, query)
         decision = self.api.authorizer.authorize(user, asked)
         if decision.allowed is not True:
-            metrics.authorizations.add("no-opinion" if decision.allowed is None else "denied")
+            metrics.not_allowed += 1
             raise refusal(user, asked, decision.reason)
-        metrics.authorizations.add("allowed")
+        metrics.allowed += 1
         if not info.is_resource:
             reply = self.static(request, info, query)
             return reply if reply is not None else replies.text_reply(404, "404 page not found\n")

@@ -77,6 +77,8 @@ class Metrics:
     def __init__(self) -> None:
         #: by verb, dry run, group, version, resource, subresource, scope and code
         self.requests: dict[Values, Requests] = {}
+        #: the same, by what most requests can be told apart by at once
+        self._plain: dict[tuple[str, str, str, str, str, bool, bool, int], Requests] = {}
         #: requests that last: by verb, group, version, resource, subresource and scope
         self.running: dict[Values, int] = {}
         self.inflight = {"readOnly": Peak(), "mutating": Peak()}
@@ -119,15 +121,10 @@ class Metrics:
             DURATIONS,
             ("group", "operation", "resource"),
         )
-        self.authentications = Counter(
-            "authentication_attempts", "ALPHA", "Attempts to authenticate, by result.", ("result",)
-        )
-        self.users = Counter(
-            "authenticated_user_requests", "ALPHA", "Authenticated requests, by a few known users.", ("username",)
-        )
-        self.authorizations = Counter(
-            "authorization_attempts_total", "ALPHA", "Questions whether a request is allowed, by result.", ("result",)
-        )
+        #: requests of users that could be told, those of users that are told apart by name, and of others
+        self.authenticated, self.unauthenticated = 0, 0
+        self.users: dict[str, int] = {}
+        self.allowed, self.not_allowed = 0, 0
         #: by name and endpoint: how a health check went last
         self.health: dict[Values, float] = {}
         self.health_checks = Counter(
@@ -146,22 +143,32 @@ class Metrics:
         self, info: RequestInfo, request: Request, code: int, size: int, took: float, serves: Callable[..., bool]
     ) -> None:
         """`serves(group, version, resource, subresource)`: there is such a thing."""
-        verb = verb_of(info, request)
-        dry_run = "" if "dryRun" not in request.query else dry_run_of(request.query)
-        subresource = info.subresource if info.resource else path_of(info)
-        key = (verb, dry_run, info.group, info.version, info.resource, subresource, scope_of(info), str(code))
-        found = self.requests.get(key)
+        verb, place = info.verb, (info.group, info.version, info.resource, info.subresource)
+        found = None
+        plain = place[2] != "" and verb != "patch" and "dryRun" not in request.query
+        if plain:
+            at = (verb, *place, info.name != "", info.namespace != "", code)
+            found = self._plain.get(at)
         if found is None:
-            if info.resource and not serves(info.group, info.version, info.resource, subresource):
+            if place[2] and not serves(*place):
                 return
-            found = self.requests[key] = Requests()
+            found = self._requests(info, request, code)
+            if plain:
+                self._plain[at] = found
         found.count += 1
         found.durations.observe(took)
-        found.sli.observe(max(took - info.apart, 0.0))
-        if verb in ("GET", "LIST"):
+        found.sli.observe(took - info.apart if took > info.apart else 0.0)
+        if verb in ("get", "list"):
             found.sizes.observe(size)
-        elif request.body and info.verb in BODY_VERBS:
-            self.body_sizes.observe(len(request.body), info.group, info.resource, BODY_VERBS[info.verb])
+        elif request.body and verb in BODY_VERBS:
+            self.body_sizes.observe(len(request.body), info.group, info.resource, BODY_VERBS[verb])
+
+    def _requests(self, info: RequestInfo, request: Request, code: int) -> Requests:
+        dry_run = "" if "dryRun" not in request.query else dry_run_of(request.query)
+        subresource = info.subresource if info.resource else path_of(info)
+        place = (info.group, info.version, info.resource, subresource)
+        key = (verb_of(info, request), dry_run, *place, scope_of(info), str(code))
+        return self.requests.setdefault(key, Requests())
 
     def terminated(self, info: RequestInfo, request: Request, code: int) -> None:
         place = (info.group, info.resource, scope_of(info), info.subresource, verb_of(info, request), info.version)
@@ -174,9 +181,14 @@ class Metrics:
         self.health[name, endpoint] = float(well)
         self.health_checks.add(name, "success" if well else "error", endpoint)
 
-    def authenticated(self, name: str) -> None:
-        self.authentications.add("success")
-        self.users.add(name if name in KNOWN_USERS else "email_id" if "@" in name else "other")
+    def user(self, name: str) -> None:
+        """Somebody has authenticated."""
+        self.authenticated += 1
+        if "@" in name:
+            name = "email_id"
+        elif name not in KNOWN_USERS:
+            return
+        self.users[name] = self.users.get(name, 0) + 1
 
     def stored(self, operation: str, group: str, resource: str, took: float) -> None:
         self.store_times.observe(took, group, operation, resource)

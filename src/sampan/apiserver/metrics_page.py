@@ -30,7 +30,7 @@ def render(api: Api, version: Mapping[str, str], started: float) -> bytes:
             *_requests(metrics),
             *_now(metrics, api.clock()),
             *_admission(metrics),
-            *(item.text() for item in (metrics.authentications, metrics.users, metrics.authorizations)),
+            *_who(metrics),
             *_watches(metrics),
             *_stored(api),
             *_process(version, started),
@@ -87,6 +87,27 @@ def _now(metrics: Metrics, time: float) -> Iterator[str]:
     }
     told = "Requests that last: watches, logs, sessions with containers."
     yield gauge("apiserver_longrunning_requests", "STABLE", told, _PLACE, running)
+
+
+def _who(metrics: Metrics) -> Iterator[str]:
+    users = {**metrics.users, "other": metrics.authenticated - sum(metrics.users.values())}
+    for name, label, told, counts in (
+        (
+            "authentication_attempts",
+            "result",
+            "Attempts to authenticate.",
+            {"success": metrics.authenticated, "failure": metrics.unauthenticated},
+        ),
+        ("authenticated_user_requests", "username", "Authenticated requests, by a few known users.", users),
+        (
+            "authorization_attempts_total",
+            "result",
+            "Questions whether a request is allowed.",
+            {"allowed": metrics.allowed, "no-opinion": metrics.not_allowed},
+        ),
+    ):
+        shown: dict[Values, float] = {(value,): count for value, count in counts.items() if count}
+        yield Family(name, "counter", "ALPHA", told, (label,)).samples(shown)
 
 
 def _admission(metrics: Metrics) -> Iterator[str]:

@@ -20,7 +20,7 @@ from sampan.http import errors
 from sampan.http.client import HttpClient
 from sampan.http.connection import Upgraded as Upgrade
 from sampan.http.server.messages import RawConnection, Request, Response, Upgraded
-from sampan.http.server.protocol import plain_status
+from sampan.http.server.plain import plain_status
 
 PIECE = 256 * 1024
 HIGH_WATER = 512 * 1024

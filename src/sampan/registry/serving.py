@@ -7,8 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+from sampan.http.server.limits import Limits
 from sampan.http.server.listener import Server
-from sampan.http.server.protocol import Limits
 from sampan.registry.app import MOST_MANIFEST, Registry
 from sampan.registry.depot import Depot
 

@@ -12,8 +12,10 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+from sampan.http.server.limits import Limits
 from sampan.http.server.messages import App, Sinks
-from sampan.http.server.protocol import Connection, Limits, http_date
+from sampan.http.server.plain import http_date
+from sampan.http.server.protocol import Connection
 
 SWEEP_SECONDS = 5.0
 BACKLOG = 1024

@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection: bytes in, requests out, replies in order.
+"""One HTTP/1.1 connection: requests as the reader finds them, replies in order.
 
-The parser is httptools'; everything else is here, because a Kubernetes API server hands connections over (SPDY,
+The parser is httptools' (`reading`); everything else is ours, because a Kubernetes API server hands connections over (SPDY,
 WebSocket), reads the client's certificate, and streams for hours. A reply that the application has at once is written
 in the parser's callback; only what waits costs a task.
 
@@ -11,115 +11,21 @@ requests wait; what a client may send is bounded in size and in time; a peer tha
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import logging
-import time
-import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
 
-import httptools
-import orjson
-
-from sampan.http.server.messages import App, Request, Response, Sink, Upgraded
+from sampan.http.server.messages import App, Request, Response, Upgraded
+from sampan.http.server.plain import compress, head, plain_status
+from sampan.http.server.reading import Reader
+from sampan.http.server.streaming import StreamWriter
 
 if TYPE_CHECKING:
     from sampan.http.server.listener import Server
 
 log = logging.getLogger("sampan.http")
 GZIP_OVER = 128 * 1024
-#: what a transport may give us at once
-_READ_SIZE = 256 * 1024
-#: what comes with each piece of a body in chunks
-_PER_CHUNK = 32
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes, times in seconds."""
-
-    body: int = 3 * 1024 * 1024
-    headers: int = 64 * 1024
-    header_count: int = 256
-    pipelined: int = 16
-    idle: float = 300.0
-    #: for the head and for the body of one request
-    receive: float = 60.0
-    high_water: int = 256 * 1024
-
-
-class StreamWriter:
-    """The sending half of a streamed reply; chunks of one loop turn go out together."""
-
-    __slots__ = ("_callbacks", "_chunked", "_chunks", "_connection", "_ended", "_scheduled")
-
-    def __init__(self, connection: Connection, chunked: bool = True) -> None:
-        """Not `chunked`: the head has told how long the body is."""
-        self._connection = connection
-        self._chunked = chunked
-        self._callbacks: list[Callable[[], None]] = []
-        self._chunks: list[bytes] = []
-        self._scheduled = False
-        self._ended = False
-
-    def write(self, data: bytes) -> None:
-        if self._ended or not data:
-            return
-        self._chunks.append(data)
-        if not self._scheduled:
-            self._scheduled = True
-            self._connection.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._scheduled = False
-        if not self._chunks or self._ended:
-            return
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks = []
-        transport = self._connection.transport
-        if transport is not None:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def pending(self) -> int:
-        transport = self._connection.transport
-        waiting = sum(map(len, self._chunks))
-        return waiting + (transport.get_write_buffer_size() if transport is not None else 0)
-
-    async def drain(self) -> None:
-        self._flush()
-        await self._connection.writable()
-        if self.closed:
-            raise ConnectionResetError("the peer is gone")
-
-    @property
-    def closed(self) -> bool:
-        return self._ended or self._connection.transport is None
-
-    def on_close(self, callback: Callable[[], None]) -> None:
-        if self.closed:
-            callback()
-        else:
-            self._callbacks.append(callback)
-
-    def abort(self) -> None:
-        if self._connection.transport is not None:
-            self._connection.transport.abort()
-
-    def end(self) -> None:
-        """The terminating chunk."""
-        self._flush()
-        self._ended = True
-        if self._connection.transport is not None and self._chunked:
-            self._connection.transport.write(b"0\r\n\r\n")
-
-    def notify(self) -> None:
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
 
 
 class Connection(asyncio.Protocol):
@@ -131,10 +37,8 @@ class Connection(asyncio.Protocol):
         self.limits = server.limits
         self.loop = server.loop
         self.transport: asyncio.Transport | None = None
-        self.parser: Any = httptools.HttpRequestParser(self)
         self.waiting: deque[Request] = deque()
         self.busy = False
-        self.receiving = False
         self.since = self.loop.time()
         self.certificate: bytes | None = None
         self.remote = ""
@@ -145,19 +49,7 @@ class Connection(asyncio.Protocol):
         self.upgraded: Upgraded | None = None
         self._paused: list[asyncio.Future[None]] | None = None
         self._paused_at = 0.0
-        #: bytes of the message that is coming: the parser keeps a line until it ends, be it endless
-        self._received = 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._target = b""
-        self._headers: list[tuple[str, str]] = []
-        self._header_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._pieces = 0
-        self._refused: Response | None = None
-        self._sink: Sink | None = None
+        self.reader = Reader(self)
 
     # -- the transport's side ------------------------------------------------------------------------------------------
 
@@ -175,8 +67,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
         self.server.forget(self)
-        if self._sink is not None and self.receiving:
-            self._sink.abort()
+        self.reader.lost()
         if self.stream is not None:
             self.stream.notify()
         elif self.abandoned and self.task is not None:
@@ -223,22 +114,10 @@ class Connection(asyncio.Protocol):
             return
         if self.closing:
             return
-        if not self.receiving and not self.busy:
-            self.receiving, self.since = True, self.loop.time()
-        self._received += len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # where the upgrade was not granted, the rest is the beginning of the next request
-            self.parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.data_received(rest)
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"malformed request: {error}")
-        wanted = self._body_bytes + _PER_CHUNK * self._pieces + 2 * self.limits.headers
-        if self._received > wanted + _READ_SIZE:
-            self._refuse(431, "request header fields too large")
+        reader = self.reader
+        if not reader.under_way and not self.busy:
+            reader.under_way, self.since = True, self.loop.time()
+        reader.feed(data)
         if len(self.waiting) >= self.limits.pipelined and self.transport is not None:
             self.transport.pause_reading()
 
@@ -251,68 +130,18 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         return False
 
-    # -- the parser's side ---------------------------------------------------------------------------------------------
+    # -- the reader's side ---------------------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._reset()
-        self._received = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-        if len(self._target) > self.limits.headers:
-            self._refuse(414, "request URI too long")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > self.limits.headers or len(self._headers) >= self.limits.header_count:
-            self._refuse(431, "request header fields too large")
-            return
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        headers = dict(reversed(self._headers))
-        length = headers.get("content-length", "")
-        if self.server.sinks is not None:
-            self._sink = self.server.sinks(self.parser.get_method().decode(), self._target.decode("latin-1"), headers)
-        if self._sink is None and length.isdigit() and int(length) > self.limits.body:
-            self._too_large()
-        elif headers.get("expect", "").lower() == "100-continue" and not self.busy and self.transport is not None:
+    def go_on(self) -> None:
+        """The client wants to be asked for the body."""
+        if not self.busy and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        self._pieces += 1
-        if self._sink is not None:
-            self.since = self.loop.time()  # it may take long, if only it goes on
-            self._sink.write(body)
-        elif self._body_bytes > self.limits.body:
-            self._too_large()
-        elif self._refused is None:
-            self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        if self.closing:
-            return
-        self.receiving = False
+    def touch(self) -> None:
         self.since = self.loop.time()
-        path, _, query = self._target.decode("latin-1").partition("?")
-        if "://" in path:
-            path = "/" + path.partition("://")[2].partition("/")[2]
-        request = Request(
-            self.parser.get_method().decode(),
-            path,
-            query,
-            dict(reversed(self._headers)),
-            self._headers,
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            self,
-            self.certificate,
-            self.remote,
-        )
-        if self._sink is not None:
-            request.scratch["sink"], self._sink = self._sink, None
-        if not self.parser.should_keep_alive():
-            request.scratch["close"] = True
+
+    def arrived(self, request: Request) -> None:
+        self.since = self.loop.time()
         if self.busy or self._paused is not None:
             self.waiting.append(request)
         else:
@@ -367,13 +196,13 @@ class Connection(asyncio.Protocol):
             headers.append(("Content-Length", str(length)))
         if close:
             headers.append(("Connection", "close"))
-        head = self._head(reply.code, headers)
+        start = head(reply.code, self.server.date(), headers)
         if request.method == "HEAD":
-            transport.write(head)
+            transport.write(start)
         elif length < 65536:
-            transport.write(head + b"".join(chunks))
+            transport.write(start + b"".join(chunks))
         else:
-            transport.write(head)
+            transport.write(start)
             if length > 4 * self.limits.high_water:
                 self.task = self.loop.create_task(self._write_slowly(chunks, close))
                 return
@@ -391,11 +220,6 @@ class Connection(asyncio.Protocol):
                 await self.writable()
         self.task = None
         self._next(close)
-
-    def _head(self, code: int, headers: Sequence[tuple[str, str]]) -> bytes:
-        lines = [b"HTTP/1.1 %d %b" % (code, _REASONS.get(code, b"Unknown")), self.server.date()]
-        lines.extend(f"{name}: {value}".encode("utf-8", "replace") for name, value in headers)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _next(self, close: bool) -> None:
         self.busy = False
@@ -417,7 +241,7 @@ class Connection(asyncio.Protocol):
         assert self.transport is not None and reply.stream is not None
         chunked = not any(name.lower() == "content-length" for name, _ in reply.headers)
         headers = [*reply.headers, ("Transfer-Encoding", "chunked")] if chunked else reply.headers
-        self.transport.write(self._head(reply.code, headers))
+        self.transport.write(head(reply.code, self.server.date(), headers))
         if request.method == "HEAD":
             self._next(True)
             return
@@ -443,7 +267,7 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self, reply: Response) -> None:
         assert self.transport is not None and reply.upgrade is not None
-        self.transport.write(self._head(reply.code, list(reply.headers)))
+        self.transport.write(head(reply.code, self.server.date(), list(reply.headers)))
         self.upgraded = reply.upgrade(self)
 
     # -- after an upgrade: `messages.RawConnection` --------------------------------------------------------------------
@@ -469,23 +293,17 @@ class Connection(asyncio.Protocol):
 
     # -- refusing ------------------------------------------------------------------------------------------------------
 
-    def _too_large(self) -> None:
-        if self._refused is None:
-            message = f"Request entity too large: limit is {self.limits.body}"
-            self._refuse(413, message, "RequestEntityTooLarge")
-
-    def _refuse(self, code: int, message: str, reason: str = "BadRequest") -> None:
+    def refuse(self, code: int, message: str, reason: str = "BadRequest") -> None:
         """Say why and close: what follows on this connection cannot be understood."""
         if self.closing or self.transport is None:
             return
         self.closing = True
         reply = plain_status(code, reason, message)
-        self._refused = reply
         body = reply.body
         assert isinstance(body, bytes)
         headers = [*reply.headers, ("Content-Length", str(len(body))), ("Connection", "close")]
         if not self.busy:
-            self.transport.write(self._head(code, headers) + body)
+            self.transport.write(head(code, self.server.date(), headers) + body)
             self.transport.close()
 
     def sweep(self, now: float) -> None:
@@ -494,9 +312,9 @@ class Connection(asyncio.Protocol):
             return
         if self._paused is not None and not self.patient and now - self._paused_at > self.limits.receive:
             self.transport.abort()
-        elif self.receiving and now - self.since > self.limits.receive:
-            self._refuse(408, "the request took too long to arrive", "Timeout")
-        elif not self.receiving and not self.busy and now - self.since > self.limits.idle:
+        elif self.reader.under_way and now - self.since > self.limits.receive:
+            self.refuse(408, "the request took too long to arrive", "Timeout")
+        elif not self.reader.under_way and not self.busy and now - self.since > self.limits.idle:
             self.transport.close()
 
     def drain(self) -> None:
@@ -507,31 +325,5 @@ class Connection(asyncio.Protocol):
             self.upgraded.stop()
         elif self.stream is not None:
             self.stream.notify()
-        elif not self.busy and not self.receiving:
+        elif not self.busy and not self.reader.under_way:
             self.transport.close()
-
-
-def plain_status(code: int, reason: str, message: str) -> Response:
-    """A Status for what never reached the application."""
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
-    return Response(code, (("Content-Type", "application/json"),), orjson.dumps(status), close=code != 500)
-
-
-def compress(chunks: Sequence[bytes]) -> list[bytes]:
-    """gzip at level 1: cheaper than encrypting what it saves."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    out = [packer.compress(chunk) for chunk in chunks]
-    out.append(packer.flush())
-    return [piece for piece in out if piece]
-
-
-def http_date() -> bytes:
-    return b"Date: " + email.utils.formatdate(time.time(), usegmt=True).encode()

@@ -25,7 +25,7 @@ from wsproto.events import CloseConnection, Event, Message, Ping
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from sampan.http.server.messages import RawConnection, Request, Response
-from sampan.http.server.protocol import plain_status
+from sampan.http.server.plain import plain_status
 
 log = logging.getLogger("sampan.http")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
