@@ -97,6 +97,13 @@ async def test_services_have_addresses_of_their_own(api: Local) -> None:
     await api("DELETE", f"{path}/one")
     assert (await api("GET", f"/apis/networking.k8s.io/v1/ipaddresses/{address}"))[0] == 404
     assert (await api("POST", path, service("two", clusterIP=address)))[0] == 201
+    # of a type that needs fewer fields
+    for name, external in (("in", []), ("out", ["192.0.2.7"])):
+        await api("POST", path, service(name, type="NodePort", externalIPs=external))
+        patch = {"spec": {"type": "ClusterIP"}}
+        _, now = await api("PATCH", f"{path}/{name}", patch, "application/merge-patch+json")
+        assert now["spec"].get("externalTrafficPolicy") == ("Cluster" if external else None), now
+        assert "nodePort" not in now["spec"]["ports"][0]
 
 
 async def test_finalizers_and_terminating_namespaces(api: Local) -> None:

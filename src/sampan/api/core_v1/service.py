@@ -145,7 +145,8 @@ def drop_type_dependent_fields(new: Obj, old: Obj) -> None:
         for port in new.get("ports") or ():
             if port.get("nodePort") in before:
                 port.pop("nodePort", None)
-        new.pop("externalTrafficPolicy", None)
+        if not (kind == "ClusterIP" and new.get("externalIPs")):  # which is reached from outside all the same
+            new.pop("externalTrafficPolicy", None)
     if kind != "LoadBalancer" and old.get("type") == "LoadBalancer":
         for name in ("healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if new.get(name) == old.get(name):
