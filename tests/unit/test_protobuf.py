@@ -12,6 +12,7 @@ import base64
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,9 @@ from sampan.api.schema import facts, protobuf, protobuf_write
 from sampan.api.schema.decode import decode
 from sampan.apiserver import protobuf as replies
 from sampan.apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate
+from sampan.apiserver.verbs.watch import FRAME
 from sampan.http.server.messages import Response
+from sampan.http.server.websocket_stream import MessageWriter
 from tests.conftest import Local
 from tests.protobuf import made, structs
 from tests.unit.test_crd import CRONTABS, crontab, define, definition
@@ -99,7 +102,7 @@ def _read(reply: Response) -> dict[str, Any]:
     body = reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
     assert dict(reply.headers)["Content-Type"] == PROTOBUF
     api_version, kind, raw = protobuf.envelope(body)
-    struct = replies.struct_of(api_version, kind)
+    struct = replies.struct_of(api_version or "v1", kind)
     return {"kind": kind, "apiVersion": api_version, **decode(struct, protobuf.message(struct, raw), strict=None)}
 
 
@@ -220,6 +223,28 @@ async def test_watches_are_frames(api: Local) -> None:
     assert plain.events[2][2]["data"] == {"k": PROTOBUF}
     assert {kind for _, kind, _ in partial.events} == {"PartialObjectMetadata"}
     assert partial.events[2][2]["metadata"]["name"] == "a"
+
+
+async def test_discovery(api: Local) -> None:
+    versions, groups, group, resources = [
+        _read(await api.raw("GET", path, accept=f"{PROTOBUF}, */*"))
+        for path in ("/api", "/apis", "/apis/apps", "/apis/apps/v1")
+    ]
+    assert (versions["kind"], versions["versions"]) == ("APIVersions", ["v1"])
+    assert group["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
+    assert {key: value for key, value in group.items() if key not in ("kind", "apiVersion")} in groups["groups"]
+    scale = next(item for item in resources["resources"] if item["name"] == "deployments/scale")
+    assert (scale["group"], scale["verbs"]) == ("autoscaling", ["get", "patch", "update"])
+    assert resources["resources"] == (await api("GET", "/apis/apps/v1"))[1]["resources"]
+
+
+async def test_a_websocket_has_messages_without_lengths() -> None:
+    sent: list[str | bytes] = []
+    socket = SimpleNamespace(send=sent.append)
+    frame = protobuf_write.event("ADDED", replies.of({"kind": "Status", "apiVersion": "v1"}))
+    MessageWriter(socket, FRAME).write(frame)  # type: ignore[arg-type]  # all that it needs of one
+    MessageWriter(socket, 0).write(b"{}\n")  # type: ignore[arg-type]
+    assert sent == [frame[4:], "{}"]
 
 
 async def test_custom_resources_have_protobuf_of_their_metadata_alone(api: Local) -> None:

@@ -1,7 +1,7 @@
 """Discovery: which groups, versions and resources there are, in both of its forms.
 
 Aggregated (one document for all, v2 and v2beta1) for clients that ask for it, the older one document per group-version
-for the rest. Built when first asked for, and again when the registry changes.
+for the rest, in protobuf too. Built when first asked for, and again when the registry changes.
 
 Source: k8s.io/apiserver/pkg/endpoints/discovery; staging api/apidiscovery/v2
 """
@@ -15,8 +15,10 @@ from typing import Any
 
 import orjson
 
+from sampan.api.errors import StatusError
 from sampan.api.kind import Names
 from sampan.api.registry import Registry
+from sampan.apiserver.negotiation import JSON, PROTOBUF, negotiate
 
 Json = dict[str, Any]
 Document = tuple[int, list[tuple[str, str]], bytes]
@@ -33,19 +35,20 @@ class Discovery:
         """The document at `path` (without a slash at its end), or None."""
         if self._generation != self.registry.generation:
             self._generation, self._cache = self.registry.generation, {}
-        form = self._form(headers.get("accept", "")) if path in ("/api", "/apis") else ""
-        found = self._cache.get((path, form))
+        accept = headers.get("accept", "")
+        form = self._form(accept) if path in ("/api", "/apis") else ""
+        media = JSON if form or PROTOBUF not in accept else _media(accept)
+        found = self._cache.get((path, form or media))
         if found is None:
             document = self._aggregated(path, form) if form else self._legacy(path)
             if document is None:
                 return None
-            body = orjson.dumps(document)
-            found = self._cache[path, form] = (body, hashlib.sha512(body).hexdigest().upper())
+            body = orjson.dumps(document) if media == JSON else _protobuf(document)
+            found = self._cache[path, form or media] = (body, hashlib.sha512(body).hexdigest().upper())
         body, etag = found
-        media = AGGREGATED.format(version=form) if form else "application/json"
         out = [
             ("Cache-Control", "public" if form else "no-cache, private"),
-            ("Content-Type", media),
+            ("Content-Type", AGGREGATED.format(version=form) if form else media),
             ("Vary", "Accept"),
         ]
         if form:
@@ -169,6 +172,21 @@ class Discovery:
                     other |= {"group": sub.group, "version": sub.version}
                 resources.append({**other, "kind": sub.kind, "verbs": list(sub.verbs)})
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": shown, "resources": resources}
+
+
+def _media(accept: str) -> str:
+    """JSON for whatever else is asked for."""
+    try:
+        found = negotiate(accept)
+    except StatusError:
+        return JSON
+    return PROTOBUF if found.media == PROTOBUF and not found.view else JSON
+
+
+def _protobuf(document: Json) -> bytes:
+    from sampan.apiserver import protobuf
+
+    return protobuf.of(document)
 
 
 def storage_hash(group: str, version: str, kind: str) -> str:

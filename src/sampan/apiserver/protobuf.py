@@ -61,8 +61,8 @@ def of_json(body: bytes | Sequence[bytes]) -> bytes | Sequence[bytes]:
 
 def of(obj: dict[str, Any]) -> bytes:
     """An object in its envelope."""
-    api_version, kind = obj.get("apiVersion", "v1"), obj["kind"]
-    message = protobuf_write.encode(struct_of(api_version, kind), obj)
+    api_version, kind = obj.get("apiVersion", ""), obj["kind"]
+    message = protobuf_write.encode(struct_of(api_version or "v1", kind), obj)
     return b"".join(protobuf_write.enveloped(api_version, kind, [message]))
 
 

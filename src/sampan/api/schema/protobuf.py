@@ -24,6 +24,9 @@ _BY_HAND = {"GroupResource": ((1,), (2,))}
 #: metav1.Duration, which is text in JSON
 DURATION = Struct("meta", "Duration", {"duration": Field("duration", Scalar("l"), number=(1,))})
 
+#: metav1.Verbs: in Go a type of its own, which a list becomes a message by
+VERBS = Struct("meta", "Verbs", {"items": Field("items", ListOf(Scalar("s")), number=(1,))})
+
 
 class Malformed(ValueError):
     """Bytes that are no message of the expected type."""
@@ -114,13 +117,17 @@ def table_of(message: Struct) -> Table:
         for number in path[:-1]:
             here = here.setdefault(number, {})
         if path:
-            here[path[-1]] = Field(field.name, DURATION) if _is_duration(message, field) else field
+            here[path[-1]] = _OTHERS.get((message.package, message.name, field.name), field)
     _tables[id(message)] = (message, table)
     return table
 
 
-def _is_duration(owner: Struct, field: Field) -> bool:
-    return owner.package == "metrics_v1beta1" and field.name == "window"
+#: fields whose type in protobuf is not that of their JSON
+_OTHERS = {
+    ("metrics_v1beta1", "NodeMetrics", "window"): Field("window", DURATION),
+    ("metrics_v1beta1", "PodMetrics", "window"): Field("window", DURATION),
+    ("meta", "APIResource", "verbs"): Field("verbs", VERBS, pointer=True),
+}
 
 
 def _either(message: Struct) -> Table:
@@ -281,6 +288,8 @@ def _unwrap(node: Struct, out: dict[str, Any]) -> Any:
     """`JSONSchemaPropsOrBool` and its like, back in their JSON form."""
     if node is DURATION:
         return durations.text(out.get("duration", 0))
+    if node is VERBS:
+        return out.get("items", [])
     if node.name == "JSONSchemaPropsOrBool":
         return out["schema"] if "schema" in out else out.get("allows", False)
     if node.name == "JSONSchemaPropsOrArray":

@@ -20,7 +20,7 @@ import orjson
 
 from sampan.api import durations, times
 from sampan.api.schema.nodes import Field, ListOf, MapOf, Node, Scalar, Struct
-from sampan.api.schema.protobuf import DURATION, MAGIC, Table, table_of
+from sampan.api.schema.protobuf import DURATION, MAGIC, VERBS, Table, table_of
 
 #: a value, or a whole message, without its tag
 Encode = Callable[[Any], bytes]
@@ -285,6 +285,8 @@ def _special(node: Struct) -> Encode | None:
     """Types whose JSON is not that of their fields."""
     if node is DURATION:
         return _duration
+    if node is VERBS:
+        return lambda value: b"".join([field(1, item.encode()) for item in value])
     if node.package != "apiextensions_v1":
         return None
     if node.name == "JSON":
