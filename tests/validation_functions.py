@@ -41,7 +41,7 @@ ValidateDeleteOptions api:*
 ValidateCreateOptions api:*
 ValidateUpdateOptions api:*
 ValidatePatchOptions api:*
-ValidateTableOptions
+ValidateTableOptions api:what_a_table_includes
 """,
 "core": """
 ValidatePodName names:is_dns1123_subdomain validation_metadata:names
@@ -134,9 +134,9 @@ ValidateLoadBalancerStatus validation.services:load_balancer_status validation_n
 ValidateNode core_v1.node:Node validation_core:node
 ValidateNodeUpdate core_v1.node:Node validation_core:node_update
 ValidateNodeResources core_v1.node:Node validation_core:node
-ValidateNodeSpecificAnnotations
+ValidateNodeSpecificAnnotations validation.avoided_pods:avoided_pods validation_core:avoided_pods
 ValidateTaintsInNodeAnnotations - the annotation means nothing since 1.6
-ValidateAvoidPodsInNodeAnnotations
+ValidateAvoidPodsInNodeAnnotations validation.avoided_pods:avoided_pods validation_core:avoided_pods
 ValidatePersistentVolume validation.persistent_volumes:volume_spec validation_storage:volume
 ValidatePersistentVolumeName names:is_dns1123_subdomain validation_metadata:names
 ValidatePersistentVolumeSpec validation.persistent_volumes:volume_spec validation_storage:volume
@@ -166,7 +166,7 @@ ValidateNamespaceFinalizeUpdate validation.quotas:finalizer_name validation_core
 ValidateEndpoints validation.endpoints:subsets validation_networking:endpoints
 ValidateEndpointsCreate validation.endpoints:subsets validation_networking:endpoints
 ValidateEndpointsUpdate validation.endpoints:subsets validation_networking:endpoints
-ValidateEndpointsSpecificAnnotations
+ValidateEndpointsSpecificAnnotations - it is empty upstream
 ValidateEventCreate validation.events:event validation_core:event+validation_core:newer_event
 ValidateEventUpdate validation.events:event_update validation_core:event_update
 """,
@@ -303,7 +303,7 @@ ValidateClusterTrustBundle validation.certificates:trust_bundle validation_certi
 ValidateClusterTrustBundleUpdate certificates_v1.cluster_trust_bundle:ClusterTrustBundle validation_certificates:trust_bundle
 ValidatePodCertificateRequestCreate validation.certificates:pod_request validation_certificates:pod_request
 ValidatePodCertificateRequestUpdate certificates_v1.pod_certificate_request:PodCertificateRequest validation_certificates:a_pods_request_does_not_change
-ValidatePodCertificateRequestStatusUpdate
+ValidatePodCertificateRequestStatusUpdate validation.pod_certificates:pod_request_status validation_certificates:pod_request_status+validation_certificates:an_issued_pod_request
 """,
 "scheduling": """
 ValidatePriorityClass scheduling_v1.priority_class:PriorityClass validation_core:priority_class

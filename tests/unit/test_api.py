@@ -138,6 +138,22 @@ async def test_bad_queries(api: Local, query: str, code: int) -> None:
     assert (await api("GET", f"{CONFIG_MAPS}?{query}"))[0] == code
 
 
+async def test_what_a_table_includes(api: Local) -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    for asked, shown in (("None", None), ("Metadata", "PartialObjectMetadata"), ("Object", "ConfigMapList")):
+        code, found = await api("GET", f"{CONFIG_MAPS}?includeObject={asked}", accept=table)
+        assert code == 200
+        for row in found["rows"]:
+            assert (row.get("object") or {}).get("kind") in (shown, "ConfigMap")
+    code, refused = await api("GET", f"{CONFIG_MAPS}?includeObject=All", accept=table)
+    assert (code, refused["message"]) == (
+        400,
+        "Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', "
+        "'None', or empty",
+    )
+    assert (await api("GET", f"{CONFIG_MAPS}?includeObject=All"))[0] == 200
+
+
 async def test_anonymous_is_forbidden_in_upstreams_words(api: Local) -> None:
     api.certificate = None
     code, refused = await api("GET", CONFIG_MAPS)

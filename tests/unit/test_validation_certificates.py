@@ -164,3 +164,79 @@ def test_pod_request(change: Change, expected: list[str]) -> None:
 
 def test_a_pods_request_does_not_change() -> None:
     assert POD.update({"spec/podName": "q"})[0].endswith("field is immutable")
+
+
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+HOUR = datetime.timedelta(hours=1)
+
+
+@functools.cache
+def issued(length: datetime.timedelta = 24 * HOUR, name: str = "a.b", *, ours: bool = True) -> str:
+    """A certificate for the requested key, or for another."""
+    key = KEY if ours else ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(START).not_valid_after(START + length)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(PEM).decode()
+
+
+def outcome(kind: str, **more: str) -> Change:
+    made = {"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    return {"status/conditions": [{**made, **more}]}
+
+
+TIMES: Change = {
+    "status/notBefore": "2026-01-01T00:00:00Z", "status/notAfter": "2026-01-02T00:00:00Z",
+    "status/beginRefreshAt": "2026-01-01T12:00:00Z",
+}  # fmt: skip
+ISSUED: Change = {**outcome("Issued"), **TIMES, "status/certificateChain": issued()}
+
+
+def chained(text: str) -> Change:
+    return {"status/certificateChain": text}
+
+
+# fmt: off
+OUTCOMES: list[tuple[Change, list[str]]] = [
+    (outcome("Denied"), []),
+    (outcome("Failed", status="False"), ['status.conditions.[0].status: Unsupported value: "False": supported values: "True"']),
+    (outcome("Other"), ['status.conditions.[0].type: Unsupported value: "Other": supported values: "Issued", "Denied", "Failed"']),
+    ({"status/conditions": [*outcome("Denied")["status/conditions"], *outcome("Failed")["status/conditions"]]}, ['status.conditions.[1].type: Invalid value: "Failed": There may be at most one condition with type "Issued", "Denied", or "Failed"']),
+    ({**outcome("Denied"), **chained("x")}, ["status: Invalid value: non-condition status fields must be empty when denying or failing the PodCertificateRequest"]),
+    (chained("x"), ['status: Invalid value: status is immutable unless transitioning to "Issued", "Denied", or "Failed"']),
+]
+CHAINS: list[tuple[Change, list[str]]] = [
+    ({}, []),
+    (chained(issued() + certificate()), []),
+    (chained(""), ['status.certificateChain: Invalid value: "": issued certificate chain must contain at least one certificate']),
+    (chained("x" * 102401), ["status.certificateChain: Too long: may not be more than 102400 bytes"]),
+    ({"status/notBefore": GONE, "status/beginRefreshAt": GONE}, ["status.notBefore: Required value: must be present and consistent with the issued certificate", "status.beginRefreshAt: Required value: must be present and in the range [notbefore+10min, notafter-10min]"]),
+    ({"status/notBefore": "2026-01-01T00:00:01Z"}, ["status.notBefore: Invalid value: 2026-01-01 00:00:01 +0000 UTC: must be set to the NotBefore time encoded in the leaf certificate"]),
+    ({"status/notAfter": "2026-01-03T00:00:00Z"}, ["status.notAfter: Invalid value: 2026-01-03 00:00:00 +0000 UTC: must be set to the NotAfter time encoded in the leaf certificate"]),
+    ({"status/beginRefreshAt": "2026-01-01T00:09:59Z"}, ["status.beginRefreshAt: Invalid value: 2026-01-01 00:09:59 +0000 UTC: must be at least 10 minutes after status.notBefore"]),
+    ({"status/beginRefreshAt": "2026-01-01T23:50:01Z"}, ["status.beginRefreshAt: Invalid value: 2026-01-01 23:50:01 +0000 UTC: must be at least 10 minutes before status.notAfter"]),
+    ({**chained(issued(HOUR / 2)), "status/notAfter": "2026-01-01T00:30:00Z"}, ["status.certificateChain: Invalid value: 30m0s: leaf certificate lifetime must be >= 1 hour"]),
+    ({**chained(issued(25 * HOUR)), "status/notAfter": "2026-01-02T01:00:00Z"}, ["status.certificateChain: Invalid value: 25h0m0s: leaf certificate lifetime must be <= spec.maxExpirationSeconds (86400)"]),
+    (chained(issued(name=".a..b")), ['status.certificateChain: Invalid value: ".a..b": leaf certificate\'s DNSName should not contain \'..\'', 'status.certificateChain: Invalid value: ".a..b": leaf certificate\'s DNSName should not start or end with \'.\'']),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("change", "expected"), OUTCOMES, ids=ids(OUTCOMES))
+def test_pod_request_status(change: Change, expected: list[str]) -> None:
+    assert POD.status(change) == expected
+
+
+@pytest.mark.parametrize(("change", "expected"), CHAINS, ids=ids(CHAINS))
+def test_an_issued_pod_request(change: Change, expected: list[str]) -> None:
+    assert POD.status({**ISSUED, **change}) == expected
+
+
+def test_an_issued_pod_request_and_its_key() -> None:
+    [said] = POD.status({**ISSUED, **chained(issued(ours=False))})
+    assert said.endswith("leaf certificate was not issued to the requested public key")
+    [said] = POD.status({**ISSUED, **chained(issued() + REQUEST.public_bytes(PEM).decode())})
+    assert said.endswith("issued certificate chain must consist entirely of CERTFICATE PEM blocks")
+    immutable = "status: Invalid value: immutable after PodCertificateRequest is issued, denied, or failed"
+    assert POD.status({"status/notAfter": "2026-01-03T00:00:00Z"}, ISSUED) == [immutable]
+    assert POD.status({}, ISSUED) == []

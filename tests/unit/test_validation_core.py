@@ -316,3 +316,30 @@ MIGRATION_UPDATE_ROWS: list[tuple[Change, Change, list[str]]] = [
 @pytest.mark.parametrize(("change", "old", "expected"), MIGRATION_UPDATE_ROWS, ids=ids(MIGRATION_UPDATE_ROWS))
 def test_migration_update(change: Change, old: Change, expected: list[str]) -> None:
     assert MIGRATION.update(change, old) == expected
+
+
+AVOID = "scheduler.alpha.kubernetes.io/preferAvoidPods"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ('{"preferAvoidPods": [{"podSignature": {"podController": {"kind": "ReplicaSet", "controller": true}}}]}', []),
+        ('{"preferAvoidPods": [{}]}', [f"metadata.annotations.{AVOID}[0].PodSignature: Required value"]),
+        (
+            '{"preferAvoidPods": [{"podSignature": {"podController": {"controller": false}}}]}',
+            [
+                f"metadata.annotations.{AVOID}[0].PodSignature.PodController.Controller: "
+                "Invalid value: false: must point to a controller"
+            ],
+        ),
+        *(
+            (bad, [f'metadata.annotations.AvoidPods: Invalid value: "{AVOID}": invalid JSON, or not a list of pods to avoid'])
+            for bad in ("{", '{"preferAvoidPods": [1]}', "3")
+        ),
+    ],
+)
+def test_avoided_pods(text: str, expected: list[str]) -> None:
+    change: Change = {"metadata/annotations": {AVOID: text}}
+    assert NODE.errors(change) == NODE.update(change) == expected

@@ -87,6 +87,13 @@ OMIT: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Bare:
+    """A value that prints as it stands: a time, a duration."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class FieldError:
     """One mistake. `type` is the cause's reason on the wire, `body` its message, `field` its path."""
 
@@ -116,6 +123,8 @@ def go_value(value: Any) -> str:
     """
     if isinstance(value, str):
         return go_quote(value)
+    if isinstance(value, Bare):
+        return value.text
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from sampan.api import errors
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Column, Kind
 from sampan.apiserver.cache import MARK, Entry, EventType, Record
 from sampan.apiserver.negotiation import PROTOBUF, Accept
@@ -162,7 +163,9 @@ class TableView(View):
         super().__init__(kind)
         self.clock = clock
         if include not in ("", "None", "Metadata", "Object"):
-            raise errors.bad_request(f'unrecognized includeObject value: "{include}"')
+            problems = ErrorList()
+            problems.invalid(Path("includeObject"), include, "must be 'Metadata', 'Object', 'None', or empty")
+            raise errors.bad_request(f"Unable to convert to Table as requested: {problems[0]}")
         self.version = f"meta.k8s.io/{version}"
         self.include = include or "Metadata"
         self.columns = orjson.dumps([column_json(column) for column in kind.columns])

@@ -10,6 +10,7 @@ from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.certificates import pod_request
 from sampan.api.validation.meta import validate_immutable
+from sampan.api.validation.pod_certificates import pod_request_status
 from sampan.api.validation.workload import SPEC
 
 
@@ -29,6 +30,9 @@ class PodCertificateRequest(Kind):
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         return validate_immutable(obj.get("spec"), old.get("spec"), SPEC)
+
+    def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return pod_request_status(obj, old)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

@@ -10,6 +10,7 @@ from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age
 from sampan.api.validation import ips
+from sampan.api.validation.avoided_pods import avoided_pods
 from sampan.api.validation.resources import resource_name, resource_quantity
 from sampan.api.validation.scheduling import taints
 from sampan.api.validation.workload import SPEC, STATUS
@@ -48,6 +49,7 @@ class Node(Kind):
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         spec = obj.get("spec") or {}
+        avoided_pods(obj["metadata"].get("annotations") or {}, out)
         # upstream's path
         taints(spec.get("taints") or (), Path("metadata", "taints"), out)
         _resources(obj.get("status") or {}, out)
@@ -61,6 +63,7 @@ class Node(Kind):
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
         new, was, status = obj.get("spec") or {}, old.get("spec") or {}, obj.get("status") or {}
+        avoided_pods(obj["metadata"].get("annotations") or {}, out)
         _resources(status, out)
         seen: set[tuple[str, str]] = set()
         for index, item in enumerate(status.get("addresses") or ()):
