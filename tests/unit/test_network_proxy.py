@@ -102,6 +102,15 @@ def test_which_endpoints_are_used(conditions: list[Obj], used: set[int]) -> None
     assert {each.ip for each in port.usable.everywhere} == {f"10.0.0.{number}" for number in used}
 
 
+def test_a_load_balancer_is_told_of_no_endpoint_that_ends() -> None:
+    ending: Obj = {"ready": False, "serving": True, "terminating": True}
+    here = {"addresses": ["10.0.0.1"], "conditions": ending, "nodeName": "node"}
+    (port,) = model.ports_of(service(), [slice_of(here)], "node")
+    assert [each.ip for each in port.usable.here] == ["10.0.0.1"]
+    assert model.ready_here([slice_of(here)], "node") == set()
+    assert model.ready_here([slice_of("10.0.0.2", here), slice_of("10.0.0.3", node="other")], "node") == {"10.0.0.2"}
+
+
 def test_who_is_not_served() -> None:
     assert model.is_served(service())
     assert not model.is_served(service("None"))

@@ -135,6 +135,17 @@ def _best(found: dict[Endpoint, int]) -> tuple[Endpoint, ...]:
     return tuple(sorted(ready or [key for key, flags in found.items() if flags & _ENDING]))
 
 
+def ready_here(slices: Iterable[Obj], node: str) -> set[str]:
+    """What a load balancer may count on: endpoints that end still serve, but it should send nothing new."""
+    return {
+        endpoint["addresses"][0]
+        for slice_ in slices
+        if slice_.get("addressType") == "IPv4"
+        for endpoint in slice_.get("endpoints") or ()
+        if endpoint.get("nodeName") == node and (endpoint.get("conditions") or {}).get("ready") is not False
+    }
+
+
 def local_ips(slices: Iterable[Obj], node: str) -> set[str]:
     """Pods that may meet themselves behind a Service: those of this node, and what is on no node."""
     return {

@@ -260,8 +260,7 @@ class Proxy:
             log.error("service %s is passed over: %r", key, error)
             return None
         if check := service["spec"].get("healthCheckNodePort"):
-            here = {endpoint.ip for port in ports for endpoint in port.usable.here}
-            self._checks[check] = (key, len(here))
+            self._checks[check] = (key, len(model.ready_here(slices, self._options.node)))
         near = model.local_ips(slices, self._options.node)
         return Wanted(tuple(each for port in ports for each in frontends(port)), frozenset(near))
 
