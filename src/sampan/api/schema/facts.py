@@ -12,6 +12,7 @@ reads its fields when they are first asked for: of most types a server is never 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -50,8 +51,10 @@ class _Message(Struct):
         """Reached only while the slots are empty."""
         if name not in _FILLED:
             raise AttributeError(name)
-        raw = self._raw
-        del self._raw
+        try:
+            raw = self._raw
+        except AttributeError:  # another thread has filled it meanwhile
+            return object.__getattribute__(self, name)
         nested = isinstance(raw.get("f"), dict)
         self.atomic, self.unions, self.gvk = False, (), None
         texts = raw
@@ -70,6 +73,8 @@ class _Message(Struct):
         for key, text in texts.items():
             fields[key] = _field(self.package, key, text)
         self.fields = fields
+        with contextlib.suppress(AttributeError):
+            del self._raw
         return object.__getattribute__(self, name)
 
 
