@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,13 +72,36 @@ def test_a_port_in_use(fresh: Up) -> None:
         (("down", "--name", "nobody"), "there is no cluster nobody"),
         (("up", "--name", "Bad_Name"), "cannot be the name of a cluster"),
         (("up", "--store", "nonsense"), "unknown store"),
-        (("backup", "--name", "nobody", "x"), "there is no store"),
+        (("backup", "--name", "nobody", "x"), "there is no cluster nobody"),
+        (("restore", "--name", "nobody", __file__), "is not a backup"),
+        (("node", "add", "--name", "nobody"), "there is no cluster nobody"),
+        (("image", "ls", "--name", "nobody"), "there is no cluster nobody"),
+        (("load", "docker-image", "x", "--name", "nobody"), "there is no cluster nobody"),
+        (("load", "image-archive", "/nothing"), "does not exist"),
+        (("up", "--nodes", "many"), "not a valid integer"),
+        (("dowm",), "No such command"),
     ],
 )
 def test_two_lines_and_an_exit_code(fresh: Up, arguments: tuple[str, ...], said: str) -> None:
     done = fresh.sampan(*arguments)
-    assert done.returncode == 1 and said in done.stderr
+    assert done.returncode != 0 and said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 2
+    assert not list((fresh.home / "clusters").glob("*/*"))
+
+
+def test_what_does_not_come_to_stand_leaves_nothing(fresh: Up) -> None:
+    wrong = fresh.sampan("up", "--store", "etcd=http://127.0.0.1:9")
+    assert wrong.returncode == 1 and len(wrong.stderr.strip().splitlines()) == 2
+    assert not list(fresh.home.glob("clusters/*"))
+
+
+def test_a_command_is_interrupted_before_it_has_begun(fresh: Up) -> None:
+    """While it is still being read it ends without a word."""
+    code = "import os, signal, sys, sampan.cli as c; sys.argv = ['sampan', 'up'];" \
+           "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda s, n, *a: n == 'sampan.cli.commands' and " \
+           "os.kill(os.getpid(), signal.SIGINT) or None})()); c.main()"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], env=fresh.env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_broken_kubeconfig_is_left_alone(fresh: Up) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 
+from sampan.cli.clusters import kubelet_flags
 from sampan.cluster import kind_config, spec
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.wanted import published
 
 HEAD = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 
@@ -18,8 +23,8 @@ def test_an_empty_one_is_one_node() -> None:
 
 def test_nodes_are_named_as_kind_names_them() -> None:
     wanted = kind_config.read(HEAD + "name: c\nnodes: [{role: worker}, {role: control-plane}, {role: worker}]\n", "x")
-    assert [(node.name, node.role) for node in wanted.nodes] == [
-        ("c-control-plane", "control-plane"), ("c-worker", "worker"), ("c-worker2", "worker")]  # fmt: skip
+    assert [(node.name, node.role, node.index) for node in wanted.nodes] == [
+        ("c-control-plane", "control-plane", 0), ("c-worker", "worker", 1), ("c-worker2", "worker", 2)]  # fmt: skip
 
 
 def test_everything_that_says_something_about_our_nodes() -> None:
@@ -73,8 +78,47 @@ def test_arguments_of_the_newer_form() -> None:
         (HEAD + "networking: {ipFamily: dual}", "is not there yet"),
         (HEAD + "nodes: [{role: control-plane, extraPortMappings: [{hostPort: 1}]}]", "no containerPort"),
         (HEAD + "nodes: [{role: control-plane, extraMounts: [{hostPath: /x}]}]", "containerPath"),
+        (HEAD + "nodes: hello", "nodes is not a list: 'hello'"),
+        (HEAD + "nodes: [hello]", r"nodes\[0\] is not a mapping"),
+        (HEAD + "nodes: [{rolle: worker}]", r"unknown field 'nodes\[0\].rolle'"),
+        (HEAD + "nodes: [{labels: [a]}]", r"nodes\[0\].labels is not a mapping"),
+        (HEAD + "networking: 5", "networking is not a mapping"),
+        (HEAD + "networking: {bogus: 1}", "unknown field 'networking.bogus'"),
+        (HEAD + "networking: {apiServerPort: 99999}", "networking.apiServerPort is not a port: 99999"),
+        (HEAD + "networking: {apiServerAddress: host}", "networking.apiServerAddress is not an IPv4 address"),
+        (HEAD + "networking: {podSubnet: 10.0.0.0/30}", "is too small"),
+        (HEAD + "networking: {podSubnet: 10.96.0.0/16}", "overlap"),
+        (HEAD + "nodes: [{extraPortMappings: [{containerPort: 1, hostPort: http}]}]", "hostPort is not a port: 'http'"),
+        (HEAD + "nodes: [{extraPortMappings: [{containerPort: 1, listenAddress: x}]}]", "listenAddress is not an IPv4"),
+        (
+            HEAD + "nodes: [{extraPortMappings: [{containerPort: 1, hostPort: 2}, {containerPort: 3, hostPort: 2}]}]",
+            "twice",
+        ),
+        (HEAD + "nodes: [{extraMounts: [{hostPath: /x, containerPath: y}]}]", "containerPath is not absolute: 'y'"),
+        (HEAD + "kubeadmConfigPatches: 7", "kubeadmConfigPatches is not a list"),
+        (HEAD + "kubeadmConfigPatches: ['nodeRegistration: 3']", "nodeRegistration has no kubeletExtraArgs"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
-    with pytest.raises(ClusterError, match=said):
+    with pytest.raises(ClusterError, match=said) as raised:
         kind_config.read(text, "k")
+    assert "\n" not in raised.value.what + raised.value.hint
+
+
+def test_ports_of_the_machine_are_free_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPAN_HOME", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = spec.Port(taken.getsockname()[1], 80, "127.0.0.1")
+        with pytest.raises(ClusterError, match=f"hostPort {port.host} at 127.0.0.1 cannot be used"):
+            published([spec.Node("n", ports=[port])])
+    nodes, said = published([spec.Node("n", ports=[spec.Port(0, 80, "127.0.0.1")])])
+    assert nodes[0].ports[0].host > 1023 and str(nodes[0].ports[0].host) in said[0]
+
+
+def test_arguments_that_our_kubelet_does_not_know_are_told() -> None:
+    nodes, said = kubelet_flags([spec.Node("n", kubelet={"max-pods": "7", "fail-swap-on": "false"})])
+    assert nodes[0].kubelet == {"max-pods": "7"} and said == ["kubeletExtraArgs: fail-swap-on changes nothing here"]
+    with pytest.raises(ClusterError, match="max-pods: invalid int value: 'many'"):
+        kubelet_flags([spec.Node("n", kubelet={"max-pods": "many"})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -49,6 +50,8 @@ def main() -> None:
 
         serve(sys.argv[2:])
         sys.exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is begun yet that an end could leave half done
     from sampan.cli.commands import cli
+    from sampan.cli.told import run
 
-    cli(prog_name="sampan")
+    run(cli, "sampan")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
+import yaml
 
 from sampan.cli.told import NAME, OUTPUT, Steps, node_names, told
-from sampan.cluster import certificates, kubeconfig, lifecycle, state
+from sampan.cluster import certificates, kubeconfig, lifecycle, spec, state
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.spec import RUNTIMES, SAMPAN
 
 
 @click.group()
 def create() -> None:
-    """Create a cluster."""
+    """Create a cluster.
+
+    \b
+    sampan create cluster --name shop --config kind.yaml
+    """
 
 
 @create.command("cluster")
@@ -30,7 +37,12 @@ def create() -> None:
 @OUTPUT
 @told
 def create_cluster(name: str | None, config: Path | None, runtime: str, wait: float, output: str) -> None:
-    """From a configuration file as kind has them (kind.x-k8s.io/v1alpha4)."""
+    """From a configuration file as kind has them (kind.x-k8s.io/v1alpha4).
+
+    \b
+    sampan create cluster --name shop
+    sampan create cluster --name shop --config kind.yaml
+    """
     done = created(name, config, wait, Steps(output == "json"), output != "json", runtime=runtime)
     if output == "json":
         click.echo(json.dumps({"name": done.cluster.name, "server": done.server, "context": done.context}))
@@ -42,7 +54,7 @@ def create_cluster(name: str | None, config: Path | None, runtime: str, wait: fl
 def created(name: str | None, config: Path | None, wait: float, steps: Steps, notes: bool, prefix: str = "sampan",
             default: str = "default", runtime: str = SAMPAN) -> lifecycle.Up:  # fmt: skip
     """Raises ClusterError."""
-    from sampan.cluster.wanted import of_kind
+    from sampan.cluster.wanted import of_kind, published
 
     read, _ = of_kind(state.find(name or default), config)
     cluster = state.find(name or read.name or default)
@@ -52,16 +64,47 @@ def created(name: str | None, config: Path | None, wait: float, steps: Steps, no
         )
     read, wanted = of_kind(cluster, config, prefix, runtime)
     wanted.wait = wait
-    for note in read.notes if notes else ():
+    wanted.nodes, chosen = published(wanted.nodes or ())
+    wanted.nodes, unheard = kubelet_flags(wanted.nodes)
+    for note in (*read.notes, *chosen, *unheard) if notes else ():
         click.echo(click.style("Note: ", fg="yellow") + note, err=True)
     done = lifecycle.up(cluster, wanted, steps)
     steps.done()
     return done
 
 
+def kubelet_flags(nodes: Sequence[spec.Node]) -> tuple[list[spec.Node], list[str]]:
+    """With those that our kubelet takes, and notes on those that it does not know. Raises ClusterError for bad values."""
+    import argparse
+
+    from sampan.cli.kubelet import parser
+
+    reader = parser(exit_on_error=False)
+    out, unheard = [], dict[str, None]()
+    for node in nodes:
+        taken = {}
+        for flag, value in node.kubelet.items():
+            try:
+                _, rest = reader.parse_known_args([f"--{flag}={value}"])
+            except argparse.ArgumentError as error:
+                raise ClusterError(
+                    f"kubeletExtraArgs: {flag}: {error.message}", "`sampan kubelet --help` says what it takes"
+                ) from None
+            if rest:
+                unheard[f"kubeletExtraArgs: {flag} changes nothing here"] = None
+            else:
+                taken[flag] = value
+        out.append(replace(node, kubelet=taken))
+    return out, list(unheard)
+
+
 @click.group()
 def delete() -> None:
-    """Delete a cluster and its state."""
+    """Delete a cluster and its state.
+
+    \b
+    sampan delete cluster --name shop
+    """
 
 
 @delete.command("cluster")
@@ -76,7 +119,13 @@ def delete_cluster(name: str, output: str) -> None:
 
 @click.group()
 def get() -> None:
-    """Show clusters, nodes or a kubeconfig."""
+    """Show clusters, nodes or a kubeconfig.
+
+    \b
+    sampan get clusters
+    sampan get nodes --name shop
+    sampan get kubeconfig --name shop > shop.kubeconfig
+    """
 
 
 @get.command("clusters")
@@ -99,20 +148,20 @@ def get_clusters(output: str) -> None:
 @told
 def get_nodes(name: str, output: str) -> None:
     """The names of a cluster's nodes."""
-    names = [node.name for node in known(state.find(name)).nodes]
+    names = [node.name for node in state.find(name).known().nodes]
     click.echo(json.dumps(names) if output == "json" else "\n".join(names))
 
 
 @get.command("kubeconfig")
 @NAME
+@OUTPUT
 @told
-def get_kubeconfig(name: str) -> None:
-    """A kubeconfig of this cluster alone."""
+def get_kubeconfig(name: str, output: str) -> None:
+    """A kubeconfig of this cluster alone, as YAML."""
     cluster = state.find(name)
-    settings = known(cluster)
-    click.echo(
-        kubeconfig.standalone(certificates.Pki(cluster.pki), settings.context, lifecycle.url(settings.port)), nl=False
-    )
+    settings = cluster.known()
+    text = kubeconfig.standalone(certificates.Pki(cluster.pki), settings.context, lifecycle.url(settings.port))
+    click.echo(json.dumps(yaml.safe_load(text)) + "\n" if output == "json" else text, nl=False)
 
 
 @click.group()
@@ -159,28 +208,28 @@ _one("remove", "Stop a node and take it out of the cluster.", "Removed")
 
 @click.group()
 def export() -> None:
-    """Write logs into a directory."""
+    """Write logs into a directory.
+
+    \b
+    sampan export logs ./logs --name shop
+    """
 
 
 @export.command("logs")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
 @NAME
+@OUTPUT
 @told
-def export_logs(directory: Path | None, name: str) -> None:
+def export_logs(directory: Path | None, name: str, output: str) -> None:
     """Of the control plane, of nodes and of pods."""
     from sampan.cluster.logs import export as write
 
     target = write(state.find(name), directory)
+    if output == "json":
+        click.echo(json.dumps({"name": name, "directory": str(target)}))
+        return
     click.echo(f"Exported logs for cluster {name!r} to:", err=True)
     click.echo(str(target))
-
-
-def known(cluster: state.Cluster) -> state.Settings:
-    """Raises ClusterError when there is no such cluster."""
-    settings = cluster.settings()
-    if settings is None:
-        raise ClusterError(f"there is no cluster {cluster.name}", f"`sampan up --name {cluster.name}` makes it")
-    return settings
 
 
 @click.command()
@@ -190,7 +239,12 @@ def known(cluster: state.Cluster) -> state.Settings:
 @OUTPUT
 @told
 def doctor(runtime: str, install: bool, output: str) -> None:
-    """Say what this machine lacks, and how to get it."""
+    """Say what this machine lacks, and how to get it.
+
+    \b
+    sampan doctor
+    sudo sampan doctor --install
+    """
     from dataclasses import asdict
 
     from sampan.cluster.doctor import findings

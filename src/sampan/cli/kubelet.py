@@ -19,8 +19,9 @@ from sampan.client import Client, ConfigError, HttpsTransport, from_kubeconfig
 from sampan.kubelet.options import Options, from_file
 
 
-def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(prog="sampan kubelet", description="Run the pods that a node is given.")
+def parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="sampan kubelet", description="Run the pods that a node is given.",
+                                  exit_on_error=exit_on_error, allow_abbrev=exit_on_error)  # fmt: skip
     default = Options(name="")
     add = out.add_argument
     add("--config", type=Path, metavar="FILE", help="a KubeletConfiguration; flags go before what it says")

@@ -16,7 +16,12 @@ from sampan.cluster import images, state
 
 @click.group("load")
 def group() -> None:
-    """Load images into all nodes of a cluster."""
+    """Load images into all nodes of a cluster.
+
+    \b
+    docker save web:v1 -o web.tar && sampan load image-archive web.tar
+    sampan load docker-image web:v1
+    """
 
 
 @group.command("image-archive")

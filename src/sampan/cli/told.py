@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -48,6 +51,10 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             fail(error.what, error.hint)
         except StoreError as error:
             fail(str(error), "check the file and its directory, then try again")
+        except BrokenPipeError:  # whoever read has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), _remedy(error))
         except KeyboardInterrupt:
             fail("interrupted", "run the same command again to carry on, or `sampan down` to stop what runs")
         sys.exit(1)
@@ -55,9 +62,34 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, then run the same command again"
+    return "check the file, its directory and your rights to them, then run the same command again"
+
+
 def fail(what: str, hint: str) -> None:
-    click.echo(click.style("Error: ", fg="red") + what, err=True)
+    """Two lines, of what others said in many."""
+    first = next((line for line in what.splitlines() if line.strip()), what).rstrip(" :")
+    click.echo(click.style("Error: ", fg="red") + first, err=True)
     click.echo(f"  {hint}", err=True)
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """As the process. What was typed wrongly is told as all else is; Ctrl-C until now ended us without a word."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command.main(prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else name
+        fail(error.format_message(), f"{path} --help says how it is used")
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(0)
 
 
 class Steps:

@@ -181,10 +181,7 @@ def removed(cluster: Cluster, names: Sequence[str]) -> None:
 
 
 async def _asked(cluster: Cluster, ask: Callable[[Cri], Any]) -> list[Any]:
-    found = images.sockets(cluster)
-    if not found:
-        raise ClusterError(f"cluster {cluster.name} has no running nodes", f"sampan up --name {cluster.name}")
-    out = []
+    found, out = images.running(cluster), []
     for socket in found.values():
         async with Cri(f"unix://{socket}") as cri:
             try:

@@ -39,8 +39,10 @@ async def load(socket: str, archive: Path) -> list[str]:
         try:
             return await loader(cri, archive)
         except CriFailed as error:
+            said = str(error)
             raise ClusterError(
-                f"{archive}: {error}", "it must be what `docker save` writes, or an OCI archive"
+                said if str(archive) in said else f"{archive}: {said}",
+                "it must be what `docker save` writes, or an OCI archive",
             ) from None
 
 
@@ -85,14 +87,17 @@ async def saved(images: Sequence[str], target: Path) -> None:
     program = shutil.which("docker") or shutil.which("podman")
     if program is None:
         raise ClusterError("neither docker nor podman is installed", "use: sampan load image-archive FILE")
-    await _run(program, "save", "--output", str(target), *images)
+    try:
+        await _run(program, "save", "--output", str(target), *images)
+    except ClusterError as error:
+        raise ClusterError(
+            error.what, "is it running, and is the image there? without it: sampan load image-archive FILE"
+        ) from None
 
 
 async def load_archive(cluster: Cluster, archive: Path) -> dict[str, list[str]]:
     """Into all nodes at once; the names by node. Raises ClusterError."""
-    nodes = sockets(cluster)
-    if not nodes:
-        raise ClusterError(f"cluster {cluster.name} has no nodes", "bring it up with nodes, then load the image again")
+    nodes = running(cluster)
     done = await asyncio.gather(*(load(str(socket), archive) for socket in nodes.values()), return_exceptions=True)
     out: dict[str, list[str]] = {}
     for node, result in zip(nodes, done, strict=True):  # all are over before one is complained of
@@ -104,10 +109,24 @@ async def load_archive(cluster: Cluster, archive: Path) -> dict[str, list[str]]:
 
 async def load_from_docker(cluster: Cluster, images: Sequence[str]) -> dict[str, list[str]]:
     """Raises ClusterError."""
+    running(cluster)
     with tempfile.TemporaryDirectory(prefix="sampan-load-") as directory:
         archive = Path(directory) / "images.tar"
         await saved(images, archive)
         return await load_archive(cluster, archive)
+
+
+def running(cluster: Cluster) -> dict[str, Path]:
+    """As `sockets`; there is one at least. Raises ClusterError."""
+    settings, found = cluster.known(), sockets(cluster)
+    if not settings.nodes:
+        raise ClusterError(
+            f"cluster {cluster.name} has no nodes that run containers",
+            f"sampan down --name {cluster.name}, then up --nodes N",
+        )
+    if not found:
+        raise ClusterError(f"cluster {cluster.name} has no running nodes", f"sampan up --name {cluster.name}")
+    return found
 
 
 def sockets(cluster: Cluster) -> dict[str, Path]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -66,27 +67,42 @@ def up(cluster: Cluster, wanted: Wanted, progress: Progress) -> Up:
             _same(cluster, known, wanted)
             _carry_on(cluster, known, wanted, progress)
             return Up(cluster, url(known.port), known.context, True)
+        fresh = cluster.fresh()
         settings = _settings(cluster, known, wanted)
-        with _nothing_half(cluster, settings, known is None):
+        with _nothing_half(cluster, settings, known is None, fresh):
             _begin(cluster, settings, progress, any_port=known is None and wanted.port is None)
         _carry_on(cluster, settings, wanted, progress)
         return Up(cluster, url(settings.port), settings.context, False)
 
 
 @contextlib.contextmanager
-def _nothing_half(cluster: Cluster, settings: Settings, new: bool) -> Iterator[None]:
-    """What did not come to stand, or was interrupted, leaves nothing on the machine; a new cluster is not remembered."""
+def _nothing_half(cluster: Cluster, settings: Settings, new: bool, fresh: bool) -> Iterator[None]:
+    """What did not come to stand, or was interrupted, leaves nothing on the machine; a new cluster is not remembered.
+    `fresh`: its directory held nothing before, and then holds nothing again."""
     try:
         yield
     except BaseException:
-        processes.stop(pid for name in (API,) if (pid := cluster.pid(name)) is not None)
-        if settings.nodes:
-            from sampan.cluster import nodes
+        with _uninterrupted():
+            processes.stop(pid for name in (API,) if (pid := cluster.pid(name)) is not None)
+            if settings.nodes:
+                from sampan.cluster import nodes
 
-            nodes.stop(cluster, settings)
-        if new:
-            cluster.forget()
+                nodes.stop(cluster, settings)
+            if new:
+                cluster.forget()
+            if fresh:
+                cluster.empty()
         raise
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C does not stop what the first one began."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin(cluster: Cluster, settings: Settings, progress: Progress, *, any_port: bool) -> None:
@@ -242,9 +258,11 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         return
     process.kill()
     process.wait()
-    why = said.strip() or ("it ended" if ready else f"it did not answer within {START_SECONDS:.0f} s")
+    why = said.strip() or (
+        f"it ended{cluster.last_word(API)}" if ready else f"it did not answer within {START_SECONDS:.0f} s"
+    )
     failed = PortTaken if "address already in use" in why else ClusterError
-    raise failed(f"the control plane did not start: {why}", f"its log is {cluster.log()}")
+    raise failed(f"the control plane did not start: {why}", "mend that, then try again")
 
 
 def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[bytes]:
@@ -266,8 +284,7 @@ def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[
 
 def down(cluster: Cluster) -> bool:
     """Stop it, keep its state, take the context out of the kubeconfig. False: it was not running. Raises ClusterError."""
-    if not cluster.exists():
-        raise ClusterError(f"there is no cluster {cluster.name}", "`sampan status` lists those there are")
+    cluster.known()
     with cluster.locked():
         settings = cluster.settings()
         pid = cluster.pid(API)

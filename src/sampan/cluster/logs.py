@@ -12,8 +12,7 @@ from sampan.cluster.state import Cluster
 
 def export(cluster: Cluster, directory: Path | None) -> Path:
     """Where they are now. Raises ClusterError."""
-    if not cluster.exists():
-        raise ClusterError(f"there is no cluster {cluster.name}", "`sampan status` lists those there are")
+    cluster.known()
     try:
         target = directory or Path(tempfile.mkdtemp(prefix=f"sampan-{cluster.name}-"))
         target.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -348,8 +348,8 @@ async def _delete(cluster: Cluster, settings: Settings, name: str) -> None:
 
 
 def _running(cluster: Cluster) -> Settings:
-    settings = cluster.settings()
-    if settings is None or cluster.pid() is None:
+    settings = cluster.known()
+    if cluster.pid() is None:
         raise ClusterError(f"cluster {cluster.name} is not running", f"sampan up --name {cluster.name}")
     return settings
 
@@ -414,19 +414,66 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
 
             nodes.add_handler(look, look, look)
             informers.start()
+
+            async def wait() -> None:
+                await there.wait()
+                await _mark(client, settings)
+                await ready.wait()
+                await _serving(cluster, settings)
+
+            if await _waited(wait(), _an_end(cluster, settings), seconds):
+                return
+            late = min((name for name in wanted if not _is_ready(nodes.cache.get(name))), default=min(wanted))
+            why = _why(nodes.cache.get(late)) or f"it has not registered{cluster.last_word(f'nodes/{late}/{NODE}')}"
+            raise ClusterError(f"node {late} is not ready after {seconds:.0f} s: {why}", _next(cluster, late))
+
+
+def _next(cluster: Cluster, node: str) -> str:
+    return (
+        f"its logs are in {cluster.node(node)}; `sampan up --name {cluster.name}` tries again, "
+        f"`sampan delete cluster --name {cluster.name}` removes it"
+    )
+
+
+async def _waited(work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """False: there was no more time. Whatever `end` raises ends the wait."""
+    tasks = {asyncio.ensure_future(work), asyncio.ensure_future(end)}
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+    return bool(done)
+
+
+async def _an_end(cluster: Cluster, settings: Settings) -> None:
+    """Waits until a process of a node ends, so that nobody waits in vain for its node. Raises ClusterError."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[spec.Node, str]] = loop.create_future()
+
+    def end(node: spec.Node, which: str) -> None:
+        if not ended.done():
+            ended.set_result((node, which))
+
+    with contextlib.ExitStack() as stack:
+        for node, which in ((node, which) for node in settings.nodes if not node.stopped for which in (RUNTIME, NODE)):
+            pid = cluster.pid(_process(node, which))
             try:
-                async with asyncio.timeout(seconds):
-                    await there.wait()
-                    await _mark(client, settings)
-                    await ready.wait()
-                    await _serving(cluster, settings)
-            except TimeoutError:
-                late = sorted(name for name in wanted if not _is_ready(nodes.cache.get(name)))
-                why = _why(nodes.cache.get(late[0])) or f"it has not registered{_last_word(cluster, late[0])}"
-                raise ClusterError(
-                    f"node {late[0]} is not ready after {seconds:.0f} s: {why}",
-                    f"its logs are in {cluster.node(late[0])}; `sampan up --name {cluster.name}` waits again",
-                ) from None
+                handle = os.pidfd_open(pid) if pid is not None else None
+            except ProcessLookupError:
+                handle = None
+            if handle is None:
+                end(node, which)
+                break
+            stack.callback(os.close, handle)
+            stack.callback(loop.remove_reader, handle)
+            loop.add_reader(handle, end, node, which)
+        node, which = await ended
+    word = cluster.last_word(_process(node, which))
+    raise ClusterError(f"node {node.name} did not start: its {which} process ended{word}", _next(cluster, node.name))
 
 
 async def _serving(cluster: Cluster, settings: Settings) -> None:
@@ -462,14 +509,6 @@ def _is_ready(node: dict[str, Any] | None) -> bool:
 def _condition(node: dict[str, Any]) -> dict[str, str]:
     conditions = (node.get("status") or {}).get("conditions") or ()
     return next((each for each in conditions if each["type"] == "Ready"), {})
-
-
-def _last_word(cluster: Cluster, node: str) -> str:
-    """What the node's agent wrote last."""
-    with contextlib.suppress(OSError):
-        lines = cluster.log(f"nodes/{node}/{NODE}").read_text(errors="replace").splitlines()
-        return f" (its last word: {lines[-1]})" if lines else " (it has said nothing)"
-    return ""
 
 
 def _why(node: dict[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -98,6 +99,13 @@ class Cluster:
     def log(self, process: str = "apiserver") -> Path:
         return self.directory / f"{process}.log"
 
+    def last_word(self, process: str) -> str:
+        """What it wrote last, for a message."""
+        with contextlib.suppress(OSError):
+            lines = self.log(process).read_text(errors="replace").splitlines()
+            return f" (its last word: {lines[-1]})" if lines else " (it has said nothing)"
+        return ""
+
     @property
     def database(self) -> Path:
         return self.directory / "state.db"
@@ -139,9 +147,18 @@ class Cluster:
     def forget_pid(self, process: str) -> None:
         (self.directory / f"{process}.pid").unlink(missing_ok=True)
 
+    def known(self) -> Settings:
+        """Raises ClusterError when there is no such cluster."""
+        settings = self.settings()
+        if settings is None:
+            raise ClusterError(
+                f"there is no cluster {self.name}", "`sampan status` lists those there are, `sampan up` makes one"
+            )
+        return settings
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one `up` or `down` at a time. Raises ClusterError."""
+        """Only one `up` or `down` at a time. A directory that then holds nothing else goes again. Raises ClusterError."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = open(self.directory / "lock", "w")  # noqa: SIM115 - closed below
@@ -157,7 +174,28 @@ class Cluster:
                 raise ClusterError(
                     f"another command is working on cluster {self.name}", "wait for it to end, then try again"
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                self._vanish()
+
+    def fresh(self) -> bool:
+        """Nobody has kept anything here yet."""
+        return not any(path.name != "lock" for path in self.directory.iterdir())
+
+    def empty(self) -> None:
+        """Remove all but the lock, which is held."""
+        for path in self.directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != "lock":
+                path.unlink(missing_ok=True)
+
+    def _vanish(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.fresh():
+                (self.directory / "lock").unlink()
+                self.directory.rmdir()
 
 
 def find(name: str) -> Cluster:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sampan.cluster import doctor, kind_config, spec
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.lifecycle import Wanted
-from sampan.cluster.state import Cluster
+from sampan.cluster.state import Cluster, all_clusters
 
 
 def of_flags(
@@ -54,3 +56,50 @@ def of_kind(
         context=f"{prefix}-{cluster.name}",
     )
     return read, out
+
+
+_SOCKETS = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+
+
+def published(nodes: Sequence[spec.Node]) -> tuple[list[spec.Node], list[str]]:
+    """With ports of the host that nobody has, and what was chosen. Rules lead them on before a listener of the machine would
+    see anything, so that none may be there. Raises ClusterError."""
+    taken = {
+        (port.host, port.protocol): cluster.name
+        for cluster in all_clusters()
+        if cluster.pid() is not None and (settings := cluster.settings()) is not None
+        for node in settings.nodes
+        for port in node.ports
+    }
+    out, said = [], []
+    for node in nodes:
+        ports = []
+        for port in node.ports:
+            if not port.host:
+                port = replace(port, host=_bound(port))
+                said.append(f"extraPortMappings: {node.name}'s port {port.node} is this machine's port {port.host}")
+            elif owner := taken.get((port.host, port.protocol)):
+                raise ClusterError(f"hostPort {port.host} is cluster {owner}'s", "choose another in extraPortMappings")
+            else:
+                _bound(port)
+            ports.append(port)
+        out.append(replace(node, ports=ports))
+    return out, said
+
+
+def _bound(port: spec.Port) -> int:
+    """The port, or a free one for 0. Raises ClusterError."""
+    if port.protocol not in _SOCKETS:
+        return port.host
+    with socket.socket(type=_SOCKETS[port.protocol]) as probe:
+        if port.protocol == "TCP":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((port.listen, port.host))
+        except OSError as error:
+            raise ClusterError(
+                f"hostPort {port.host} at {port.listen} cannot be used: {error.strerror}",
+                "stop what listens there, or choose another in extraPortMappings",
+            ) from None
+        found: int = probe.getsockname()[1]
+        return found
