@@ -64,7 +64,7 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
 
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room there, then run the same command again"
+        return f"make room (clusters are in {state.home()}), then run the same command again"
     return "check the file, its directory and your rights to them, then run the same command again"
 
 

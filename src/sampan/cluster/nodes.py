@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.api.errors import StatusError
-from sampan.client import Client, HttpsTransport, Informers
+from sampan.client import Client, HttpError, HttpsTransport, Informers
 from sampan.client.errors import is_not_found
 from sampan.cluster import (
     addons,
@@ -367,9 +367,15 @@ def _index(cluster: Cluster, settings: Settings, name: str) -> int:
 
 @contextlib.asynccontextmanager
 async def _client(cluster: Cluster, settings: Settings) -> AsyncIterator[Client]:
+    """Inside, what the server says no to is a ClusterError."""
     config = Credentials(f"https://127.0.0.1:{settings.port}", cluster.pki).config("admin")
     async with Client(HttpsTransport(config), user_agent="sampan") as client:
-        yield client
+        try:
+            yield client
+        except (StatusError, HttpError) as error:
+            raise ClusterError(
+                f"the control plane refuses: {error}", f"its log is {cluster.log()}; mend that, then try again"
+            ) from None
 
 
 async def furnish(cluster: Cluster, settings: Settings) -> None:
