@@ -1,6 +1,6 @@
 """A cluster's processes: begun so that they outlive whoever began them, found again by pid and start time, stopped by pid.
 
-Each runs in a session of its own with its output in a file. Where a node's namespace is given, it is entered before
+Each runs in a session of its own (under systemd, outside of the login session: `scopes`) with its output in a file. Where a node's namespace is given, it is entered before
 anything of ours runs.
 """
 
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sampan.cluster import scopes
 from sampan.cluster.state import Cluster
 
 STOP_SECONDS = 15.0
@@ -33,6 +34,7 @@ def begin(
     whole = [*program, *command]
     if namespace is not None:
         whole = ["nsenter", f"--net={namespace}", "--", *whole]
+    whole = _scoped(cluster, name, whole)
     # gRPC need not look after forks: what is forked here is replaced at once
     env = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"}
     log = cluster.log(name)
@@ -49,7 +51,11 @@ def begin(
 
 def note(cluster: Cluster, name: str, command: Sequence[str]) -> None:
     """How it is started again, by others than us (`keep.sh`)."""
-    _note(cluster, name, [*OURS, *command])
+    _note(cluster, name, _scoped(cluster, name, [*OURS, *command]))
+
+
+def _scoped(cluster: Cluster, name: str, whole: Sequence[str]) -> list[str]:
+    return scopes.scoped(whole, runner=scopes.manager(), description=f"{name} of the cluster {cluster.name} of sampan")
 
 
 def _note(cluster: Cluster, name: str, whole: Sequence[str]) -> None:
