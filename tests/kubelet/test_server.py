@@ -71,6 +71,8 @@ async def test_summary(node: NodeUnderTest, kubectl: Kubectl, busy: dict[str, An
     found = json.loads(await kubectl("get", "--raw", raw))
     of_node = found["node"]
     assert of_node["nodeName"] == node.name and of_node["memory"]["workingSetBytes"] > 1 << 20
+    system = {each["name"]: each for each in of_node["systemContainers"]}
+    assert set(system) == {"kubelet", "pods"} and system["pods"]["cpu"]["usageCoreNanoSeconds"] > 0
     assert (
         of_node["cpu"]["usageCoreNanoSeconds"] > 0 and of_node["fs"]["capacityBytes"] > of_node["fs"]["usedBytes"] > 0
     )

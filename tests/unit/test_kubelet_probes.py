@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sampan.api.times import format_time
+from sampan.http.client import dial
 from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.hooks import HookFailed, run_hook
 from sampan.kubelet.probes import Outcome, ProbeError, Probes, attempt, grpc, http
@@ -147,6 +148,17 @@ async def test_a_container_that_does_not_start_is_given_up() -> None:
     await asyncio.sleep(60)
     assert times(world, "startup") == [0, 10, 20] and world.probes.startup("c1") is False
     assert world.changes[-1] == (20, "startup", "failure")
+
+
+@pytest.mark.virtual
+async def test_a_container_that_is_about_to_start_has_not_failed() -> None:
+    world = World(startup={"periodSeconds": 1}, liveness={"periodSeconds": 1})
+    world.runs("c2", waiting={"reason": "ContainerCreating"})
+    await asyncio.sleep(5)
+    assert world.probes.startup("c2") is None and world.probes.live("c2") is not False
+    world.runs("c2", 5)
+    await asyncio.sleep(2)
+    assert world.probes.startup("c2") is True
 
 
 @pytest.mark.virtual
@@ -431,6 +443,20 @@ async def test_commands() -> None:
 async def test_grpc(answer: bytes, healthy: bool, words: str) -> None:
     async with health({"": answer}) as port:
         assert await grpc.check("127.0.0.1", port, "", 1) == (healthy, words)
+
+
+async def test_grpc_goes_where_the_others_go() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def elsewhere(factory: Any, host: str, port: int, **more: Any) -> Any:
+        asked.append((host, port))
+        return await dial(factory, "127.0.0.1", there, **more)
+
+    async with health({"": b"\x08\x01"}) as there:
+        assert await grpc.check("10.9.8.7", 50051, "", 2, elsewhere) == (True, "service healthy")
+    assert set(asked) == {("10.9.8.7", 50051)}
+    words = 'timeout: failed to connect service "10.9.8.7:50051" within 0s: context deadline exceeded'
+    assert await grpc.check("10.9.8.7", 50051, "", 0.1, elsewhere) == (False, words)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from sampan.kubelet import names, usage
 from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.server import metrics
 from sampan.kubelet.stats import Rates, Stats, shown
+from sampan.kubelet.volumes import Mounted
 
 NOW = 1_700_000_000
 SECOND = 10**9
@@ -139,7 +140,7 @@ async def test_a_pod(sandboxes: bool, tmp_path: Path) -> None:
 
 async def test_processors_and_memory_alone(tmp_path: Path) -> None:
     found = await stats_of(Runtime(True), tmp_path).summary([POD], only_cpu_and_memory=True)
-    assert set(found["node"]) == {"nodeName", "startTime", "cpu", "memory", "swap"}
+    assert set(found["node"]) == {"nodeName", "startTime", "cpu", "memory", "swap", "systemContainers"}
     assert set(found["pods"][0]) == {"podRef", "startTime", "containers", "cpu", "memory"}
     assert set(found["pods"][0]["containers"][0]) == {"name", "startTime", "cpu", "memory"}
 
@@ -195,3 +196,19 @@ def test_what_the_kernel_says(version: int, tmp_path: Path) -> None:
         2,
         5 << 10,
     )
+
+
+async def test_a_claim_is_measured_by_its_file_system(tmp_path: Path) -> None:
+    there = {"data": Mounted(tmp_path)}
+    stats = Stats(Runtime(True), "n1", tmp_path, tmp_path, clock=lambda: NOW, mounted=lambda uid: there)  # type: ignore[arg-type]
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "disk"}}
+    found = await stats.summary([{**POD, "spec": {**POD["spec"], "volumes": [volume]}}])
+    (told,) = found["pods"][0]["volume"]
+    assert told["pvcRef"] == {"name": "disk", "namespace": "n"} and told["capacityBytes"] >= told["usedBytes"] > 0
+    page = metrics.volumes(found).splitlines()
+    expected = (
+        f'kubelet_volume_stats_capacity_bytes{{namespace="n",persistentvolumeclaim="disk"}} {told["capacityBytes"]}'
+    )
+    assert expected in page
+    (kubelet,) = found["node"]["systemContainers"]
+    assert kubelet["name"] == "kubelet" and kubelet["memory"]["workingSetBytes"] > 1 << 20

@@ -43,9 +43,11 @@ def admit(
     allocatable: Mapping[str, str],
     pressures: Collection[str] = (),
     unsafe_sysctls: Collection[str] = (),
+    *,
+    room: bool = True,
 ) -> Refusal | None:
     """`others`: the pods that are on the node and not over. `pressures`: the node's, MemoryPressure and the like. `unsafe_sysctls`: those
-    that are allowed nevertheless, `kernel.msg*` for all that begin so."""
+    that are allowed nevertheless, `kernel.msg*` for all that begin so. `room`: whether there must be enough left for it."""
     for refused in (_under_pressure(pod, pressures), _sysctls(pod, unsafe_sysctls)):
         if refused is not None:
             return refused
@@ -61,7 +63,7 @@ def admit(
         )
     static = names.is_static(pod)
     for found in (
-        _resources(pod, others, allocatable),
+        _resources(pod, others, allocatable) if room else None,
         None if static else _affinity(pod, node),
         _ports(pod, others),
         _taints(pod, node),

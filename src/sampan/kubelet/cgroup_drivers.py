@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,18 @@ TRIES, PAUSE = 50, 0.02
 UNLIMITED = 1 << 62
 _FILES_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
 _FILES_V2 = ("memory.current", "memory.max", "inactive_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Nanoseconds of processors, and bytes now."""
+
+    cpu: int
+    usage: int
+    working_set: int
+    rss: int
+    page_faults: int
+    major_page_faults: int
 
 
 class Driver(Protocol):
@@ -47,6 +60,9 @@ class Driver(Protocol):
     def memory(self, name: Name) -> tuple[int, int] | None:
         """The working set and its limit, in bytes; None: there is none."""
 
+    def used(self, name: Name) -> Used | None:
+        """What it has used; None: nobody counts."""
+
 
 class Cgroupfs:
     """`mounts`: controller to mount point; that of version 2 has no name."""
@@ -54,6 +70,8 @@ class Cgroupfs:
     def __init__(self, mounts: Mapping[str, Path]) -> None:
         self.mounts = mounts
         self.unified = "memory" not in mounts
+        #: groups of version 1 that are known to have processors, which all that are made in them get from them
+        self._with_cpus: set[Path] = set()
 
     def path(self, name: Name) -> str:
         return "/" + "/".join(name)
@@ -72,6 +90,24 @@ class Cgroupfs:
         if not (bound.isdigit() and used.isdigit()) or int(bound) >= UNLIMITED:
             return None
         return max(0, int(used) - table(top / "memory.stat").get(inactive, 0)), int(bound)
+
+    def used(self, name: Name) -> Used | None:
+        top = self._main(name)
+        usage, _, inactive = _FILES_V2 if self.unified else _FILES_V1
+        bytes_, stat = text(top / usage), table(top / "memory.stat")
+        if self.unified:
+            cpu = table(top / "cpu.stat").get("usage_usec", -1) * 1000
+        else:
+            point = self.mounts.get("cpuacct")
+            counted = text(point / self.path(name)[1:] / "cpuacct.usage") if point is not None else ""
+            cpu = int(counted) if counted.isdigit() else -1
+        if not bytes_.isdigit() or cpu < 0:
+            return None
+        prefix = "" if self.unified else "total_"
+        return Used(
+            cpu, int(bytes_), max(0, int(bytes_) - stat.get(inactive, 0)), stat.get("anon" if self.unified else "total_rss", 0),
+            stat.get(f"{prefix}pgfault", 0), stat.get(f"{prefix}pgmajfault", 0),
+        )  # fmt: skip
 
     async def create(self, name: Name, limits: Limits) -> None:
         if self.unified:
@@ -96,9 +132,9 @@ class Cgroupfs:
         return self.mounts["" if self.unified else "memory"] / self.path(name)[1:]
 
     def _create_v1(self, name: Name, limits: Limits) -> None:
-        for controller, point in self.mounts.items():
-            if controller:
-                (point / self.path(name)[1:]).mkdir(parents=True, exist_ok=True)
+        # several controllers may share a hierarchy
+        for point in {point for controller, point in self.mounts.items() if controller}:
+            (point / self.path(name)[1:]).mkdir(parents=True, exist_ok=True)
         if "cpuset" in self.mounts:
             self._inherit_cpus(name)
 
@@ -115,12 +151,17 @@ class Cgroupfs:
     def _inherit_cpus(self, name: Name) -> None:
         """A new group of version 1 has no processors, and can hold no process until it has."""
         top = self.mounts["cpuset"]
-        for part in name:
+        for depth, part in enumerate(name, 1):
             below = top / part
+            if depth < len(name) and below in self._with_cpus:
+                top = below
+                continue
             for file in ("cpuset.cpus", "cpuset.mems"):
                 with contextlib.suppress(FileNotFoundError):
                     if not (below / file).read_text().strip():
                         (below / file).write_text((top / file).read_text())
+            if depth < len(name):
+                self._with_cpus.add(below)
             top = below
 
     def _create_v2(self, name: Name, limits: Limits) -> None:
@@ -166,6 +207,9 @@ class Systemd:
 
     def memory(self, name: Name) -> tuple[int, int] | None:
         return self._fs.memory(self._directories(name))
+
+    def used(self, name: Name) -> Used | None:
+        return self._fs.used(self._directories(name))
 
     async def create(self, name: Name, limits: Limits) -> None:
         unit = self._directories(name)[-1]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.kubelet import machine, resources
-from sampan.kubelet.cgroup_drivers import Cgroupfs, Driver, Name, Systemd
+from sampan.kubelet.cgroup_drivers import Cgroupfs, Driver, Name, Systemd, Used
 from sampan.kubelet.resources import Limits
 
 log = logging.getLogger("sampan.kubelet")
@@ -112,6 +112,10 @@ class Cgroups:
     def memory(self) -> tuple[int, int] | None:
         """What all pods together use that cannot be given back, and what they may; None: they are not limited."""
         return self._driver.memory(self._top) if self._per_qos else None
+
+    def used(self) -> Used | None:
+        """What all pods together have used."""
+        return self._driver.used(self._top) if self._per_qos else None
 
     def _name(self, pod: Obj) -> Name:
         return (*self._top, *TIERS[resources.qos(pod)], f"pod{pod['metadata']['uid']}")

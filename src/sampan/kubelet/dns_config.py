@@ -81,6 +81,22 @@ def dns_config(pod: Obj, node: Node) -> DnsConfig:
     return _limited(found, warnings)
 
 
+def problem(node: Node) -> str:
+    """What is wrong with the node's own file; empty: nothing."""
+    if node.file is None:
+        return ""
+    try:
+        searches = parse(node.file).searches
+    except OSError as error:
+        return f"open {node.file}: {(error.strerror or '').lower()}"
+    most = MAX_SEARCHES - (3 if node.cluster_domain else 0)
+    if len(searches) > most:
+        return f"Resolv.conf file '{node.file}' contains search line consisting of more than {most} domains!"
+    if len(" ".join(searches)) > MAX_SEARCH_CHARS:
+        return f"Resolv.conf file '{node.file}' contains search line which length is more than allowed {MAX_SEARCH_CHARS} chars!"
+    return ""
+
+
 def _of_node(found: _Making, node: Node) -> None:
     if node.file is None:
         # what resolvers do without a file, said aloud

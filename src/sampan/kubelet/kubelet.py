@@ -45,7 +45,9 @@ from sampan.kubelet.volumes import Mounted, Volumes
 
 log = logging.getLogger("sampan.kubelet")
 Obj = dict[str, Any]
-RUNTIME_SECONDS, KEPT_SECONDS = 30.0, 1.0
+RUNTIME_SECONDS = 30.0
+RESOLVER_SECONDS = 30.0
+KEPT_SECONDS = 1.0
 
 
 class Host:
@@ -67,6 +69,9 @@ class Host:
 
     def probe_metrics(self) -> str:
         return self._probes.metrics()
+
+    def preemptions(self) -> Mapping[str, int]:
+        return self._pods.preemptions
 
 
 async def _kept(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -116,7 +121,9 @@ class Kubelet:
             host_paths=options.host_paths,
         )  # fmt: skip
         self.probes = Probes(self._run, self.recorder, self._probed, status=self.statuses.get, clock=clock, dial=dial)
-        self.stats = Stats(self.cri, options.name, options.root, options.logs, clock=clock)
+        self.stats = Stats(
+            self.cri, options.name, options.root, options.logs, clock=clock, mounted=self.volumes.mounted
+        )
         self.streaming = Streaming(self.cri, dial)
         self.server = KubeletServer(
             options, Host(self.pods, self.probes), self.cri, client, self.stats, clock=clock, names=(*self.host_ips, options.name),
@@ -155,6 +162,7 @@ class Kubelet:
             await self.health.relist()
         cgroups = self._cgroups()
         await cgroups.start()
+        self.stats.together = cgroups.used
         self.volumes.start()
         self.care = self._care(cgroups)
         self.pods.begin(self._parts(cgroups))
@@ -171,7 +179,7 @@ class Kubelet:
         """What it does as long as it lives."""
         out = [
             self.node.run, self.health.watch_status, self.health.watch_containers, self.volumes.keep, self.pods.tidy,
-            self.pods.keep_mirrors, self.care.run, self.server.keep,
+            self.pods.keep_mirrors, self.care.run, self.server.keep, self._check_resolver,
         ]  # fmt: skip
         if self.options.static_pods is not None:
             path = self.options.static_pods
@@ -239,6 +247,12 @@ class Kubelet:
         places = {name: each.path for name, each in mounted.items()}
         facts = Facts(sandbox.ips, self.host_ips, self.node.allocatable, places)
         return await environment(pod, container, self.sources, facts)
+
+    async def _check_resolver(self) -> None:
+        while True:
+            if said := dns_config.problem(self._resolver):
+                self.recorder.event(self.node.reference, "Warning", "CheckLimitsForResolvConf", said)
+            await asyncio.sleep(RESOLVER_SECONDS)
 
     def _dns(self, pod: Obj) -> Any:
         """Raises OSError."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from sampan.client import Client, HttpError, Informer, StatusError, errors
-from sampan.kubelet import admission, names, static
+from sampan.kubelet import admission, names, preemption, static
 from sampan.kubelet.admission import Refusal
 from sampan.kubelet.cri import CriFailed
 from sampan.kubelet.health import Health
@@ -50,6 +51,8 @@ class Pods:
         pressures: Callable[[], set[str]],
     ) -> None:  # fmt: skip
         self.workers: dict[str, Worker] = {}
+        #: pods that went for a critical one, by the resource that was short
+        self.preemptions: Counter[str] = Counter()
         self.parts: Parts
         self.syncer: Syncer
         self._client = client
@@ -175,13 +178,15 @@ class Pods:
             worker.remove()
 
     def _begin(self, pod: Obj) -> None:
-        refused = self._refused(pod)
-        worker = self.workers[names.uid_of(pod)] = Worker(self.syncer, pod, self._done)
+        refused, after = self._refused(pod), list[asyncio.Event]()
+        if refused is not None and refused.reason.startswith("OutOf") and admission.critical(pod):
+            refused, after = self._preempt(pod)
+        worker = self.workers[names.uid_of(pod)] = Worker(self.syncer, pod, self._done, after)
         if refused is not None:
             self.parts.tell(pod, "Warning", refused.reason, refused.message)
             worker.end(Ended("Failed", refused.reason, f"Pod was rejected: {refused.message}"))
 
-    def _refused(self, pod: Obj) -> Refusal | None:
+    def _refused(self, pod: Obj, *, room: bool = True) -> Refusal | None:
         """One that ran here before is not asked again."""
         uid, status = names.uid_of(pod), pod.get("status") or {}
         if (
@@ -193,7 +198,28 @@ class Pods:
         if self._node.object is None:
             return None
         node, unsafe = self._node, self.parts.options.allowed_unsafe_sysctls
-        return admission.admit(pod, self.active(), node.object or {}, node.allocatable, self._pressures(), unsafe)
+        return admission.admit(
+            pod, self.active(), node.object or {}, node.allocatable, self._pressures(), unsafe, room=room
+        )
+
+    def _preempt(self, pod: Obj) -> tuple[Refusal | None, list[asyncio.Event]]:
+        """Others go for a critical one: what still speaks against it, and what it has to wait for."""
+        if (refused := self._refused(pod, room=False)) is not None:
+            return refused, []
+        others = self.active()
+        short = preemption.short_of(pod, others, self._node.allocatable)
+        try:
+            victims = preemption.chosen(pod, others, short)
+        except preemption.NoneFound as error:
+            text = f"Unexpected error while attempting to recover from admission failure: {error}"
+            return Refusal("UnexpectedAdmissionError", text), []
+        log.info("pods %s go for %s", ", ".join(map(names.pod_text, victims)), names.pod_text(pod))
+        ended = Ended("Failed", preemption.REASON, preemption.MESSAGE, conditions=(preemption.CONDITION,))
+        for each in victims:
+            self.parts.tell(each, "Warning", preemption.REASON, preemption.MESSAGE)
+            self.end(each, ended)
+        self.preemptions.update([next(iter(short), "")] * len(victims))
+        return None, [self.workers[names.uid_of(each)].stopped for each in victims]
 
     def _done(self, worker: Worker) -> None:
         if self.workers.get(worker.uid) is worker:

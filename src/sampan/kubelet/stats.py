@@ -9,14 +9,16 @@ Source: k8s.io/kubelet/pkg/apis/stats/v1alpha1/types.go (fields), kubernetes/pkg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sampan.api.times import format_micro_time, format_time
 from sampan.cri import pb
 from sampan.kubelet import names, usage
+from sampan.kubelet.cgroup_drivers import Used
 from sampan.kubelet.cri import Cri, CriFailed
+from sampan.kubelet.volumes import Mounted
 
 Obj = dict[str, Any]
 #: two readings closer than this say nothing about a rate
@@ -48,14 +50,26 @@ class Rates:
 
 
 class Stats:
-    """`root` and `logs`: the kubelet's directories; `clock`: seconds since 1970."""
+    """`root` and `logs`: the kubelet's directories; `clock`: seconds since 1970; `mounted`: a pod's volumes, by uid."""
 
-    def __init__(self, cri: Cri, node: str, root: Path, logs: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        cri: Cri,
+        node: str,
+        root: Path,
+        logs: Path,
+        *,
+        clock: Callable[[], float],
+        mounted: Callable[[str], Mapping[str, Mounted]] = lambda uid: {},
+    ) -> None:
         self._cri = cri
         self._node = node
         self._root = root
         self._logs = logs
         self._clock = clock
+        self._mounted = mounted
+        #: of all pods together, once there is who counts
+        self.together: Callable[[], Used | None] = lambda: None
         self._rates = Rates()
         self._sandboxes = True
         self._started = clock()
@@ -82,7 +96,8 @@ class Stats:
             mine = {name: each for (owner, name), each in latest.items() if owner == uid}
             if mine or uid in sandboxes:
                 out.append(await self._of_pod(pod, mine, usages, sandboxes.get(uid), node, only_cpu_and_memory))
-        self._rates.keep(["", *usages, *sandboxes])
+        node["systemContainers"] = list(self._system(node["cpu"]["time"]))
+        self._rates.keep(["", "kubelet", "pods", *usages, *sandboxes])
         return {"node": node, "pods": out}
 
     async def of_node(self) -> Obj:
@@ -126,6 +141,19 @@ class Stats:
             out["fs"] = usage.file_system(self._root, when)
             out["rlimit"] = {"time": when, "maxpid": most, "curproc": running}
         return out
+
+    def _system(self, when: str) -> Iterator[Obj]:
+        """The kubelet itself, and all pods together."""
+        now, started = int(self._clock() * 1e9), format_time(self._started)
+        own = usage.own()
+        found = [("kubelet", own), *([("pods", pods)] if (pods := self.together()) is not None else [])]
+        for name, used in found:
+            memory = {
+                "time": when, "usageBytes": used.usage, "workingSetBytes": used.working_set, "rssBytes": used.rss,
+                "pageFaults": used.page_faults, "majorPageFaults": used.major_page_faults,
+            }  # fmt: skip
+            cpu = _cpu(when, used.cpu, self._rates.per_second(name, used.cpu, now))
+            yield {"name": name, "startTime": started, "cpu": cpu, "memory": memory}
 
     async def _images(self, node: Obj) -> None:
         try:
@@ -223,7 +251,13 @@ class Stats:
     async def _volumes(self, pod: Obj, when: str) -> list[Obj]:
         """Of those that are the pod's own: what they hold, `disk` saying whether it counts as the pod's storage."""
         out = []
+        mounted = self._mounted(pod["metadata"]["uid"]) or self._mounted(runtime_uid(pod))
         for each in pod["spec"].get("volumes") or ():
+            if (claim := _claim(pod, each)) and (there := mounted.get(each["name"])) is not None:
+                whole = await asyncio.to_thread(usage.file_system, there.path, when)
+                reference = {"name": claim, "namespace": pod["metadata"]["namespace"]}
+                out.append({**whole, "name": each["name"], "pvcRef": reference, "disk": False})
+                continue
             kind = next((kind for kind in _KINDS if each.get(kind) is not None), None)
             if kind is None:
                 continue
@@ -254,6 +288,13 @@ _KINDS = {
     "projected": "projected",
     "downwardAPI": "downward-api",
 }
+
+
+def _claim(pod: Obj, volume: Obj) -> str:
+    """The name of the claim that a volume is; empty: it is none."""
+    if "ephemeral" in volume:
+        return f"{pod['metadata']['name']}-{volume['name']}"
+    return str((volume.get("persistentVolumeClaim") or {}).get("claimName", ""))
 
 
 async def _du(option: str, path: Path) -> int:

@@ -30,7 +30,7 @@ Obj = dict[str, Any]
 #: seconds until what could not be done is tried again
 RETRY, NETWORK_RETRY, VOLUME_RETRY = 10.0, 2.0, 2.0
 #: into a step that takes long, until its state is told
-FIRST_WORD, NEXT_WORD = 0.5, 5.0
+FIRST_WORD, NEXT_WORD = 2.0, 5.0
 
 
 @dataclass(slots=True)

@@ -6,11 +6,13 @@ Source: kubernetes/pkg/kubelet/stats/{cri_stats_provider,helper}.go, cadvisor (t
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sampan.kubelet import machine
+from sampan.kubelet.cgroup_drivers import Used
 
 Obj = dict[str, Any]
 _TICK = 10**9 // os.sysconf("SC_CLK_TCK")
@@ -51,6 +53,15 @@ def read(proc: Path = Path("/proc")) -> Usage:
         int(counted) if counted.isdigit() else _busy(proc), max(0, total - working), usage, working, rss,
         events.get("pgfault", 0), events.get("pgmajfault", 0), swap, memory.get("SwapFree", 0),
     )  # fmt: skip
+
+
+def own() -> Used:
+    """Of this process."""
+    found = resource.getrusage(resource.RUSAGE_SELF)
+    pages = machine.text(Path("/proc/self/statm")).split()
+    resident = int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0
+    cpu = int((found.ru_utime + found.ru_stime) * 1e9)
+    return Used(cpu, resident, resident, resident, found.ru_minflt + found.ru_majflt, found.ru_majflt)
 
 
 def _busy(proc: Path) -> int:

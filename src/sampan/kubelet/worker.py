@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +42,11 @@ class Ended:
 
 
 class Worker:
-    """`done` is called when nothing is left."""
+    """`done` is called when nothing is left. `after`: what must have happened before anything of it is begun."""
 
-    def __init__(self, syncer: Syncer, pod: Obj, done: Callable[[Worker], None]) -> None:
+    def __init__(
+        self, syncer: Syncer, pod: Obj, done: Callable[[Worker], None], after: Sequence[asyncio.Event] = ()
+    ) -> None:
         self.uid = names.uid_of(pod)
         self.pod = pod
         self.memory = Memory()
@@ -53,6 +55,9 @@ class Worker:
         self.ended: Ended | None = None
         #: its containers have ended, its volumes are gone
         self.finished = False
+        #: none of its containers runs any more
+        self.stopped = asyncio.Event()
+        self._after = after
         self._syncer = syncer
         self._parts = syncer.parts
         self._wake = asyncio.Event()
@@ -109,9 +114,12 @@ class Worker:
 
     async def _run(self) -> None:
         try:
+            for each in self._after:
+                await self._until_end(each.wait())
             while not self._end.is_set():
                 await self._until_end(self._live())
             await self._again(self._stop)
+            self.stopped.set()
             await self._again(self._rest)
             while not self.removed:
                 self._wake.clear()
@@ -122,7 +130,7 @@ class Worker:
         except Exception:
             log.exception("the worker of pod %s ended", names.pod_text(self.pod))
 
-    async def _until_end(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _until_end(self, work: Coroutine[Any, Any, object]) -> None:
         """Work that is broken off when the pod is to end."""
         task = asyncio.ensure_future(work)
         end = asyncio.ensure_future(self._end.wait())

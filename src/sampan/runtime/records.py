@@ -14,7 +14,8 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -85,6 +86,11 @@ class Record(Generic[S]):
     directory: Path
     config: Any
     state: S
+    #: of the request, which never change: a message's own are slow to look at
+    labels: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels = dict(self.config.labels)
 
     def change(self, **fields: Any) -> None:
         self.state = replace(self.state, **fields)  # type: ignore[type-var]  # S is one of the two above

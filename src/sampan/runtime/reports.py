@@ -11,6 +11,7 @@ from typing import Any
 from sampan.cri import pb
 from sampan.runtime import metrics
 from sampan.runtime.containers import Container, Containers, is_running
+from sampan.runtime.records import Record
 from sampan.runtime.sandboxes import Sandbox, Sandboxes
 from sampan.runtime.stats import Stats
 
@@ -62,7 +63,7 @@ class Reports:
         return [
             each
             for each in self._sandboxes.all()
-            if each.state.ready and each.id.startswith(wanted.id) and labelled(each.config, wanted)
+            if each.state.ready and each.id.startswith(wanted.id) and labelled(each, wanted)
         ]
 
     # -- metrics -------------------------------------------------------------------------------------------------------
@@ -87,8 +88,8 @@ class Reports:
 def selected(container: Container, wanted: Any) -> bool:
     """By a filter of any kind; its state is another matter."""
     same = container.id.startswith(wanted.id) and container.state.sandbox.startswith(wanted.pod_sandbox_id)
-    return same and labelled(container.config, wanted)
+    return same and labelled(container, wanted)
 
 
-def labelled(config: Any, wanted: Any) -> bool:
-    return all(config.labels.get(key) == value for key, value in wanted.label_selector.items())
+def labelled(record: Record[Any], wanted: Any) -> bool:
+    return all(record.labels.get(key) == value for key, value in wanted.label_selector.items())

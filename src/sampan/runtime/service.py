@@ -177,9 +177,9 @@ class RuntimeService(Reports):
                 labels=each.config.labels, annotations=each.config.annotations, runtime_handler=each.state.handler,
             )
             for each in self._sandboxes.all()
-            if each.id.startswith(wanted.id)
+            if labelled(each, wanted)
+            and each.id.startswith(wanted.id)
             and (not wanted.HasField("state") or wanted.state.state == _ready(each))
-            and labelled(each.config, wanted)
         ]  # fmt: skip
 
     # -- events --------------------------------------------------------------------------------------------------------

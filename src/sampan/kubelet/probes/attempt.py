@@ -47,7 +47,7 @@ async def attempt(probe: Obj, container: Obj, container_id: str, ip: str, run: R
         if action := probe.get("tcpSocket"):
             return await _tcp(action.get("host") or ip, http.port_of(action["port"], container), timeout, connect)
         if action := probe.get("grpc"):
-            healthy, output = await grpc.check(ip, action["port"], action.get("service") or "", timeout)
+            healthy, output = await grpc.check(ip, action["port"], action.get("service") or "", timeout, connect)
             return Outcome("success" if healthy else "failure", output)
     except http.Refused as error:
         raise ProbeError(str(error)) from None

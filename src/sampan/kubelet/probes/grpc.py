@@ -6,9 +6,13 @@ Source: kubernetes pkg/probe/grpc/grpc.go, https://github.com/grpc/grpc/blob/mas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
+import tempfile
+from collections.abc import AsyncIterator
 from typing import Any
 
+from sampan.http.client import Dial, dial
 from sampan.http.errors import join_host_port
 from sampan.kubelet import backoff
 from sampan.kubelet.probes.http import VERSION
@@ -35,11 +39,63 @@ def status(response: bytes) -> str:
     return _STATUSES[number] if number < len(_STATUSES) else str(number)
 
 
-async def check(host: str, port: int, service: str, timeout: float) -> tuple[bool, str]:
-    """Healthy or not, and what to say of it."""
+async def check(host: str, port: int, service: str, timeout: float, connect: Dial = dial) -> tuple[bool, str]:
+    """Healthy or not, and what to say of it. gRPC connects by itself: one that cannot go there is given a way to whoever can."""
+    where = join_host_port(host, port)
+    if connect is dial:
+        return await _ask(where, where, service, timeout)
+    async with relay(host, port, connect) as way:
+        return await _ask(way, where, service, timeout)
+
+
+@contextlib.asynccontextmanager
+async def relay(host: str, port: int, connect: Dial) -> AsyncIterator[str]:
+    """A socket of this machine, each of whose connections is one to there."""
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        pumps.add(task)
+        there = asyncio.StreamReader()
+        try:
+            made, protocol = await connect(
+                lambda: asyncio.StreamReaderProtocol(there), host, port, ssl=None, server_hostname=None
+            )
+            out = asyncio.StreamWriter(made, protocol, there, asyncio.get_running_loop())
+            try:
+                await asyncio.gather(_pump(reader, out), _pump(there, writer))
+            finally:
+                made.abort()
+        except OSError:
+            pass  # it is closed, and gRPC tries again
+        finally:
+            writer.transport.abort()
+            pumps.discard(task)
+
+    with tempfile.TemporaryDirectory(prefix="sampan-probe-") as directory:
+        server = await asyncio.start_unix_server(answer, f"{directory}/s")
+        try:
+            yield f"unix:{directory}/s"
+        finally:
+            server.close()
+            ending = tuple(pumps)
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    writer.transport.abort()
+
+
+async def _ask(way: str, where: str, service: str, timeout: float) -> tuple[bool, str]:
     grpc: Any = importlib.import_module("grpc")
     aio: Any = importlib.import_module("grpc.aio")
-    where, seconds = join_host_port(host, port), backoff.text(timeout)
+    seconds = backoff.text(timeout)
     options = [
         ("grpc.primary_user_agent", f"kube-probe/{VERSION}"),
         ("grpc.enable_http_proxy", 0),
@@ -51,7 +107,7 @@ async def check(host: str, port: int, service: str, timeout: float) -> tuple[boo
     ]
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
-    async with aio.insecure_channel(where, options) as channel:
+    async with aio.insecure_channel(way, options) as channel:
         try:
             async with asyncio.timeout_at(end):
                 await channel.channel_ready()

@@ -90,8 +90,11 @@ class Worker:
             return True
         running = found["state"].get("running")
         if running is None:
-            self.probes.set(self, "failure")
             ended = found["state"].get("terminated")
+            before = (found.get("lastState") or {}).get("terminated") or {}
+            if ended is None and before.get("containerID") != found["containerID"]:
+                return True  # it has been created, and is about to start
+            self.probes.set(self, "failure")
             return ended is None or restarts_after(pod, self.container, ended["exitCode"])
         if self.kind != "readiness" and self.probes.is_terminating(self.uid):
             # it ends in peace

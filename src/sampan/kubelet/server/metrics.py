@@ -207,7 +207,42 @@ def _limit(part: Obj, what: tuple[str, str, str]) -> Any:
 # -- the kubelet itself ------------------------------------------------------------------------------------------------
 
 
-def own(node: str, pods: list[Obj], requests: Mapping[tuple[str, str], int], started: float) -> str:
+_VOLUMES = (
+    ("available_bytes", "Number of available bytes in the volume", "availableBytes"),
+    ("capacity_bytes", "Capacity in bytes of the volume", "capacityBytes"),
+    ("inodes", "Maximum number of inodes in the volume", "inodes"),
+    ("inodes_free", "Number of free inodes in the volume", "inodesFree"),
+    ("inodes_used", "Number of used inodes in the volume", "inodesUsed"),
+    ("used_bytes", "Number of used bytes in the volume", "usedBytes"),
+)
+
+
+def volumes(summary: Obj) -> str:
+    """Of claims, each once, however many pods use it."""
+    found = {
+        (ref["namespace"], ref["name"]): each
+        for _, pod in _pods(summary)
+        for each in pod.get("volume") or ()
+        if (ref := each.get("pvcRef")) is not None
+    }
+    out: list[str] = []
+    for name, told, field in _VOLUMES:
+        samples = (
+            ({"namespace": namespace, "persistentvolumeclaim": claim}, each[field], "")
+            for (namespace, claim), each in sorted(found.items())
+            if field in each
+        )
+        out.extend(_family(f"kubelet_volume_stats_{name}", "gauge", told, samples))
+    return "".join(out)
+
+
+def own(
+    node: str,
+    pods: list[Obj],
+    requests: Mapping[tuple[str, str], int],
+    started: float,
+    preemptions: Mapping[str, int] = {},
+) -> str:
     statuses = [each.get("status") or {} for each in pods]
     running = sum(each.get("phase") == "Running" for each in statuses)
     states = Counter(
@@ -233,6 +268,7 @@ def own(node: str, pods: list[Obj], requests: Mapping[tuple[str, str], int], sta
         )
         for (method, path), count in sorted(requests.items())
     ]
+    gone = [({"preemption_signal": name}, count, "") for name, count in sorted(preemptions.items())]
     out: list[str] = []
     for name, kind, told, samples in (
         ("kubelet_node_name", "gauge", "The node's name. The count is always 1.", [({"node": node}, 1, "")]),
@@ -240,6 +276,7 @@ def own(node: str, pods: list[Obj], requests: Mapping[tuple[str, str], int], sta
         ("kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox", [({}, running, "")]),
         ("kubelet_running_containers", "gauge", "Number of containers currently running", containers),
         ("kubelet_http_requests_total", "counter", "Number of the http requests received since the server started", asked),
+        ("kubelet_preemptions", "counter", "Cumulative number of pod preemptions by preemption resource", gone),
         ("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", [({}, used.ru_utime + used.ru_stime, "")]),
         ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, resident, "")]),
         ("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", [({}, started, "")]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -54,6 +54,9 @@ class Host(Protocol):
 
     def probe_metrics(self) -> str:
         """For `/metrics/probes`."""
+
+    def preemptions(self) -> Mapping[str, int]:
+        """Pods that went for a critical one, by the resource that was short."""
 
 
 class Streams(Protocol):
@@ -243,7 +246,9 @@ class KubeletServer:
         pods = self._host.pods()
         match rest.rstrip("/"):
             case "":
-                page = metrics.own(self._options.name, pods, self._requests, self._started)
+                page = metrics.own(self._options.name, pods, self._requests, self._started, self._host.preemptions())
+                if any(_claims(pod) for pod in pods):
+                    page += metrics.volumes(await self._stats.summary(pods))
             case "resource":
                 page = metrics.resource(await self._stats.summary(pods, only_cpu_and_memory=True))
             case "cadvisor":
@@ -292,6 +297,10 @@ class KubeletServer:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise Refused(500, f"command '{' '.join(command)}' exited with {done.exit_code}: {said}")
         return Response(200, (("Content-Type", "application/json"),), done.stdout + done.stderr)
+
+
+def _claims(pod: Obj) -> bool:
+    return any("persistentVolumeClaim" in each or "ephemeral" in each for each in pod["spec"].get("volumes") or ())
 
 
 async def _now(reply: Response) -> Response:

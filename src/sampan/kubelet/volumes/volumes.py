@@ -113,6 +113,10 @@ class Volumes:
             return dict(self._mounted[uid])
         return await self.refresh(pod)
 
+    def mounted(self, uid: str) -> Mapping[str, Mounted]:
+        """What is there of a pod's, by the names in the pod."""
+        return self._mounted.get(uid) or {}
+
     async def refresh(self, pod: Obj) -> dict[str, Mounted]:
         """As `mount`, and what follows the API is brought up to date now, tokens too."""
         uid = pod["metadata"]["uid"]
