@@ -69,6 +69,31 @@ async def test_pods_reach_each_other_the_node_and_the_world(lab: Lab, node: Node
     assert await lab.ask(one, "192.0.2.1", 80) == "world 192.0.2.10"
 
 
+async def test_pods_are_let_through_where_others_drop_what_they_do_not_know(lab: Lab, node: Node) -> None:
+    for rule in ("-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j DOCKER-USER", "-A INPUT -i lo -j ACCEPT",
+                 "-A INPUT -i eth0 -m conntrack --ctstate ESTABLISHED -j ACCEPT", "-P FORWARD DROP", "-P INPUT DROP"):  # fmt: skip
+        lab.command(node.namespace, "iptables", *rule.split())
+    before = lab.command(node.namespace, "iptables", "-S").stdout
+    (one, first), (two, second) = node.pod("one"), node.pod("two", HostPort("tcp", "", 8080, 80))
+    await lab.serve(two, 80, "two")
+    await lab.serve(node.namespace, 80, "node")
+    await lab.serve(node.world, 80, "world")
+    with pytest.raises(TimeoutError):
+        await lab.ask(one, second, 80, seconds=0.3)
+    with inside(node.namespace):
+        for _ in range(2):
+            node.pods.prepare()
+    assert await lab.ask(one, second, 80) == f"two {first}"
+    assert await lab.ask(one, "192.0.2.10", 80) == f"node {first}"
+    assert await lab.ask(one, "192.0.2.1", 80) == "world 192.0.2.10"
+    assert await lab.ask(node.world, "192.0.2.10", 8080) == "two 192.0.2.1"
+    assert lab.command(node.namespace, "iptables", "-S").stdout.count("sampan pods") == 3
+    with inside(node.namespace):
+        node.pods.remove()
+    assert lab.command(node.namespace, "iptables", "-S").stdout == before
+    lab.command(node.namespace, "nft", "flush", "ruleset")
+
+
 async def test_a_port_of_the_node_leads_to_the_pod(lab: Lab, node: Node) -> None:
     ports = HostPort("tcp", "", 8080, 80), HostPort("tcp", "127.0.0.1", 8081, 80), HostPort("udp", "", 5353, 53)
     pod, _ = node.pod("web", *ports)

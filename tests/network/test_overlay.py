@@ -23,7 +23,7 @@ from sampan.network.netlink import Routing
 from sampan.network.overlay import DEVICE
 from sampan.network.proxy.model import SERVICE_NAME
 from sampan.network.proxy.options import Options
-from sampan.network.proxy.proxy import Proxy
+from sampan.network.proxy.proxy import Proxy, clean_up
 from sampan.network.proxy.routes import SLICES, in_node
 from sampan.testing.inprocess import InProcessTransport
 from tests.conftest import Local
@@ -252,10 +252,21 @@ async def test_modes(machines: Machines) -> None:
     in_node(CLUSTER, node, "routes")(ways)
     assert machines.routes("one") == {**on_wire, RANGES["near"]: "eth0"}
     assert machines.links("one") == ["eth0"]
+    # its range is another, once it was registered anew
     in_node(CLUSTER, node)(ways)
-    in_node(CLUSTER, node)({})
+    other = {IPv4Network("10.244.8.0/24"): IPv4Address(ADDRESSES["one"]), **dict(list(ways.items())[1:])}
+    in_node(CLUSTER, node)(other)
+    assert machines.routes("one")[RANGES["two"]] == DEVICE
+    assert "10.244.8.0/32" in addresses_of(machines, "one")
+    with inside(node):
+        clean_up(CLUSTER)
     assert machines.routes("one") == on_wire
     assert machines.links("one") == ["eth0"]
+    assert machines.lab.tables(node) == []
+
+
+def addresses_of(machines: Machines, node: str) -> str:
+    return machines.lab.command(machines.at(node), "ip", "-o", "-4", "addr", "show", "dev", DEVICE).stdout
 
 
 def neighbours(machines: Machines, node: str) -> str:

@@ -1,7 +1,7 @@
-"""Others' firewalls: where Docker or ufw drops what it does not know, a cluster's bridge is let through.
+"""Others' firewalls: where Docker or ufw drops what it does not know, a cluster's bridge is let through, or a node's pods.
 
 An `accept` in our own table cannot undo a `drop` in another's, so these are rules in theirs: of iptables in DOCKER-USER,
-which Docker keeps for that, or else FORWARD, and INPUT; firewalld is told that the bridge is to be trusted. Only where there
+which Docker keeps for that, or else FORWARD, and INPUT; firewalld is told what is to be trusted. Only where there
 is anything that could drop; taken out with the cluster.
 
 Source: https://docs.docker.com/engine/network/packet-filtering-firewalls/
@@ -12,6 +12,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +22,53 @@ from sampan.network.nft import Nft, NftError
 _LEGACY = Path("/proc/net/ip_tables_names")
 
 
-def let_through(nft: Nft, bridge: str, cluster: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """From and to whom, as iptables' matches, and for firewalld. `name`: what the rules are known by."""
+
+    name: str
+    source: tuple[str, str]
+    target: tuple[str, str]
+    trusted: tuple[str, str]
+
+    @classmethod
+    def of_bridge(cls, bridge: str, name: str) -> Traffic:
+        return cls(name, ("-i", bridge), ("-o", bridge), ("interface", bridge))
+
+    @classmethod
+    def of_pods(cls, pods: IPv4Network) -> Traffic:
+        return cls("pods", ("-s", str(pods)), ("-d", str(pods)), ("source", str(pods)))
+
+
+def let_through(nft: Nft, what: Traffic) -> None:
     """Raises OSError when one of them refuses."""
-    for program, chain, rule in _rules(nft, bridge, cluster):
+    for program, chain, rule in _rules(nft, what):
         if not _call(program, "-w", "5", "-C", chain, *rule) and not _call(program, "-w", "5", "-I", chain, *rule):
-            raise OSError(f"{program} does not take a rule that lets {bridge} through")
+            raise OSError(f"{program} does not take a rule that lets {what.source[1]} through")
     if _has_firewalld(nft):
-        _call("firewall-cmd", "--zone=trusted", f"--add-interface={bridge}")
+        kind, value = what.trusted
+        _call("firewall-cmd", "--zone=trusted", f"--add-{kind}={value}")
 
 
-def forget(nft: Nft, bridge: str, cluster: str) -> None:
-    for program, chain, rule in _rules(nft, bridge, cluster):
+def forget(nft: Nft, what: Traffic) -> None:
+    for program, chain, rule in _rules(nft, what):
         while _call(program, "-w", "5", "-D", chain, *rule):
             pass
     if _has_firewalld(nft):
-        _call("firewall-cmd", "--zone=trusted", f"--remove-interface={bridge}")
+        kind, value = what.trusted
+        _call("firewall-cmd", "--zone=trusted", f"--remove-{kind}={value}")
 
 
-def _rules(nft: Nft, bridge: str, cluster: str) -> Iterator[tuple[str, str, list[str]]]:
+def _rules(nft: Nft, what: Traffic) -> Iterator[tuple[str, str, list[str]]]:
     """Program, chain, rule."""
-    comment = ["-m", "comment", "--comment", f"sampan {cluster}", "-j", "ACCEPT"]
+    comment = ["-m", "comment", "--comment", f"sampan {what.name}", "-j", "ACCEPT"]
     for hook in ("FORWARD", "INPUT"):
         for program in _firewalls(nft, hook):
             users = hook == "FORWARD" and _call(program, "-w", "5", "-n", "-L", "DOCKER-USER")
             chain = "DOCKER-USER" if users else hook
-            yield program, chain, ["-i", bridge, *comment]
+            yield program, chain, [*what.source, *comment]
             if hook == "FORWARD":
-                yield program, chain, ["-o", bridge, *comment]
+                yield program, chain, [*what.target, *comment]
 
 
 def _firewalls(nft: Nft, hook: str) -> list[str]:

@@ -80,7 +80,7 @@ class ClusterNetwork:
             ]
             if turned_on:
                 _note_forwarding(routing, self.bridge, turned_on)
-            firewalls.let_through(nft, self.bridge, self.cluster)
+            firewalls.let_through(nft, firewalls.Traffic.of_bridge(self.bridge, self.cluster))
 
     def rival(self) -> str:
         """Another cluster that is up with addresses of ours; "": none."""
@@ -104,7 +104,7 @@ class ClusterNetwork:
                 routing.delete_link(self.bridge)
             with contextlib.suppress(NftError):  # there is none
                 nft.run(f"delete table ip {self.table}\n")
-            firewalls.forget(nft, self.bridge, self.cluster)
+            firewalls.forget(nft, firewalls.Traffic.of_bridge(self.bridge, self.cluster))
         with contextlib.suppress(FileNotFoundError):
             for namespace in self.run.iterdir():
                 namespaces.unpin(namespace)

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from sampan.network import firewalls
 from sampan.network.cni import attachment, hostports
 from sampan.network.cni.addresses import Addresses, HostPort, Owner
 from sampan.network.cni.errors import CONFIG, FAILED, TRY_LATER, CniError
 from sampan.network.cni.hostports import Way
 from sampan.network.conntrack import Conntrack, Flow
+from sampan.network.firewalls import Traffic
 from sampan.network.namespaces import sysctl
 from sampan.network.netlink import Link, Routing
 from sampan.network.nft import Nft, NftError
@@ -68,13 +70,18 @@ class Pods:
     # -- the node ------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Forwarding on, and the table as what is on disk wants it. Idempotent."""
+        """Forwarding on, the table as what is on disk wants it, and firewalls told. Idempotent."""
         with _errors("prepare the node"):
             sysctl("net.ipv4.ip_forward", "1")
             with Routing() as host:
                 self._source = attachment.node_address(host)
             self._program()
+            firewalls.let_through(self._rules(), self._traffic())
         self._ready = True
+
+    def _traffic(self) -> Traffic:
+        """All pods': those of other nodes come through here too."""
+        return Traffic.of_pods(self.settings.cluster_cidr or self.settings.cidr)
 
     def _program(self) -> None:
         settings = self.settings
@@ -118,6 +125,7 @@ class Pods:
         with _errors("remove"):
             if self._tables():
                 self._rules().run(f"delete table ip {self.settings.table}\n")
+            firewalls.forget(self._rules(), self._traffic())
 
     def close(self) -> None:
         if self._nft is not None:

@@ -22,6 +22,7 @@ from typing import Any
 from sampan.api.times import parse_time
 from sampan.client import Client, Config, HttpsTransport, Informers, SeriesRecorder, key_of
 from sampan.http.server.listener import Server
+from sampan.network import firewalls
 from sampan.network.conntrack import Conntrack
 from sampan.network.namespaces import inside, sysctl
 from sampan.network.netlink import Routing
@@ -280,11 +281,13 @@ def _prepare() -> None:
 
 
 def clean_up(cluster: IPv4Network | None) -> None:
-    """Takes the tables away, the way to nodes that are not on our wire, and with `cluster` routes to pods of others. Raises
-    OSError, NftError."""
+    """Takes the tables away and the way to nodes that are not on our wire; with `cluster`, the range of all pods, what else is
+    about them: routes, and exceptions in others' firewalls. Raises OSError, NftError."""
     in_node(cluster or IPv4Network("0.0.0.0/32"))({})
     nft = Nft()
     try:
+        if cluster is not None:
+            firewalls.forget(nft, firewalls.Traffic.of_pods(cluster))
         nft.run(f"table ip {TABLE}\ndelete table ip {TABLE}\n{policy_table.NOTHING}")
     finally:
         nft.close()
