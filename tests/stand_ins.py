@@ -30,16 +30,31 @@ LEFT_OUT = {
     "lib2to3",
     "turtledemo",
     "pydoc_data",
+    "distutils",
 }
+#: and what the names of such extension modules begin with
+NO_MODULES = (
+    "_test",
+    "_tkinter",
+    "_xx",
+    "xx",
+    "_sqlite3",
+    "_curses",
+    "_codecs_",
+    "_gdbm",
+    "_dbm",
+    "_ctypes_test",
+    "readline",
+)
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
 def libraries(programs: Iterable[Path]) -> dict[str, Path]:
     """By the place where they are looked for, the loader itself too."""
     out: dict[str, Path] = {}
-    for program in programs:
-        said = subprocess.run(["ldd", str(program)], capture_output=True, text=True).stdout
-        out.update((found, Path(found).resolve()) for found in _LIBRARY.findall(said))
+    said = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True).stdout
+    for found in _LIBRARY.findall(said):
+        out[found] = Path(found).resolve()
     return out
 
 
@@ -81,8 +96,9 @@ def python() -> Built:
         directories[:] = [name for name in directories if name not in LEFT_OUT and not name.startswith("config-")]
         for name in names:
             path = Path(above, name)
-            if path.suffix not in (".a", ".pyc", ".exe"):
-                files[f"/usr/local/lib/{version}/{path.relative_to(library)}"] = path
+            if path.suffix in (".a", ".pyc", ".exe") or (path.suffix == ".so" and name.startswith(NO_MODULES)):
+                continue
+            files[f"/usr/local/lib/{version}/{path.relative_to(library)}"] = path
             if path.suffix == ".so":
                 programs.append(path)
     for place, source in libraries(programs).items():

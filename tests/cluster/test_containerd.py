@@ -12,7 +12,7 @@ from tests.cluster.conftest import Typed, left
 from tests.cluster.tutorial import typed_week
 from tests.runtime.homes import Containerd
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(600)]
 ID = "jsonpath={.status.containerStatuses[0].containerID}"
 RUNTIMES = "jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}"
 
@@ -24,7 +24,7 @@ def _containerd() -> None:
 
 
 def test_the_first_week_on_containerd(tmp_path: Path) -> None:
-    typed_week(tmp_path, runtime="containerd", requests=1000)
+    typed_week(tmp_path, runtime="containerd", requests=2_000)
 
 
 def test_killed_added_and_taken_down(tmp_path: Path, busybox_archive: Path) -> None:

@@ -12,7 +12,7 @@ from tests import stand_ins
 from tests.cluster.conftest import Typed
 from tests.cluster.tutorial import PAGES, typed_week
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_first_week(tmp_path: Path) -> None:

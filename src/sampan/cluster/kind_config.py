@@ -36,8 +36,8 @@ _PROPAGATION = {"": "None", "None": "None", "HostToContainer": "HostToContainer"
 _LEFT_OUT = {
     "featureGates": "feature gates are as by default",
     "runtimeConfig": "every API that is on by default is served",
-    "containerdConfigPatches": "nodes run another runtime than containerd",
-    "containerdConfigPatchesJSON6902": "nodes run another runtime than containerd",
+    "containerdConfigPatches": "registries are set up by hosts.toml files in /etc/containerd/certs.d",
+    "containerdConfigPatchesJSON6902": "registries are set up by hosts.toml files in /etc/containerd/certs.d",
     "kubeadmConfigPatchesJSON6902": "only kubeadmConfigPatches are read",
 }
 
