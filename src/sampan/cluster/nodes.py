@@ -238,7 +238,8 @@ def _end(cluster: Cluster, settings: Settings, nodes: Sequence[spec.Node]) -> No
     # where there is no network namespace, nothing runs either
     there = [node for node in nodes if os.path.ismount(cluster.namespace(node.name))]
     for node in there:  # one that was killed left its containers running
-        _start_runtime(cluster, settings, node)
+        with contextlib.suppress(ClusterError, OSError):
+            _start_runtime(cluster, settings, node)
     asyncio.run(_empty([cluster.socket(node.name) for node in there]))
     _stop(cluster, nodes, RUNTIME)
 
