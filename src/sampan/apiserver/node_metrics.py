@@ -1,7 +1,7 @@
 """What real nodes use: their kubelets' `/metrics/resource`, read every fifteen seconds, two readings kept.
 
 Processor time is a counter, and what is used in a second is the difference of two readings; a container that began between them began
-with nothing. Nothing is read while there are no nodes with a kubelet.
+with nothing. Nothing is read while there are no nodes with a kubelet; a new one's second reading comes soon.
 
 Source: metrics-server/pkg/{scraper/scraper,scraper/client/resource/decode,storage/{node,pod}}.go
 """
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sampan.apiserver")
 RESOLUTION, SCRAPE_SECONDS = 15.0, 10.0
+#: between the first two of a node
+FIRST_SECONDS = 3.0
 #: a container that is younger says little by what it used while it started
 FRESH_SECONDS = 10.0
 MAX_PAGE = 32 << 20
@@ -123,17 +125,19 @@ class NodeMetrics:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            new = False
             try:
-                await self.scrape()
+                new = await self.scrape()
             except Exception:
                 log.exception("reading the metrics of nodes")
-            await asyncio.sleep(RESOLUTION)
+            await asyncio.sleep(FIRST_SECONDS if new else RESOLUTION)
             if next(self._nodes(), None) is None:
                 self._readings.clear()
                 self._wake.clear()
 
-    async def scrape(self) -> None:
-        """All of them, once."""
+    async def scrape(self) -> bool:
+        """All of them, once. Was any of them read for the first time, so that nothing can be said of it yet?"""
+        new = False
         names = list(self._nodes())
         self._readings = {name: found for name, found in self._readings.items() if name in names}
         for name, page in zip(names, await asyncio.gather(*map(self._page, names)), strict=True):
@@ -142,6 +146,8 @@ class NodeMetrics:
                 reading = parse(page, self._api.clock())
                 if last is None or reading.node.at != last[0].node.at:
                     self._readings[name] = reading, last[0] if last else None
+                    new = new or last is None
+        return new
 
     async def _page(self, node: str) -> bytes | None:
         kubelets = self._api.kubelets
