@@ -127,7 +127,8 @@ def _state(conditions: Obj) -> int:
 
 def _usable(found: dict[Endpoint, int]) -> Usable:
     """Those that are ready; where there are none, those that end. For all and for this node each by itself."""
-    return Usable(_best(found), _best({key: flags for key, flags in found.items() if flags & _LOCAL}))
+    here = {key: flags for key, flags in found.items() if flags & _LOCAL}
+    return Usable(_best(found), _best(here) if here else ())
 
 
 def _best(found: dict[Endpoint, int]) -> tuple[Endpoint, ...]:

@@ -34,6 +34,9 @@ class Wanted:
     near: frozenset[str] = frozenset()
 
 
+_NOBODY = Wanted()
+
+
 @dataclass(slots=True)
 class Change:
     """`text`: the transaction. `moved`: frontends that lead elsewhere than before, with the endpoints they lead to now; `affine`: those of them
@@ -78,6 +81,8 @@ class Ruleset:
         self._chains: dict[str, Chain] = {}
         self._made: set[str] = set()
         self._learning: set[str] = set()
+        #: a change has to say what it does
+        self._told = True
 
     def __len__(self) -> int:
         return len(self._wanted)
@@ -94,12 +99,13 @@ class Ruleset:
     def change(self, services: Mapping[str, Wanted | None], *, text: bool = True) -> Change:
         """By the Services' keys; None: gone. Without `text` the transaction has to be `program`."""
         change, gone, new = Change(), Elements(), Elements()
+        self._told = text
         freed: list[str] = []
         for key, wanted in services.items():
-            before = self._wanted.pop(key, Wanted())
+            before = self._wanted.pop(key, _NOBODY)
             if wanted is not None:
                 self._wanted[key] = wanted
-            claims = {each.key for each in wanted.frontends} if wanted else set()
+            claims = {each.key for each in wanted.frontends} if wanted and before.frontends else ()
             for frontend in before.frontends:
                 if frontend.key in claims:
                     continue
@@ -109,7 +115,9 @@ class Ruleset:
                     del self._owners[frontend.key]
                     self._install(frontend.key, None, gone, new, change)
                     freed.append(frontend.key)
-            self._count(before.near, wanted.near if wanted else frozenset(), gone, new)
+            near = wanted.near if wanted else _NOTHING
+            if near != before.near:
+                self._count(before.near, near, gone, new)
         for key, wanted in services.items():
             for frontend in wanted.frontends if wanted else ():
                 self._claim(key, frontend, gone, new, change)
@@ -137,7 +145,7 @@ class Ruleset:
             for chain in frontend.chains:
                 self._chains.setdefault(chain.name, chain)
         was, now = before.elements if before else (), frontend.elements if frontend else ()
-        if was != now:
+        if self._told and was != now:
             gone.update(((name, key), value) for name, key, value in was)
             new.update(((name, key), value) for name, key, value in now)
         led, leads = (before.leads if before else _NOTHING), (frontend.leads if frontend else _NOTHING)
@@ -175,13 +183,16 @@ class Ruleset:
 
     def program(self) -> str:
         """The whole table, in the place of what there is. What clients were remembered is forgotten."""
-        every: Elements = {("hairpin", f"{ip} . {ip}"): "" for ip in self._near}
-        self._chains.clear()
+        lists: dict[str, list[str]] = defaultdict(list)
+        lists["hairpin"] = [f"{ip} . {ip}" for ip in self._near]
+        chains: set[Chain] = set()
         for frontend in self._installed.values():
-            every.update(((name, key), value) for name, key, value in frontend.elements)
-            for chain in frontend.chains:
-                self._chains[chain.name] = chain
-        self._learning = {name for name, _ in every if name.startswith("affine-")}
+            # no two frontends have an element in common
+            for name, key, value in frontend.elements:
+                lists[name].append(f"{key} : {value}" if value else key)
+            chains.update(frontend.chains)
+        self._chains = {chain.name: chain for chain in sorted(chains)}
+        self._learning = {name for name in lists if name.startswith("affine-")}
         self._made = set(self._chains)
         inside = table.base(
             cluster=self._cluster, ranges=sorted(self._ranges), masquerade_bit=self._masquerade_bit,
@@ -192,7 +203,7 @@ class Ruleset:
             head
             + table.add_learning(sorted(self._learning))
             + table.add_chains(self._chains.values(), **self._options())
-            + _add(every, {})
+            + _commands("add", lists)
         )
 
     def endpoints(self) -> dict[str, frozenset[str]]:
