@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := up
-.PHONY: up down test test-all unit check fix docs bench
+.PHONY: up down test test-all unit check fix docs picture bench
 
 $(BIN)/.user: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -58,6 +58,10 @@ fix: $(BIN)/.dev
 docs: $(BIN)/.dev
 	@$(BIN)/python -m tests.deviations_page > docs/deviations.md
 	@$(BIN)/python -m tests.validation_page > docs/validation.md
+
+# The README's picture: its commands, typed into a real terminal
+picture: $(BIN)/.dev
+	@$(BIN)/python -m tests.picture
 
 # Figures beside their budgets
 bench: $(BIN)/.dev
