@@ -154,6 +154,18 @@ async def test_what_a_table_includes(api: Local) -> None:
     assert (await api("GET", f"{CONFIG_MAPS}?includeObject=All"))[0] == 200
 
 
+async def test_people_can_read_errors(api: Local) -> None:
+    for target, agent, lines in (
+        ("/none", "curl/8", 13),
+        ("/none?pretty=1", "x/1", 13),
+        ("/none?pretty=0", "curl/8", 1),
+    ):
+        reply = await api.raw("GET", CONFIG_MAPS + target, user_agent=agent)
+        assert isinstance(reply.body, bytes)
+        assert (reply.code, len(reply.body.splitlines())) == (404, lines)
+    assert (await api.raw("GET", CONFIG_MAPS + "?pretty=%ff", user_agent="curl/8")).code == 400
+
+
 async def test_anonymous_is_forbidden_in_upstreams_words(api: Local) -> None:
     api.certificate = None
     code, refused = await api("GET", CONFIG_MAPS)

@@ -64,7 +64,7 @@ async def test_one_and_none_and_selected(api: Local) -> None:
     code, found = await api("GET", STATUSES + "/etcd-0", accept=TABLE)
     assert (code, found["rows"][0]["cells"]) == (200, ["etcd-0", "Healthy", "ok", ""])
     code, found = await api("GET", STATUSES + "/nobody")
-    assert (code, found["message"]) == (500, "Component not found: nobody")
+    assert (code, found["message"]) == (404, 'componentstatuses "nobody" not found')
     _, found = await api("GET", STATUSES + "?fieldSelector=metadata.name%3Detcd-0")
     assert [item["metadata"]["name"] for item in found["items"]] == ["etcd-0"]
     assert (await api("GET", STATUSES + "?labelSelector=a%3Db"))[1]["items"] == []

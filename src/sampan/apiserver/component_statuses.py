@@ -24,7 +24,8 @@ async def serve(call: Call) -> Response:
     """GET of one or many."""
     if call.info.verb == "get":
         if call.info.name not in NAMES:
-            raise errors.StatusError(500, "", f"Component not found: {call.info.name}")
+            # DEVIATION: upstream answers 500
+            raise errors.not_found("", "componentstatuses", call.info.name)
         return one(call, await _status(call.api, call.info.name))
     options = list_options(call.query, ("metadata.name",), call.kind.names.kind)
     wanted = options.fields.exact("metadata.name")

@@ -92,7 +92,7 @@ class Handler:
                 return self._wait(request, self._later(request, info, user, accept), info, accept, started, "")
             result = self.serve(request, info, user, accept)
         except Exception as error:
-            reply = self.failed(error, accept, info.warnings if info else ())
+            reply = self.failed(request, error, accept, info.warnings if info else ())
             return self._finish(request, info, started, reply)
         if isinstance(result, Response):
             return self._finish(request, info, started, result)
@@ -147,7 +147,7 @@ class Handler:
             try:
                 return self._finish(request, info, started, await result)
             except Exception as error:
-                return self._finish(request, info, started, self.failed(error, accept, info.warnings))
+                return self._finish(request, info, started, self.failed(request, error, accept, info.warnings))
         kind = "readOnly" if info.verb in READ_ONLY else "mutating"
         metrics = self.api.metrics
         inflight = metrics.inflight[kind]
@@ -166,7 +166,7 @@ class Handler:
             late = errors.timeout("request did not complete within the allotted timeout")
             reply = replies.error_reply(late, accept.errors)
         except Exception as error:
-            reply = self.failed(error, accept, info.warnings)
+            reply = self.failed(request, error, accept, info.warnings)
         finally:
             inflight.leave(self.api.clock())
         return self._finish(request, info, started, reply)
@@ -185,15 +185,17 @@ class Handler:
         took = max(self.api.clock() - started, 0.0)
         self.api.metrics.request(info, request, reply.code, size_of(reply), took, self.api.registry.serves)
 
-    def failed(self, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:
+    def failed(self, request: Request, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:
         """A Status for whatever was raised; what we did not foresee is logged and told without detail."""
         if isinstance(error, errors.StatusError):
-            return replies.error_reply(error, accept.errors, warnings)
-        if isinstance(error, StoreError):
+            told = error
+        elif isinstance(error, StoreError):
             log.error("store: %s", error)
-            return replies.error_reply(errors.unavailable(f"storage is not available: {error}"), accept.errors)
-        log.error("internal error", exc_info=error)
-        return replies.error_reply(errors.internal("see the server's log"), accept.errors)
+            told = errors.unavailable(f"storage is not available: {error}")
+        else:
+            log.error("internal error", exc_info=error)
+            told = errors.internal("see the server's log")
+        return replies.error_reply(told, accept.errors, warnings, pretty=replies.asks_pretty(request))
 
     def dispatch(
         self, request: Request, info: RequestInfo, query: dict[str, str], user: User, accept: Accept

@@ -88,9 +88,21 @@ def wants_pretty(request: Request, query: dict[str, str]) -> bool:
     return request.headers.get("user-agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
 
 
-def error_reply(error: StatusError, media: str = JSON, warnings: Sequence[str] = ()) -> Response:
+def asks_pretty(request: Request) -> bool:
+    """Also of a request whose query cannot be read."""
+    from urllib.parse import parse_qsl
+
+    asked = parse_qsl(request.query, keep_blank_values=True) if "pretty" in request.query else ()
+    return wants_pretty(request, dict(asked))
+
+
+def error_reply(
+    error: StatusError, media: str = JSON, warnings: Sequence[str] = (), *, pretty: bool = False
+) -> Response:
     body: bytes | Sequence[bytes] = orjson.dumps(error.status)
-    if media == YAML:
+    if pretty and media == JSON:
+        body = orjson.dumps(error.status, option=orjson.OPT_INDENT_2) + b"\n"
+    elif media == YAML:
         body = to_yaml(error.status)
     elif media == PROTOBUF:
         body = to_protobuf(body)

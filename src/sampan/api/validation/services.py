@@ -333,17 +333,16 @@ def service_warnings(obj: Obj) -> list[str]:
     else:
         for index, address in enumerate(get("clusterIPs") or ()):
             out += ips.ip_warnings(SPEC / "clusterIPs" @ index, address)
-        if get("loadBalancerIP"):
-            out += ips.ip_warnings(SPEC / "loadBalancerIP", get("loadBalancerIP"))
     for index, address in enumerate(get("externalIPs") or ()):
         out += ips.ip_warnings(SPEC / "externalIPs" @ index, address)
+    if get("externalIPs") and not headless and kind != "ExternalName":
+        out.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+    if get("loadBalancerIP"):
+        out += ips.ip_warnings(SPEC / "loadBalancerIP", get("loadBalancerIP"))
     for index, text in enumerate(get("loadBalancerSourceRanges") or ()):
         out += ips.cidr_warnings(SPEC / "loadBalancerSourceRanges" @ index, text)
-    if get("externalIPs"):
-        if kind == "ExternalName":
-            out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
-        elif not headless:
-            out.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+    if get("externalIPs") and kind == "ExternalName":
+        out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
     if kind != "ExternalName" and get("externalName"):
         out.append('spec.externalName is ignored when spec.type is not "ExternalName"')
     if get("trafficDistribution") == "PreferClose":
