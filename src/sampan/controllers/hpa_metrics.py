@@ -21,6 +21,7 @@ from sampan.controllers.hpa_replicas import CannotCompute, Sample, Samples, mill
 Obj = dict[str, Any]
 PODS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics")
 CUSTOM, EXTERNAL = "custom.metrics.k8s.io", "external.metrics.k8s.io"
+NOBODY = "the server could not find the requested resource"
 #: of custom metrics that say no window
 WINDOW = 60.0
 
@@ -81,7 +82,8 @@ class Metrics:
     async def external(self, namespace: str, metric: Obj) -> int:
         """The sum of an external metric."""
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{namespace}/{quote(metric['name'], safe='')}"
-        items = await self._get(path + _query(("labelSelector", _selector(metric))), "external metrics")
+        asked = f"{metric['name']}.{EXTERNAL}"
+        items = await self._get(path + _query(("labelSelector", _selector(metric))), "external metrics", asked)
         return sum(milli(item["value"]) for item in items)
 
     async def _version(self) -> str:
@@ -92,11 +94,13 @@ class Metrics:
             why = f"no custom metrics API ({CUSTOM}) registered" if is_not_found(error) else str(error)
             raise CannotCompute(f"unable to fetch metrics from custom metrics API: {why}") from None
 
-    async def _get(self, path: str, what: str) -> list[Obj]:
+    async def _get(self, path: str, what: str, asked: str = "") -> list[Obj]:
+        """`asked`: what upstream's client says it has asked for, where nobody serves it."""
         try:
             found = orjson.loads(await self.client.raw("GET", path, accept="application/json"))
         except (StatusError, HttpError) as error:
-            raise CannotCompute(f"unable to fetch metrics from {what} API: {error}") from None
+            more = f" (get {asked})" if asked and str(error) == NOBODY else ""
+            raise CannotCompute(f"unable to fetch metrics from {what} API: {error}{more}") from None
         items: list[Obj] = found.get("items") or []
         if not items:
             raise CannotCompute(f"no metrics returned from {what} API")
