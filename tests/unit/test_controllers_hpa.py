@@ -342,6 +342,7 @@ async def test_other_metrics_that_nobody_serves(world: World) -> None:
     said = world.events("FailedGetExternalMetric")[0]["message"]
     labels = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
     assert said.startswith(f"unable to get external metric default/queue/{labels}: unable to fetch metrics from")
+    assert said.endswith("the server could not find the requested resource (get queue.external.metrics.k8s.io)")
 
 
 async def test_some_metrics_are_enough_to_grow(world: World) -> None:
