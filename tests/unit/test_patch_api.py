@@ -94,6 +94,14 @@ async def test_scaling_owns_the_replicas(api: Local) -> None:
     assert 'conflict with "u" with subresource "scale" using apps/v1: .spec.replicas' in said["message"]
 
 
+@pytest.mark.parametrize(("media", "code"), [(STRATEGIC, 200), (MERGE, 400)])
+async def test_a_strategic_patch_need_not_name_the_kind_it_patches(api: Local, media: str, code: int) -> None:
+    await ok(api, "POST", DEPLOYMENTS, deployment())
+    patch = {"kind": "Deployment", "spec": {"replicas": 3}}
+    made, scale = await api("PATCH", f"{DEPLOYMENTS}/d/scale", patch, media)
+    assert made == code and (code == 400 or (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 3))
+
+
 async def test_status_and_spec_are_owned_apart(api: Local) -> None:
     await ok(api, "PATCH", f"{DEPLOYMENTS}/d?fieldManager=m", {**deployment(), "status": {"replicas": 9}}, APPLY)
     status = {**deployment(paused=True), "status": {"observedGeneration": 1}}

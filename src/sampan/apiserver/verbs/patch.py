@@ -100,6 +100,8 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         raw = work(old)
         if not isinstance(raw, dict):
             raise errors.bad_request("the patch does not yield an object")
+        if media == STRATEGIC:  # read into the Go type at hand: Ansible scales with a patch of kind Deployment
+            raw = {**raw, "apiVersion": names.api_version, "kind": names.kind}
         found = gvk_of(raw)
         if found != gvk:
             raise wrong_kind(found, gvk)
