@@ -144,7 +144,7 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
     async with Cri(str(socket)) as cri:
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await _answers(cri):  # noqa: ASYNC110 - it tells nobody
+                while not await answers(cri):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise ClusterError(
@@ -157,7 +157,7 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
         return not all(each.HasField("image") for each in there)
 
 
-async def _answers(cri: Cri) -> bool:
+async def answers(cri: Cri) -> bool:
     """Its part that speaks CRI is the last to be ready."""
     try:
         await cri.Status()

@@ -49,7 +49,7 @@ KUBELET_PORT = 10250
 #: between two looks whether a kubelet listens yet
 LOOK_SECONDS = 0.02
 #: for a runtime that is asked to stop its pods
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
 Progress = Callable[[str], None]
 
 
@@ -257,8 +257,10 @@ async def _empty(sockets: Sequence[Path]) -> None:
 
     async def each(socket: Path) -> None:
         async with Cri(f"unix://{socket}") as cri:
-            with contextlib.suppress(CriFailed):
-                await cri.ready(ANSWER_SECONDS)
+            with contextlib.suppress(CriFailed, TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    while not await containerd.answers(cri):  # noqa: ASYNC110 - one that was just started tells nobody
+                        await asyncio.sleep(LOOK_SECONDS)
                 found = (await cri.ListPodSandbox()).items
                 await asyncio.gather(
                     *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True
