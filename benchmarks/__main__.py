@@ -10,7 +10,7 @@ import sys
 
 ALL = (
     "startup", "store", "api", "authorization", "admission", "customresources", "cel", "client", "controllers",
-    "scheduler", "virtual_time", "node", "cluster", "logs", "streams", "network", "dns",
+    "scheduler", "virtual_time", "node", "cluster", "logs", "streams", "network", "dns", "scale",
 )  # fmt: skip
 
 
