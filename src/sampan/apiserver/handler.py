@@ -8,7 +8,6 @@ Source of the order: k8s.io/apiserver/pkg/server/config.go (DefaultBuildHandlerC
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -37,6 +36,7 @@ from sampan.apiserver.verbs.list import list_
 from sampan.apiserver.verbs.patch import patch
 from sampan.apiserver.verbs.update import update
 from sampan.apiserver.verbs.watch import watch
+from sampan.http.deadline import Deadlines
 from sampan.http.server.messages import Request, Response
 from sampan.store.contract import StoreError
 
@@ -75,6 +75,7 @@ class Handler:
         self.static = static
         self.authentication = authentication
         self.limits = {"readOnly": limits[0], "mutating": limits[1]}
+        self._deadlines = Deadlines(REQUEST_SECONDS)
 
     def __call__(self, request: Request) -> Result:
         info: RequestInfo | None = None
@@ -159,7 +160,7 @@ class Handler:
             return self._finish(request, info, started, replies.too_many_requests())
         inflight.enter(started)
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            with self._deadlines.one():
                 reply = await result
         except TimeoutError:
             metrics.terminated(info, request, 504)

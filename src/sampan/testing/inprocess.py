@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from sampan.apiserver.authentication.user import User
 from sampan.client.transport import Headers
 from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
+from sampan.http.deadline import Deadlines
 from sampan.http.server.messages import App, Request, Response
 
 log = logging.getLogger("sampan.testing")
@@ -39,6 +41,8 @@ class InProcessTransport:
         self.app = app
         self.user = user
         self._connection = Connection()
+        #: by the timeouts of its clients
+        self._deadlines: dict[float, Deadlines] = {}
         self._streams: set[InProcessStream] = set()
         self._running: set[asyncio.Future[Response]] = set()
         self._closed = False
@@ -47,7 +51,7 @@ class InProcessTransport:
         self, method: str, path: str, *, headers: Headers = (), body: bytes = b"", timeout: float | None = None
     ) -> Reply:
         try:
-            async with asyncio.timeout(timeout):
+            with self._within(timeout):
                 for _ in range(MAX_RETRIES):
                     reply = await self._once(method, path, headers, body)
                     after = reply.headers.get("retry-after", "")
@@ -60,13 +64,20 @@ class InProcessTransport:
 
     async def stream(self, path: str, *, headers: Headers = (), timeout: float | None = None) -> InProcessStream:
         try:
-            async with asyncio.timeout(timeout):
+            with self._within(timeout):
                 response = await self._ask("GET", path, headers, b"")
         except TimeoutError:
             raise TimedOut() from None
         stream = InProcessStream(response, self._streams.discard)
         self._streams.add(stream)
         return stream
+
+    def _within(self, timeout: float | None) -> AbstractContextManager[None]:
+        if timeout is None:
+            return nullcontext()
+        if timeout not in self._deadlines:
+            self._deadlines[timeout] = Deadlines(timeout)
+        return self._deadlines[timeout].one()
 
     async def upgrade(self, method: str, path: str, *, headers: Headers, timeout: float | None = None) -> Upgraded:
         raise ProtocolError("a call in process has no connection to upgrade: use HTTPS")
