@@ -69,7 +69,8 @@ class Record:
 
     `value` is the very bytes that a local store holds, so that an object is in memory once; the revision is put in when
     it is sent. `labels` and `fields` (what selectors ask for) are read from them when first asked for, unless whoever
-    wrote them has handed those on (`ResourceCache.expect`).
+    wrote them has handed those on (`ResourceCache.expect`); fields, which take as much memory again for an Event, only
+    where watches ask for them at once.
     """
 
     __slots__ = (
@@ -277,7 +278,9 @@ class ResourceCache:
             expected = self._expected.get(key)
             if expected is not None and expected[0] is record.value:
                 record.split = expected[1]
-                record.index(expected[2])
+                record.labels = expected[2]["metadata"].get("labels") or None
+                if any(watcher.matches for watcher in self.watchers):
+                    record.index(expected[2])
             if before is None:
                 bisect.insort(self.keys, key)
             self.records[key] = record
@@ -318,8 +321,7 @@ def deleted(before: Record, revision: int) -> Record:
     """The last state of a deleted object, at the revision of its deletion."""
     out: Record = object.__new__(Record)
     out.cache, out.key, out.namespace, out.name = before.cache, before.key, before.namespace, before.name
-    out.revision = revision
-    out.labels, out.fields, out.lease = before.labels, before.fields, before.lease
+    out.revision, out.lease = revision, before.lease
     out.cells, out.other, out.value = None, None, before.value
     return out
 

@@ -326,6 +326,8 @@ class Changes:
 
 
 _ABSENT: Any = object()
+#: there is nothing within these, nor in what is absent
+_PLAIN = frozenset({str, int, float, bool, type(None), object})
 
 
 def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tuple[FieldSet | None, FieldSet | None]:
@@ -346,9 +348,13 @@ def _compare(old: Any, new: Any, node: Node | None, field: Field | None) -> tupl
         old = {}
     for key, after in new.items():
         name, before = "f:" + key, old.get(key, _ABSENT)
-        if before is _ABSENT:
+        if before == after:
+            continue
+        if after.__class__ in _PLAIN and before.__class__ in _PLAIN:
+            changed[name] = {}
+        elif before is _ABSENT:
             changed[name] = everything(after, *child(node, field, key))
-        elif before != after:
+        else:
             gone, other = _compare(before, after, *child(node, field, key))
             if gone is not None:
                 removed[name] = gone
