@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -82,13 +84,25 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
         for process in made.running:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
-        groups.remove(lab.name)
+        end_containers(lab.name)
         if (tmp_path / "sampan").exists():
             made.at("one", "sampan delete cluster --name farm")
         detach_below(tmp_path)
         lab.close()
         shutil.rmtree(tmp_path, ignore_errors=True)
     assert traces(lab.name) == []
+
+
+def end_containers(group: str) -> None:
+    """Those of a test that failed."""
+    pids = {int(pid) for file in groups.ROOT.glob(f"**/{group}/**/cgroup.procs") for pid in file.read_text().split()}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], 5)
+            os.close(handle)
+    groups.remove(group)
 
 
 def test_two_machines_join_by_hand(farm: Farm) -> None:
