@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sampan.cluster.state import Cluster, Settings
 from tests.conftest import Up
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
@@ -112,3 +114,20 @@ def test_a_broken_kubeconfig_is_left_alone(fresh: Up) -> None:
     assert fresh.sampan("down", "--name", "two").returncode == 1
     fresh.kubeconfig.unlink()
     assert fresh.sampan("down", "--name", "two").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root calls for others")
+def test_under_sudo_the_kubeconfig_is_the_callers(fresh: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sampan kubectl` reads what `sampan up` wrote, though HOME is root's."""
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho $KUBECONFIG\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SUDO_USER", "nobody")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    Cluster("mine", fresh.home / "clusters" / "mine").directory.mkdir(parents=True)
+    Cluster("mine", fresh.home / "clusters" / "mine").save(Settings(1, "memory"))
+    env = {name: value for name, value in fresh.env.items() if name != "KUBECONFIG"}
+    command = [sys.executable, "-m", "sampan.cli", "kubectl", "--name", "mine", "--", "get", "ns"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{pwd.getpwnam('nobody').pw_dir}/.kube/config\n", done.stderr

@@ -21,7 +21,7 @@ from sampan.cli.kind import shim
 from sampan.cli.load import group as load
 from sampan.cli.registry import group as registry
 from sampan.cli.told import NAME, OUTPUT, Steps, told
-from sampan.cluster import lifecycle, state
+from sampan.cluster import kubeconfig, lifecycle, state
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.spec import RUNTIMES
 
@@ -186,6 +186,7 @@ def kubectl(name: str, arguments: tuple[str, ...]) -> None:
     if found is None:
         raise ClusterError("there is no kubectl on PATH", "install one, or: pip install 'sampan[kubectl]'")
     cluster = state.find(name)
+    os.environ.setdefault("KUBECONFIG", str(kubeconfig.default_path()))  # under sudo it is not root's
     os.execv(found, [found, "--context", cluster.known().context, *arguments])
 
 

@@ -50,6 +50,8 @@ def build(
     cache: bool, say: Say, output: Callable[[bytes], None],
 ) -> Built:  # fmt: skip
     """Raises ClusterError."""
+    if os.geteuid() != 0:
+        raise ClusterError("images are built by root alone: a step's files are mounted", "run it with sudo")
     shelf = Shelf(state.home() / "build")
     with _told(), shelf.held():
         text, ignore = dockerfile.read_text(), Ignore.of(context, dockerfile)
