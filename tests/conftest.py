@@ -19,6 +19,12 @@ from sampan.apiserver.server import ApiServer
 from sampan.cluster import certificates, doctor
 from sampan.http.server.messages import Request, Response
 
+# a busy machine is no failure
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 
 @dataclass
 class Local:

@@ -291,6 +291,6 @@ def nested(depth: int) -> dict[str, Any]:
 @pytest.mark.slow
 def test_exploding_schemas_are_bounded(spec: dict[str, Any]) -> None:
     """Each is answered, in seconds at most: none takes the server with it."""
-    start = time.perf_counter()
+    start = time.process_time()
     problems(schema(spec))
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3

@@ -293,28 +293,28 @@ def test_costly_rules_end() -> None:
         "x-kubernetes-validations": rule("self.a.all(x, self.a.all(y, self.a.all(z, x != 'never')))"),
     }
     kind = kind_of(schema)
-    start = time.perf_counter()
+    start = time.process_time()
     (found,) = [str(error) for error in kind.validate(thing({"a": ["x"] * 2000}))]
     assert "call cost exceeds limit for rule" in found
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.slow
 def test_alternatives_are_not_tried_forever() -> None:
     alternatives = [{"minimum": 10, "multipleOf": n + 2} for n in range(1000)]
     schema = {"type": "array", "items": {"type": "integer", "anyOf": alternatives}}
-    start = time.perf_counter()
+    start = time.process_time()
     found = errors(schema, [1] * 100_000)
     assert found[-1].endswith("the object is too large for the alternatives of its schema")
     enum = {"type": "array", "items": {"type": "integer", "enum": list(range(20_000))}}
     assert errors(enum, [19_999] * 20_000) == []
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 8
 
 
 def test_regular_expressions_take_linear_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert errors({"type": "string", "pattern": "^(a+)+$"}, "a" * 50_000 + "b")
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
 
 
 SAMPLE = {
@@ -436,6 +436,6 @@ def test_five_kilobytes_are_checked_in_a_fraction_of_a_millisecond() -> None:
 
 
 def _timed(work: Any) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
