@@ -79,7 +79,7 @@ class Runtime:
         return pb.ImageFsInfoResponse(image_filesystems=[found])
 
 
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "p", "namespace": "n", "uid": "u", "creationTimestamp": "2023-11-14T22:00:00Z"},
     "spec": {
         "containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}],
