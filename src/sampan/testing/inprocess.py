@@ -100,6 +100,8 @@ class InProcessTransport:
     async def _ask(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
         if self._closed:
             raise ConnectFailed("http: client is closed")
+        # others get their turn, as they would while a request is on its way
+        await asyncio.sleep(0)
         listed = [(name.lower(), value) for name, value in headers]
         raw_path, _, query = path.partition("?")
         request = Request(
@@ -108,8 +110,6 @@ class InProcessTransport:
         )  # fmt: skip
         result = self.app(request)
         if isinstance(result, Response):
-            # others get their turn, as they would while a request is on its way
-            await asyncio.sleep(0)
             return result
         # the server finishes what it began, as it does when a connection breaks
         task = asyncio.ensure_future(result)
