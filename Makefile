@@ -47,7 +47,7 @@ unit: $(BIN)/.dev
 check: $(BIN)/.dev
 	@$(BIN)/ruff check src tests benchmarks
 	@$(BIN)/ruff format --check -q src tests benchmarks
-	@$(BIN)/mypy
+	@$(BIN)/mypy -n 2
 	@$(BIN)/lint-imports --no-logo
 
 fix: $(BIN)/.dev

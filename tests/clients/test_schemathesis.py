@@ -133,7 +133,7 @@ def _run(strategy: Any, check: Any) -> None:
     from hypothesis import given
 
     @settings(
-        max_examples=3,
+        max_examples=2,
         deadline=None,
         database=None,
         derandomize=True,

@@ -24,9 +24,10 @@ def _containerd() -> None:
 
 
 def test_the_first_week_on_containerd(tmp_path: Path) -> None:
-    typed_week(tmp_path, runtime="containerd", requests=2_000)
+    typed_week(tmp_path, runtime="containerd", requests=1_000)
 
 
+@pytest.mark.again
 def test_killed_added_and_taken_down(tmp_path: Path, busybox_archive: Path) -> None:
     """What containerd runs outlives it; a node that is added is of the same kind; nothing is left, though it was killed again."""
     typed = Typed(tmp_path)

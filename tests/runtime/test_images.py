@@ -75,14 +75,14 @@ async def test_loaded_from_files(cleared: Pods, tmp_path: Path) -> None:
 async def test_the_command(cleared: Pods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMPAN_HOME", str(tmp_path))
     cluster = state.find("default")
-    monkeypatch.setattr(images, "sockets", lambda _: {"node-1": cleared.home.socket})
+    monkeypatch.setattr(images, "running", lambda _: {"node-1": cleared.home.socket})
     file = busybox(Labels={"test": "command"}).docker_save(tmp_path / "x.tar", "by-command:1")
     done = await asyncio.to_thread(CliRunner().invoke, cli, ["load", "image-archive", str(file)])
     assert (done.exit_code, done.output) == (0, " • node-1: docker.io/library/by-command:1\n"), done
     assert (await found(cleared, "by-command:1")).id
     monkeypatch.undo()
     assert images.sockets(cluster) == {}
-    with pytest.raises(ClusterError, match="cluster default has no nodes"):
+    with pytest.raises(ClusterError, match="there is no cluster default"):
         await images.load_archive(cluster, file)
 
 
@@ -93,7 +93,7 @@ async def test_from_docker(cleared: Pods, tmp_path: Path, monkeypatch: pytest.Mo
     program.write_text(f'#!/bin/sh\n[ "$1 $2 $4" = "save --output of-docker:1" ] && cp {file} "$3"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(images, "sockets", lambda _: {"node-1": cleared.home.socket})
+    monkeypatch.setattr(images, "running", lambda _: {"node-1": cleared.home.socket})
     name = "docker.io/library/of-docker:1"
     assert await images.load_from_docker(state.find("default"), ["of-docker:1"]) == {"node-1": [name]}
     with pytest.raises(ClusterError, match="docker failed"):
