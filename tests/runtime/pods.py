@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from sampan.cri import pb
 from tests.cri_client import Cri
 from tests.runtime.homes import IMAGE, Home
@@ -125,7 +127,10 @@ class Pods:
     async def remove_all(self) -> None:
         for each in (await self.cri.ListPodSandbox()).items:
             if each.metadata.uid.startswith(self.tag):
-                await self.cri.StopPodSandbox(pod_sandbox_id=each.id)
+                try:
+                    await self.cri.StopPodSandbox(pod_sandbox_id=each.id)
+                except grpc.aio.AioRpcError:  # containerd's, of a shim that is just ending; kubelets ask again, too
+                    await self.cri.StopPodSandbox(pod_sandbox_id=each.id)
                 await self.cri.RemovePodSandbox(pod_sandbox_id=each.id)
 
     @staticmethod
