@@ -22,6 +22,8 @@ from sampan.controllers.nodes import change_taints, condition, epoch, taints, zo
 from sampan.controllers.pods import is_ready
 
 Obj = dict[str, Any]
+#: by then whoever plays a simulated node knows what was asked of it
+HEARD_SECONDS = 1.0
 State = Literal["Normal", "PartialDisruption", "FullDisruption"]
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -75,13 +77,12 @@ class NodeLifecycle:
 
     def _changed(self, old: Obj, new: Obj) -> None:
         simulated = self.options.last_seen(new["metadata"]["name"]) is not None
-        if (
-            self._mark(new) != self._mark(old)
-            or old.get("spec") != new.get("spec")
-            or _states(old) != _states(new)
-            or (simulated and old["metadata"].get("annotations") != new["metadata"].get("annotations"))
-        ):
+        if self._mark(new) != self._mark(old) or old.get("spec") != new.get("spec") or _states(old) != _states(new):
             self.controller.enqueue(new)
+        if simulated and old["metadata"].get("annotations") != new["metadata"].get("annotations"):
+            # whoever plays the node may hear of it later than we do
+            self.controller.enqueue(new)
+            self.controller.enqueue_after(new, HEARD_SECONDS)
 
     def _lease(self, lease: Obj) -> None:
         """A renewal only moves the deadline, unless the node was given up."""
