@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from sampan.apiserver.families import Counter, Histograms, gauge
 from sampan.apiserver.metrics import Peak
-from sampan.apiserver.prometheus import Counter, Histograms, gauge
 from sampan.cluster.certificates import Pki
 from tests.conftest import Local
 from tests.unit.test_policies import binding, config_map, enforce, policy

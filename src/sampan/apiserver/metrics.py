@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sampan.apiserver.prometheus import Counter, Histogram, Histograms, Values
+from sampan.apiserver.families import Counter, Histograms, Values
+from sampan.http.prometheus import Histogram
 
 if TYPE_CHECKING:
     from sampan.apiserver.routing import RequestInfo

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from sampan.apiserver.api import Api
 from sampan.apiserver.cache import ResourceCache
+from sampan.apiserver.families import Family, Histograms, Stability, Values, gauge, page
 from sampan.apiserver.metrics import DURATIONS, SIZES, SLI_DURATIONS, Metrics
-from sampan.apiserver.prometheus import Family, Histogram, Histograms, Stability, Values, gauge, page
+from sampan.http.prometheus import Histogram, Process
 
 #: objects of a resource whose sizes stand for all
 SAMPLED = 1000
@@ -185,16 +186,15 @@ def _process(version: Mapping[str, str], started: float) -> Iterator[str]:
     }  # fmt: skip
     labels = tuple(version[key] for key in build.values())
     yield gauge("kubernetes_build_info", "ALPHA", "What was built, and when.", tuple(build), {labels: 1})
-    times, pages = os.times(), Path("/proc/self/statm").read_text().split()
+    used = Process.now()
     soft = limits.getrlimit(limits.RLIMIT_NOFILE)[0]
-    size = os.sysconf("SC_PAGE_SIZE")
     told = "Processor time spent, in seconds."
-    yield Family("process_cpu_seconds_total", "counter", "", told).samples({(): times.user + times.system})
+    yield Family("process_cpu_seconds_total", "counter", "", told).samples({(): used.cpu})
     for name, told, value in (
         ("max_fds", "Files that may be open.", soft),
         ("open_fds", "Files that are open.", len(os.listdir("/proc/self/fd"))),
-        ("resident_memory_bytes", "Memory in use, in bytes.", int(pages[1]) * size),
+        ("resident_memory_bytes", "Memory in use, in bytes.", used.resident),
         ("start_time_seconds", "Start of the process, in seconds since the epoch.", started),
-        ("virtual_memory_bytes", "Address space in use, in bytes.", int(pages[0]) * size),
+        ("virtual_memory_bytes", "Address space in use, in bytes.", used.virtual),
     ):
         yield gauge(f"process_{name}", "", told, (), {(): value})

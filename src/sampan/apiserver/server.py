@@ -207,7 +207,7 @@ class ApiServer:
 
     def metrics(self, rest: str) -> Response | None:
         from sampan.apiserver import metrics_page
-        from sampan.apiserver.prometheus import MEDIA
+        from sampan.http.prometheus import MEDIA
 
         if rest not in ("", "slis"):
             return None

@@ -10,36 +10,17 @@ Source: k8s.io/component-base/metrics/prometheus/{workqueue,restclient}/metrics.
 from __future__ import annotations
 
 import asyncio
-import bisect
-import os
-import resource
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from sampan.http.prometheus import Histogram, Labels, Process, buckets, head, sample
 
 if TYPE_CHECKING:
     from sampan.client.queue import WorkQueue
 
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
-Labels = Mapping[str, str]
 _REQUESTS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-
-
-def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
-    return tuple(start * factor**step for step in range(count))
-
-
-class Histogram:
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect.bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 class Page:
@@ -51,36 +32,16 @@ class Page:
 
     def family(self, name: str, kind: str, told: str, samples: Iterable[tuple[Labels, float]]) -> None:
         """`told`: its help. Nothing is said of one without samples."""
-        lines = [f"{name}{_braces(labels)} {_number(value)}\n" for labels, value in samples]
-        self._head(name, kind, told, lines)
+        self._put(name, kind, told, (sample(name, labels, value) for labels, value in samples))
 
     def histograms(self, name: str, told: str, samples: Iterable[tuple[Labels, Histogram]]) -> None:
-        lines: list[str] = []
-        for labels, found in samples:
-            total = 0
-            for bound, count in zip((*map(_number, found.bounds), "+Inf"), found.counts, strict=True):
-                total += count
-                lines.append(f"{name}_bucket{_braces({**labels, 'le': bound})} {total}\n")
-            lines.append(f"{name}_sum{_braces(labels)} {_number(found.sum)}\n")
-            lines.append(f"{name}_count{_braces(labels)} {total}\n")
-        self._head(name, "histogram", told, lines)
+        lines = (buckets(name, labels, found) for labels, found in samples)
+        self._put(name, "histogram", told, itertools.chain.from_iterable(lines))
 
-    def _head(self, name: str, kind: str, told: str, lines: list[str]) -> None:
+    def _put(self, name: str, kind: str, told: str, given: Iterable[str]) -> None:
+        lines = list(given)
         if lines:
-            self._out += [f"# HELP {name} {told}\n", f"# TYPE {name} {kind}\n", *lines]
-
-
-def _braces(labels: Labels) -> str:
-    text = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return f"{{{text}}}" if text else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.12g}"
+            self._out += [head(name, kind, told), *lines]
 
 
 # -- of every client ---------------------------------------------------------------------------------------------------
@@ -150,15 +111,11 @@ def queues_onto(page: Page, queues: Iterable[WorkQueue[str]]) -> None:
 
 def process_onto(page: Page, started: float) -> None:
     """Of this process, which began at `started`."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    used = Process.now()
     page.family(
-        "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.",
-        [({}, used.ru_utime + used.ru_stime)],
-    )  # fmt: skip
-    if os.path.exists("/proc/self/statm"):
-        with open("/proc/self/statm") as file:
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        page.family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, resident)])
+        "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", [({}, used.cpu)]
+    )
+    page.family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, used.resident)])
     page.family(
         "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", [({}, started)]
     )

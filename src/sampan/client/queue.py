@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sampan.client.backoff import RateLimiter, controller_limiter
-from sampan.client.metrics import Histogram, exponential
+from sampan.http.prometheus import Histogram, exponential
 
 K = TypeVar("K", bound=Hashable)
 LIMIT = 1_000_000

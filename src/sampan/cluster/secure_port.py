@@ -28,7 +28,8 @@ import orjson
 from sampan.api.errors import StatusError, forbidden, unauthorized
 from sampan.client import Client, HttpError, LeaderElector
 from sampan.client.delegated import Authentication, Authorization
-from sampan.client.metrics import MEDIA, Page, process_onto
+from sampan.client.metrics import Page, process_onto
+from sampan.http.prometheus import MEDIA
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
 

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeVar
 
-from sampan.client.metrics import Histogram, Page, exponential
+from sampan.client.metrics import Page
+from sampan.http.prometheus import Histogram, exponential
 
 if TYPE_CHECKING:
     from sampan.scheduler.scheduler import Scheduler

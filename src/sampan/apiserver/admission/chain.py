@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.apiserver.authentication.user import User
-from sampan.apiserver.prometheus import Histogram
+from sampan.http.prometheus import Histogram
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api

@@ -6,38 +6,26 @@ Source: kubernetes/pkg/kubelet/metrics/collectors/resource_metrics.go, google/ca
 from __future__ import annotations
 
 import os
-import resource as limits
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from sampan.api import quantity
+from sampan.http.prometheus import Process, head, sample
 
 Obj = dict[str, Any]
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[Mapping[str, str], float, str]
 
 
 def _family(name: str, kind: str, told: str, samples: Iterable[Sample]) -> Iterator[str]:
     """`told`: its help. A sample is labels, value, and the time it is of (or none)."""
-    head = True
+    first = True
     for labels, value, when in samples:
-        if head:
-            yield f"# HELP {name} {told}\n# TYPE {name} {kind}\n"
-            head = False
-        text = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
-        shown = f"{{{text}}}" if text else ""
-        stamp = f" {int(seconds(when) * 1000)}" if when else ""
-        yield f"{name}{shown} {_number(value)}{stamp}\n"
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        if first:
+            yield head(name, kind, told)
+            first = False
+        yield sample(name, labels, value, int(seconds(when) * 1000) if when else None)
 
 
 def seconds(when: str) -> float:
@@ -252,9 +240,7 @@ def own(
         for each in status.get(field) or ()
     )
     containers: list[Sample] = [({"container_state": state}, count, "") for state, count in sorted(states.items())]
-    used = limits.getrusage(limits.RUSAGE_SELF)
-    with open("/proc/self/statm") as file:
-        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    used = Process.now()
     asked = [
         (
             {
@@ -277,8 +263,8 @@ def own(
         ("kubelet_running_containers", "gauge", "Number of containers currently running", containers),
         ("kubelet_http_requests_total", "counter", "Number of the http requests received since the server started", asked),
         ("kubelet_preemptions", "counter", "Cumulative number of pod preemptions by preemption resource", gone),
-        ("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", [({}, used.ru_utime + used.ru_stime, "")]),
-        ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, resident, "")]),
+        ("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", [({}, used.cpu, "")]),
+        ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", [({}, used.resident, "")]),
         ("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", [({}, started, "")]),
     ):  # fmt: skip
         out.extend(_family(name, kind, told, samples))

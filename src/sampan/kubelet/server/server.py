@@ -22,6 +22,7 @@ from sampan.api.errors import StatusError
 from sampan.client import Client
 from sampan.client.delegated import Authentication
 from sampan.http import HttpError
+from sampan.http.prometheus import MEDIA
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
 from sampan.kubelet import certificates
@@ -259,7 +260,7 @@ class KubeletServer:
                 page = metrics.slis({"syncloop": self._host.unhealthy()})
             case _:
                 return text(404, "404: Page Not Found")
-        return Response(200, (("Content-Type", metrics.MEDIA),), page.encode())
+        return Response(200, (("Content-Type", MEDIA),), page.encode())
 
     async def _stream(self, request: Request, verb: str, parts: list[str]) -> Response:
         wanted = 2 if verb == "portForward" else 3

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sampan.http.prometheus import MEDIA
 from sampan.http.server.messages import Response
 from sampan.network.dns.corefile import CorefileError
 from sampan.network.dns.listener import Listener
@@ -27,7 +28,7 @@ from sampan.network.dns.upstream import Address
 from sampan.network.dns.world import World
 
 log = logging.getLogger("sampan.dns.ready")
-METRICS = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),)
+METRICS = (("Content-Type", MEDIA),)
 Where = tuple[str, int]
 
 

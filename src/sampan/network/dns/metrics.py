@@ -5,11 +5,11 @@ Source: github.com/coredns/coredns plugin/metrics/vars/{vars,report,monitor}.go
 
 from __future__ import annotations
 
-import bisect
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
+
+from sampan.http import prometheus
 
 Labels = tuple[str, ...]
 T = TypeVar("T")
@@ -37,32 +37,27 @@ class Counter:
 
     def lines(self) -> Iterable[str]:
         for labels, value in sorted(self.values.items()):
-            yield f"{self.name}{_braces(self.labels, labels)} {_number(value)}"
+            yield prometheus.sample(self.name, _named(self.labels, labels), value)
 
 
 class Histogram:
     kind = "histogram"
 
-    def __init__(self, name: str, text: str, labels: Labels, buckets: tuple[float, ...]) -> None:
-        self.name, self.text, self.labels, self.buckets = name, text, labels, buckets
-        self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(buckets) + 1))
-        self._sums: dict[Labels, float] = defaultdict(float)
+    def __init__(self, name: str, text: str, labels: Labels, bounds: tuple[float, ...]) -> None:
+        self.name, self.text, self.labels, self.bounds = name, text, labels, bounds
+        self.series: dict[Labels, prometheus.Histogram] = {}
 
     def observe(self, labels: Labels, value: float, times: int = 1) -> None:
-        if labels in self._counts or len(self._counts) < MAX_SERIES:
-            self._counts[labels][bisect.bisect_left(self.buckets, value)] += times
-            self._sums[labels] += value * times
+        found = self.series.get(labels)
+        if found is None:
+            if len(self.series) >= MAX_SERIES:
+                return
+            found = self.series[labels] = prometheus.Histogram(self.bounds)
+        found.observe(value, times)
 
     def lines(self) -> Iterable[str]:
-        for labels, counts in sorted(self._counts.items()):
-            total = 0
-            for bound, count in zip((*self.buckets, float("inf")), counts, strict=True):
-                total += count
-                braces = _braces((*self.labels, "le"), (*labels, "+Inf" if bound == float("inf") else _number(bound)))
-                yield f"{self.name}_bucket{braces} {total}"
-            braces = _braces(self.labels, labels)
-            yield f"{self.name}_sum{braces} {_number(self._sums[labels])}"
-            yield f"{self.name}_count{braces} {total}"
+        for labels, series in sorted(self.series.items()):
+            yield from prometheus.buckets(self.name, _named(self.labels, labels), series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,34 +147,18 @@ class Metrics:
         for name, family in sorted(self._families.items()):
             lines = list(family.lines())
             if lines:
-                out += [f"# HELP {name} {family.text}", f"# TYPE {name} {family.kind}", *lines]
-        return "\n".join([*out, *_process(), ""])
+                out += [prometheus.head(name, family.kind, family.text), *lines]
+        return "".join([*out, *_process()])
 
 
-def _braces(names: Labels, values: Labels) -> str:
-    if not names:
-        return ""
-    pairs: Mapping[str, str] = dict(zip(names, values, strict=True))
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+def _named(names: Labels, values: Labels) -> dict[str, str]:
+    return dict(zip(names, values, strict=True))
 
 
 def _process() -> Iterable[str]:
-    import os
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resident = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")  # noqa: SIM115
-    yield "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds."
-    yield "# TYPE process_cpu_seconds_total counter"
-    yield f"process_cpu_seconds_total {used.ru_utime + used.ru_stime:.2f}"
-    yield "# HELP process_resident_memory_bytes Resident memory size in bytes."
-    yield "# TYPE process_resident_memory_bytes gauge"
-    yield f"process_resident_memory_bytes {resident}"
+    used = prometheus.Process.now()
+    for name, kind, told, value in (
+        ("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", used.cpu),
+        ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", used.resident),
+    ):
+        yield prometheus.head(name, kind, told) + prometheus.sample(name, {}, value)

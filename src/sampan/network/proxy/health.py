@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sampan.api.times import format_time
+from sampan.http.prometheus import MEDIA
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
 
@@ -66,7 +67,7 @@ class Health:
     def metrics(self, request: Request) -> Response:
         """The application of the metrics server."""
         if request.raw_path == "/metrics":
-            return Response(200, (("Content-Type", "text/plain; version=0.0.4"),), self._metrics().encode())
+            return Response(200, (("Content-Type", MEDIA),), self._metrics().encode())
         if request.raw_path == "/proxyMode":
             return Response(200, _TEXT, b"nftables")
         if request.raw_path == "/healthz":

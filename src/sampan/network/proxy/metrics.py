@@ -5,29 +5,14 @@ Source: kubernetes/pkg/proxy/metrics/metrics.go
 
 from __future__ import annotations
 
-import bisect
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_SYNC_BUCKETS = tuple(0.001 * 2**step for step in range(15))
+from sampan.http import prometheus
+from sampan.http.prometheus import Histogram, exponential
+
+_SYNC_BUCKETS = exponential(0.001, 2, 15)
 _PROGRAMMING_BUCKETS = (0.25, 0.5, *range(1, 60), *range(60, 300, 5), 300)
-
-
-class Histogram:
-    def __init__(self, buckets: tuple[float, ...]) -> None:
-        self.buckets = buckets
-        self.counts = [0] * (len(buckets) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect.bisect_left(self.buckets, value)] += 1
-        self.sum += value
-
-    def render(self, name: str) -> list[str]:
-        out, total = [f"# TYPE {name} histogram"], 0
-        for bound, count in zip((*self.buckets, "+Inf"), self.counts, strict=True):
-            total += count
-            out.append(f'{name}_bucket{{le="{bound}"}} {total}')
-        return [*out, f"{name}_sum {self.sum:.6f}", f"{name}_count {total}"]
 
 
 @dataclass
@@ -45,8 +30,8 @@ class Metrics:
     def render(self) -> str:
         head = "kubeproxy_sync_proxy_rules"
         out = [
-            *self.sync.render(f"{head}_duration_seconds"),
-            *self.programming.render("kubeproxy_network_programming_duration_seconds"),
+            *_whole(f"{head}_duration_seconds", self.sync),
+            *_whole("kubeproxy_network_programming_duration_seconds", self.programming),
         ]
         for name, kind, value in (
             (f"{head}_service_changes_total", "counter", self.service_changes),
@@ -57,5 +42,10 @@ class Metrics:
             (f"{head}_last_queued_timestamp_seconds", "gauge", self.last_queued),
             (f"{head}_last_timestamp_seconds", "gauge", self.last_synced),
         ):
-            out += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join(out) + "\n"
+            out += [prometheus.head(name, kind, ""), prometheus.sample(name, {}, value)]
+        return "".join(out)
+
+
+def _whole(name: str, series: Histogram) -> Iterator[str]:
+    yield prometheus.head(name, "histogram", "")
+    yield from prometheus.buckets(name, {}, series)

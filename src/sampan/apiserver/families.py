@@ -8,32 +8,14 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/; k8s.io/com
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
+
+from sampan.http.prometheus import Histogram, buckets, head, sample
 
 Values = tuple[str, ...]
 Stability = Literal["STABLE", "BETA", "ALPHA", ""]
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Histogram:
-    """One series."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect.bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def add(self, other: Histogram) -> None:
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
 
 
 class Family:
@@ -43,27 +25,19 @@ class Family:
         self.name = name
         self.labels = labels
         mark = f"[{stability}] " if stability else ""
-        self.head = f"# HELP {name} {mark}{told}\n# TYPE {name} {kind}\n"
+        self.head = head(name, kind, mark + told)
 
-    def braces(self, values: Values, **more: str) -> str:
-        pairs = [*zip(self.labels, values, strict=True), *more.items()]
-        return "{" + ",".join(f'{name}="{escaped(value)}"' for name, value in pairs) + "}" if pairs else ""
+    def named(self, values: Values) -> dict[str, str]:
+        return dict(zip(self.labels, values, strict=True))
 
     def samples(self, given: Mapping[Values, float]) -> str:
         return self.head + "".join(
-            f"{self.name}{self.braces(values)} {number(value)}\n" for values, value in sorted(given.items())
+            sample(self.name, self.named(values), value) for values, value in sorted(given.items())
         )
 
     def histograms(self, given: Mapping[Values, Histogram]) -> str:
-        return self.head + "".join(line for item in sorted(given.items()) for line in self._histogram(*item))
-
-    def _histogram(self, values: Values, series: Histogram) -> Iterator[str]:
-        total = 0
-        for bound, count in zip((*map(number, series.bounds), "+Inf"), series.counts, strict=True):
-            total += count
-            yield f"{self.name}_bucket{self.braces(values, le=bound)} {total}\n"
-        labels = self.braces(values)
-        yield f"{self.name}_sum{labels} {number(series.sum)}\n{self.name}_count{labels} {total}\n"
+        lines = (buckets(self.name, self.named(values), series) for values, series in sorted(given.items()))
+        return self.head + "".join(itertools.chain.from_iterable(lines))
 
 
 class Counter(Family):
@@ -111,12 +85,3 @@ def gauge(name: str, stability: Stability, told: str, labels: Values, given: Map
 
 def page(parts: Iterable[str]) -> bytes:
     return "".join(parts).encode()
-
-
-def number(value: float) -> str:
-    """Without a fraction where it has none, as Go prints it."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
-
-
-def escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
