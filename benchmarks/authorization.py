@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.report import Figure, few, run
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import of_request
 from sampan.apiserver.authorization.rbac import GROUP
 from sampan.apiserver.cache import encode

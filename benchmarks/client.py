@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from benchmarks.api import Bench, pod
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, MASTERS, User
+from sampan.api.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import NODE, OWNER, Client, Config, HttpsTransport, Informer, by_node, by_owner

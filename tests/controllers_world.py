@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers

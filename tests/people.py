@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.http.server.messages import Request, Response
 from tests.conftest import Local
 

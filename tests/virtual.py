@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, MASTERS, User
+from sampan.api.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.cluster.certificates import Pki

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import Client
 from sampan.http import ConnectFailed
 from sampan.kubelet.inotify import Watch

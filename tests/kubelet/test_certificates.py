@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, HttpsTransport, Informers, from_kubeconfig

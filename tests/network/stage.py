@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import Client, Informers
 from sampan.network.cni.pods import Pods, Settings
 from sampan.network.namespaces import inside

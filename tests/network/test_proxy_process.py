@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers

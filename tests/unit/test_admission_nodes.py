@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from sampan.api.user import User
 from sampan.apiserver.admission.node_restriction import _forbidden
-from sampan.apiserver.authentication.user import User
 from tests.conftest import Local
 from tests.unit.test_admission_pods import PODS, pod
 from tests.unit.test_admission_subresources import As

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from sampan.api.user import User
 from sampan.apiserver.admission.chain import Attributes, Chain, Plugin
 from sampan.apiserver.admission.order import chain
-from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization import attributes as authorization
 from tests.conftest import Local
 from tests.unit.test_admission_pods import PODS, pod

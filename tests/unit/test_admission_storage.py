@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import Attributes, Decision
 from tests.conftest import Local
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from sampan.api.user import User
 from sampan.apiserver.admission.chain import Attributes, Chain, Plugin
 from sampan.apiserver.admission.order import chain
-from sampan.apiserver.authentication.user import User
 from sampan.cluster.certificates import ensure
 from sampan.http.server.messages import Request, Response
 from tests.conftest import Local

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from sampan.api.user import User
 from sampan.apiserver.authentication.chain import Authentication
 from sampan.apiserver.authentication.token_file import TokenFile
-from sampan.apiserver.authentication.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision
 from sampan.apiserver.config import ApiServerConfig
 from sampan.apiserver.server import ApiServer

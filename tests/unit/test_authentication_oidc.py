@@ -14,10 +14,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from sampan.api.user import User
 from sampan.apiserver.authentication import oidc
 from sampan.apiserver.authentication.bearer import BadToken, BearerTokens, Refused, Verified
 from sampan.apiserver.authentication.oidc import Oidc
-from sampan.apiserver.authentication.user import User
 from sampan.apiserver.config import OidcConfig
 from sampan.cluster.certificates import Pki
 from sampan.http.server.listener import Server

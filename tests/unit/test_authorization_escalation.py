@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.rules import compact, described, uncovered
 from tests.conftest import Local
 from tests.people import RBAC, account, bind, binding, make_role, path_of, person, role, rule, send

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import Attributes
 from sampan.apiserver.authorization.graph import pod_references
 from sampan.store.contract import Put

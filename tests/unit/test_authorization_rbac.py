@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import ANONYMOUS, User
+from sampan.api.user import ANONYMOUS, User
 from tests.conftest import Local
 from tests.people import account, bind, make_role, path_of, person, role, rule, send
 

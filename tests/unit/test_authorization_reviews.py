@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import ANONYMOUS, User
+from sampan.api.user import ANONYMOUS, User
 from sampan.apiserver.authorization.attributes import Attributes
 from sampan.apiserver.authorization.chain import Authorization
 from tests.conftest import Local

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import (
     Client,
     Discovery,

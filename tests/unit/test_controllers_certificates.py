@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sampan.api.times import format_time
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import Client
 from sampan.cluster import certificates
 from sampan.controllers.bootstrap_tokens import signature

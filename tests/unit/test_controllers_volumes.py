@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.scheduler.scheduler import Scheduler
 from tests.controllers_crash import Crashing
 from tests.controllers_world import World

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import from_kubeconfig
 from sampan.cluster import certificates as pki_of
 from sampan.kubelet import certificates

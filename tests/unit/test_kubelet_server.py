@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from sampan.api.user import ANONYMOUS, User
 from sampan.client import Client
-from sampan.client.delegated import ANONYMOUS, Authentication, User
+from sampan.client.delegated import Authentication
 from sampan.http.server.messages import Request, Writer
 from sampan.kubelet.options import Options
 from sampan.kubelet.server import metrics, node_logs

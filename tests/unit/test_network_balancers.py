@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import Client, EventRecorder, Informers
 from sampan.network.proxy.balancers import FINALIZER, LoadBalancers, NoAddress, choose
 from sampan.testing.inprocess import InProcessTransport

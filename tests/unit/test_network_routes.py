@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client import Client, Informers
 from sampan.network.proxy.model import SERVICE_NAME
 from sampan.network.proxy.routes import SLICES, Routes, Ways

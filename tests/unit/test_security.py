@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.cluster import certificates
 from sampan.cluster.certificates import Pki
 from sampan.http.server.messages import Request, Response, Writer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from sampan.api.kind import Context, Kind
 from sampan.api.times import format_time
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.options import Query
 from sampan.apiserver.resource import Resource

@@ -8,8 +8,8 @@ from __future__ import annotations
 from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.api.times import parse_time
+from sampan.api.user import MASTERS
 from sampan.apiserver.api import Api
-from sampan.apiserver.authentication.user import MASTERS
 from sampan.apiserver.call import Call
 from sampan.apiserver.options import list_options
 from sampan.apiserver.unstored import many, one

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.api.metrics_v1beta1 import GROUP as METRICS
+from sampan.api.user import MASTERS, User
 from sampan.apiserver import replies, reviews, routing
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.chain import Authentication
 from sampan.apiserver.authentication.impersonation import acting_user
-from sampan.apiserver.authentication.user import MASTERS, User
 from sampan.apiserver.authorization.attributes import of_request, refusal
 from sampan.apiserver.call import Call
 from sampan.apiserver.lasting import lasting

@@ -21,7 +21,7 @@ from sampan.api.registry import package_of
 from sampan.api.schema import facts, protobuf_write
 from sampan.api.schema.nodes import Field, ListOf, Struct
 from sampan.api.schema.protobuf import MAGIC
-from sampan.apiserver.cache import Entry, EventType, Record
+from sampan.apiserver.cache import Record
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.views import View, body_as
 from sampan.apiserver.workers import LARGE
@@ -73,7 +73,7 @@ class ProtobufView(View):
         super().__init__(kind)
         names = kind.names
         self.kind_name, self.version = names.kind, names.api_version
-        self.key = ("protobuf", names.api_version)
+        self.key = self.kept = ("protobuf", names.api_version)
 
     def encode(self, record: Record) -> bytes:
         body = body_as(self.kind, record) if self.convert else record.body
@@ -83,15 +83,15 @@ class ProtobufView(View):
         """The object without its envelope; made once."""
         if record.other is None:
             record.other = {}
-        found = record.other.get(self.key)
+        found = record.other.get(self.kept)
         if found is None:
-            found = record.other[self.key] = self.encode(record)
+            found = record.other[self.kept] = self.encode(record)
         return found
 
     def slow(self, records: Sequence[Record]) -> bool:
         left = SLOW_BYTES
         for record in records:
-            if record.other is None or self.key not in record.other:
+            if record.other is None or self.kept not in record.other:
                 left -= len(record.value)
                 if left < 0:
                     return True
@@ -107,12 +107,9 @@ class ProtobufView(View):
     def object(self, record: Record) -> bytes:
         return b"".join(protobuf_write.enveloped(self.version, self.kind_name, [self.message(record)]))
 
-    def event(self, entry: Entry, kind: EventType, first: bool) -> bytes:
-        key = (kind, self.key)
-        out = entry.rendered.get(key)
-        if out is None:
-            out = entry.rendered[key] = protobuf_write.event(kind, self.object(entry.record))
-        return out
+    @staticmethod
+    def wrap(kind: str, body: bytes) -> bytes:
+        return protobuf_write.event(kind, body)
 
     def list(self, records: list[Record], meta: dict[str, Any]) -> list[bytes]:
         head = protobuf_write.encode(facts.struct("meta", "ListMeta"), meta)
@@ -128,13 +125,13 @@ class ProtobufView(View):
             meta["annotations"] = annotations
         message = protobuf_write.encode(self.bookmarked(), {"metadata": meta})
         body = b"".join(protobuf_write.enveloped(self.version, self.kind_name, [message]))
-        return protobuf_write.event("BOOKMARK", body)
+        return self.wrap("BOOKMARK", body)
 
     def bookmarked(self) -> Struct:
         return self.kind.schema
 
     def error(self, status: dict[str, Any]) -> bytes:
-        return protobuf_write.event("ERROR", of(status))
+        return self.wrap("ERROR", of(status))
 
 
 class PartialProtobufView(ProtobufView):
@@ -144,17 +141,11 @@ class PartialProtobufView(ProtobufView):
         super().__init__(kind)
         self.kind_name, self.version = "PartialObjectMetadata", f"{META}/{version}"
         self.list_kind, self.list_version = "PartialObjectMetadataList", self.version
-        self.key = ("protobuf", META)
+        # the message is the same in all versions
+        self.key, self.kept = ("protobuf", self.version), ("protobuf", META)
 
     def encode(self, record: Record) -> bytes:
         return protobuf_write.encode(self.bookmarked(), {"metadata": orjson.loads(record.metadata())})
-
-    def event(self, entry: Entry, kind: EventType, first: bool) -> bytes:
-        key = (kind, self.version)
-        out = entry.rendered.get(key)
-        if out is None:
-            out = entry.rendered[key] = protobuf_write.event(kind, self.object(entry.record))
-        return out
 
     def bookmarked(self) -> Struct:
         return struct_of(self.version, self.kind_name)

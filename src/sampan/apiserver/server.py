@@ -35,6 +35,7 @@ from sampan.apiserver.policies.status import PolicyStatus
 from sampan.apiserver.routing import RequestInfo
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
+from sampan.http.server.tls import server_context
 from sampan.store.contract import Store
 from sampan.store.open import create as create_store
 
@@ -144,13 +145,8 @@ class ApiServer:
         config = self.config
         if config.cert_file is None:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = server_context(config.client_ca_file)
         context.load_cert_chain(config.cert_file, config.key_file)
-        context.set_alpn_protocols(["http/1.1"])
-        if config.client_ca_file:
-            context.load_verify_locations(config.client_ca_file)
-            context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     # -- what is no resource -------------------------------------------------------------------------------------------

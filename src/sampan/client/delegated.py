@@ -16,10 +16,10 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.api.errors import StatusError
+from sampan.api.user import ANONYMOUS, MASTERS, User
 from sampan.client.client import Client
 from sampan.http import HttpError
 from sampan.http.server.messages import Request
@@ -28,19 +28,7 @@ TOKEN_SECONDS = 120.0
 ALLOWED_SECONDS, REFUSED_SECONDS = 300.0, 30.0
 #: remembered answers, of each kind
 MOST = 4096
-MASTERS = "system:masters"
 log = logging.getLogger("sampan.client")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    name: str
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-    extra: dict[str, list[str]] = field(default_factory=dict, hash=False)
-
-
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Authentication:

@@ -143,9 +143,7 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
     """It answers. Has it not the images as they are now?"""
     async with Cri(str(socket)) as cri:
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while not await answers(cri):  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(LOOK_SECONDS)
+            await answers(cri, START_SECONDS)
         except TimeoutError:
             raise ClusterError(
                 f"containerd of node {node} does not answer", f"its log is {cluster.log(f'nodes/{node}/runtime')}"
@@ -157,13 +155,16 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
         return not all(each.HasField("image") for each in there)
 
 
-async def answers(cri: Cri) -> bool:
-    """Its part that speaks CRI is the last to be ready."""
-    try:
-        await cri.Status()
-    except CriFailed:
-        return False
-    return True
+async def answers(cri: Cri, seconds: float) -> None:
+    """As soon as its part that speaks CRI, which is the last to be ready, does so. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                await cri.Status()
+            except CriFailed:  # it refuses until then, and tells nobody when that is over
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                return
 
 
 def _stamp() -> str:

@@ -258,9 +258,7 @@ async def _empty(sockets: Sequence[Path]) -> None:
     async def each(socket: Path) -> None:
         async with Cri(f"unix://{socket}") as cri:
             with contextlib.suppress(CriFailed, TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    while not await containerd.answers(cri):  # noqa: ASYNC110 - one that was just started tells nobody
-                        await asyncio.sleep(LOOK_SECONDS)
+                await containerd.answers(cri, ANSWER_SECONDS)
                 found = (await cri.ListPodSandbox()).items
                 await asyncio.gather(
                     *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True

@@ -13,7 +13,6 @@ server/{healthz,options}, component-base/configz
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import ssl
 import tempfile
@@ -30,6 +29,7 @@ from sampan.client import Client, HttpError, LeaderElector
 from sampan.client.delegated import Authentication, Authorization
 from sampan.client.metrics import Page, process_onto
 from sampan.http.prometheus import MEDIA
+from sampan.http.server import tls
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response
 
@@ -38,7 +38,6 @@ Obj = dict[str, Any]
 Check = Callable[[], str]
 ALWAYS = ("/healthz", "/readyz", "/livez")
 ALLOWED_SECONDS = REFUSED_SECONDS = 10.0
-DAYS = 365
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
 _JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-cache, private"))
@@ -142,19 +141,14 @@ class SecurePort:
     def _context(self) -> ssl.SSLContext:
         """Raises OSError, ssl.SSLError."""
         serving = self._serving
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context = tls.server_context(serving.client_ca)
         if serving.certificate is not None:
             context.load_cert_chain(serving.certificate, serving.key)
         else:
             with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-                file.write(self_signed(self._clock()))
+                file.write(b"".join(tls.self_signed("localhost", ["localhost"], self._clock())))
                 file.flush()
                 context.load_cert_chain(file.name)
-        if serving.client_ca is not None:
-            context.load_verify_locations(serving.client_ca)
-            context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     async def _look_up_ca(self, context: ssl.SSLContext) -> None:
@@ -256,32 +250,3 @@ def forbidden_path(user: str, verb: str, path: str) -> StatusError:
 
 def _status(error: StatusError) -> Response:
     return Response(error.code, _JSON, orjson.dumps(error.status))
-
-
-def self_signed(now: float) -> bytes:
-    """A certificate for `localhost` and its key, PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    begins = datetime.datetime.fromtimestamp(now, datetime.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"localhost@{int(now)}")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins - datetime.timedelta(minutes=5))
-        .not_valid_after(begins + datetime.timedelta(days=DAYS))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM) + secret

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
-import ipaddress
 import logging
 import os
 import random
@@ -32,6 +31,7 @@ from cryptography.x509.oid import NameOID
 from sampan.api.errors import StatusError
 from sampan.client import Client, HttpsTransport, config, resource
 from sampan.http import HttpError
+from sampan.http.server.tls import general_names, pem
 
 log = logging.getLogger("sampan.kubelet")
 Key = ec.EllipticCurvePrivateKey
@@ -111,16 +111,6 @@ def _subject(node: str) -> x509.Name:
     ])  # fmt: skip
 
 
-def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
-    out: list[x509.GeneralName] = []
-    for name in dict.fromkeys(names):
-        try:
-            out.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            out.append(x509.DNSName(name))
-    return out
-
-
 # -- keeping -----------------------------------------------------------------------------------------------------------
 
 
@@ -153,12 +143,6 @@ def life(path: Path) -> tuple[float, float] | None:
 def valid(path: Path, now: float) -> bool:
     found = life(path)
     return found is not None and found[0] <= now < found[1]
-
-
-def pem(key: Key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def write(path: Path, content: bytes, mode: int) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers, Resource, StatusError

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.client.transport import Headers
 from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
 from sampan.http.deadline import Deadlines

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sampan.api import errors
 from sampan.api.kind import Obj
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.http.prometheus import Histogram
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import orjson
 
 from sampan.api.kind import Obj
 from sampan.api.times import parse_time
+from sampan.api.user import CREDENTIAL_ID, User
 from sampan.apiserver.authentication import jws, service_account
 from sampan.apiserver.authentication.bearer import Answer, Audiences, BadToken, Verified
 from sampan.apiserver.authentication.issuer import LEGACY, LEGACY_ISSUER
 from sampan.apiserver.authentication.keys import ALGORITHMS, KeyRing
-from sampan.apiserver.authentication.user import CREDENTIAL_ID, User
 from sampan.apiserver.cache import Record, ResourceCache
 
 if TYPE_CHECKING:

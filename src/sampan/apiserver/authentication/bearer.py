@@ -17,7 +17,7 @@ from typing import Protocol
 
 from sampan.api import errors
 from sampan.api.frozen import frozen
-from sampan.apiserver.authentication.user import User, authenticated
+from sampan.api.user import User, authenticated
 from sampan.apiserver.cache import Record, ResourceCache
 from sampan.http.server.messages import Request
 

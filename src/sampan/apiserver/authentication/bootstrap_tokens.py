@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sampan.api.kind import Obj
 from sampan.api.times import parse_time
+from sampan.api.user import User
 from sampan.apiserver.authentication.bearer import Answer, Audiences, Verified
-from sampan.apiserver.authentication.user import User
 
 if TYPE_CHECKING:
     from sampan.apiserver.api import Api

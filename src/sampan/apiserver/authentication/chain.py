@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from sampan.api import errors
-from sampan.apiserver.authentication.user import ANONYMOUS, User
+from sampan.api.user import ANONYMOUS, User
 from sampan.http.server.messages import Request
 
 Answer = User | None

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 from sampan.api import errors
+from sampan.api.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
 from sampan.apiserver.authentication import service_account
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
 from sampan.apiserver.authorization.attributes import Attributes, refusal
 from sampan.apiserver.authorization.chain import Authorizer
 from sampan.http.server.messages import Request

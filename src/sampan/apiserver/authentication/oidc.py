@@ -20,9 +20,9 @@ from typing import Any
 
 import orjson
 
+from sampan.api.user import CREDENTIAL_ID, User
 from sampan.apiserver.authentication import jws
 from sampan.apiserver.authentication.bearer import Answer, Audiences, BadToken, Verified
-from sampan.apiserver.authentication.user import CREDENTIAL_ID, User
 from sampan.apiserver.config import OidcConfig
 from sampan.http.client import HttpClient
 from sampan.http.errors import HttpError

@@ -10,8 +10,8 @@ import io
 import logging
 from pathlib import Path
 
+from sampan.api.user import User
 from sampan.apiserver.authentication.bearer import Answer, Audiences, Verified
-from sampan.apiserver.authentication.user import User
 
 log = logging.getLogger("sampan.apiserver")
 

@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 
 from sampan.api.kind import Obj
+from sampan.api.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.issuer import Issuer
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 from sampan.http.server.messages import Request, Response
 

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 
 from sampan.api import errors
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, CREDENTIAL_ID, User
+from sampan.api.user import ALL_AUTHENTICATED, CREDENTIAL_ID, User
 from sampan.http.server.messages import Request
 
 #: Kubernetes' own attribute of a subject

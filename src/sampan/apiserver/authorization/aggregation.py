@@ -19,7 +19,7 @@ import orjson
 
 from sampan.api.kind import Obj
 from sampan.api.selectors import label_selector_from
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, User
+from sampan.api.user import ALL_AUTHENTICATED, User
 from sampan.apiserver.authorization.rules import Rule
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 from sampan.http.server.messages import Request, Response

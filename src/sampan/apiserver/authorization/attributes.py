@@ -13,7 +13,7 @@ from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
 from sampan.api.names import path_segment_name
 from sampan.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.routing import RequestInfo
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from sampan.apiserver.authentication.user import MASTERS, User
+from sampan.api.user import MASTERS, User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision, Holdings
 from sampan.apiserver.authorization.rbac import Rbac
 from sampan.apiserver.authorization.rules import Rule

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from sampan.api import errors
 from sampan.api.kind import Obj
+from sampan.api.user import MASTERS
 from sampan.apiserver.admission.chain import Attributes as Write
-from sampan.apiserver.authentication.user import MASTERS
 from sampan.apiserver.authorization.attributes import Attributes
 from sampan.apiserver.authorization.rbac import GROUP
 from sampan.apiserver.authorization.rules import Rule, compact, described, go_errors, go_list, uncovered

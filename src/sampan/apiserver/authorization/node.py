@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api.selectors import FieldSelector
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision, Holdings
 from sampan.apiserver.authorization.graph import Graph
 from sampan.apiserver.authorization.rules import Rule, rule_allows

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.api import errors
 from sampan.api.frozen import frozen
 from sampan.api.kind import Obj
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import NO_OPINION, Attributes, Decision, Holdings
 from sampan.apiserver.authorization.rules import Rule, go_errors
 from sampan.apiserver.authorization.table import Grant, Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sampan.api.kind import Kind
-from sampan.apiserver.authentication.user import MASTERS, User
+from sampan.api.user import MASTERS, User
 from sampan.apiserver.call import Call
 from sampan.apiserver.negotiation import Accept
 from sampan.apiserver.routing import RequestInfo

@@ -15,8 +15,8 @@ from sampan.api.cel.library.authorization import Authorizer, Check, ResourceChec
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
 from sampan.api.selectors import parse_field_selector, parse_label_selector
+from sampan.api.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.admission.chain import Attributes
-from sampan.apiserver.authentication.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.authorization.attributes import Attributes as Asked
 from sampan.apiserver.webhooks.match import GROUP
 

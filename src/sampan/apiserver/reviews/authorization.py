@@ -11,7 +11,7 @@ from typing import Any
 from sampan.api import errors
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
-from sampan.apiserver.authentication.user import User
+from sampan.api.user import User
 from sampan.apiserver.authorization.attributes import Attributes
 from sampan.apiserver.authorization.rules import go_errors
 from sampan.apiserver.call import Call

@@ -8,8 +8,8 @@ Source: kubernetes/pkg/kubelet/server/auth.go, kubernetes/cmd/kubelet/app/auth.g
 
 from __future__ import annotations
 
+from sampan.api.user import User
 from sampan.client import Client, delegated
-from sampan.client.delegated import User
 
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 #: these alone, without `proxy` as the other way in
