@@ -27,6 +27,8 @@ def own_up(tmp_path: Path) -> Iterator[Up]:
     blank = Up(tmp_path / "config", tmp_path, "")
     done = blank.sampan("up", "--hollow", "3", "-o", "json")
     assert done.returncode == 0, done.stderr
+    # it waited for them
+    assert kubectl(blank, "get", "nodes", "--no-headers").count(" Ready ") == 3
     yield Up(blank.kubeconfig, tmp_path, json.loads(done.stdout)["server"])
     blank.sampan("down")
 

@@ -66,3 +66,5 @@ def test_a_step_that_fails(two: Typed) -> None:
     (app / "Dockerfile").write_text("FROM busybox:1.36\nRUN echo begun; exit 3\n")
     said = two.sampan("image", "build", "--name", "two", str(app), fails=True)
     assert "begun" in said and "returned a non-zero code: 3" in said and "Traceback" not in said
+    said = two.sampan("image", "build", "--name", "two", "-t", "Web:v1", str(app), fails=True)
+    assert said.startswith("Error: invalid name of an image 'Web:v1'") and "Dockerfile" not in said

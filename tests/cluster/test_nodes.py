@@ -109,8 +109,8 @@ def test_nothing_is_left_and_pods_come_back(tmp_path: Path, busybox_archive: Pat
 
 def test_the_kind_command(tmp_path: Path) -> None:
     typed = Typed(tmp_path)
-    typed.sampan("kind-shim", "--directory", str(tmp_path))
-    kind = str(tmp_path / "kind")
+    typed.sampan("kind-shim", "--directory", str(tmp_path / "bin"))
+    kind = str(tmp_path / "bin" / "kind")
     try:
         typed(kind, "create", "cluster", "--name", "class", "--wait", "1m")
         assert typed(kind, "get", "clusters") == "class\n"

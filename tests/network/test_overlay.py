@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import random
 import socket
@@ -36,6 +37,9 @@ CLUSTER = IPv4Network("10.244.0.0/16")
 ADDRESSES = {"one": "192.0.2.10", "two": "198.51.100.10", "near": "192.0.2.11"}
 RANGES = {"one": "10.244.1.0/24", "two": "10.244.2.0/24", "near": "10.244.3.0/24"}
 DISCOVER, DO = 10, 2  # IP_MTU_DISCOVER, IP_PMTUDISC_DO: packets must not be cut
+REPORT = 11  # IP_RECVERR: what comes back of a packet is told to whoever reads
+LINKS, NEIGHBOURS, ROUTES, NFTABLES = 1, 4, 0x40, 7  # groups of netlink
+SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Machines:
     pods: dict[str, Pods] = field(default_factory=dict)
     ips: dict[str, str] = field(default_factory=dict)
     proxies: list[Proxy] = field(default_factory=list)
+    told: Told = field(init=False)
 
     def at(self, name: str) -> Path:
         return self.lab.run / name
@@ -107,11 +112,38 @@ class Machines:
             return {str(each.to): names[each.index] for each in routing.routes() if each.to.prefixlen == 24}
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """The kernel tells nobody of its own accord that rules and routes have come."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
+class Told:
+    """What the kernel tells of links, neighbours, routes and rules of some namespaces, as it changes them."""
+
+    def __init__(self, *namespaces: Path) -> None:
+        self._news = asyncio.Event()
+        self._sockets = [sock for each in namespaces for sock in self._listening(each)]
+        for sock in self._sockets:
+            asyncio.get_running_loop().add_reader(sock, self._read, sock)
+
+    @staticmethod
+    def _listening(namespace: Path) -> list[socket.socket]:
+        with inside(namespace):
+            out = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, kind) for kind in (0, 12)]
+        out[0].bind((0, LINKS | NEIGHBOURS | ROUTES))
+        out[1].setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, NFTABLES)
+        return out
+
+    def _read(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # more than fits: it is news all the same
+            sock.recv(1 << 16)
+        self._news.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await self._news.wait()
+                self._news.clear()
+
+    def close(self) -> None:
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
 
 
 @pytest.fixture
@@ -125,6 +157,7 @@ async def machines(lab: Lab, api: Local, tmp_path: Path) -> AsyncIterator[Machin
     client = Client(InProcessTransport(api.server.handler, ADMIN), user_agent="test")
     async with Informers(client) as informers:
         made = Machines(lab, client, informers, tmp_path)
+        made.told = Told(made.at("one"), made.at("two"))
         for name in ("one", "two"):
             options = Options(name, cluster_cidr=CLUSTER, health=("", 0), metrics=("", 0))
             made.proxies.append(Proxy(informers, options, clock=time.time, namespace=made.at(name)))
@@ -138,6 +171,7 @@ async def machines(lab: Lab, api: Local, tmp_path: Path) -> AsyncIterator[Machin
             yield made
             assert not any(each.done() for each in running), running
         finally:
+            made.told.close()
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
@@ -148,8 +182,8 @@ async def test_pods_and_services_of_two_machines(machines: Machines) -> None:
     await machines.pod("early", "one")
     for name in ("one", "two"):
         await machines.node(name)
-    await until(lambda: DEVICE in machines.links("one") and DEVICE in machines.links("two"))
-    await until(
+    await machines.told.until(lambda: DEVICE in machines.links("one") and DEVICE in machines.links("two"))
+    await machines.told.until(
         lambda: machines.routes("one").get(RANGES["two"]) == DEVICE == machines.routes("two").get(RANGES["one"])
     )
     for name, node in (("a", "one"), ("b", "two"), ("c", "two")):
@@ -173,9 +207,11 @@ async def test_pods_and_services_of_two_machines(machines: Machines) -> None:
         sock.sendto(bytes(1422), (ips["b"], 8053))
         assert (await asyncio.get_running_loop().sock_recv(sock, 99)).startswith(b"b ")
         assert machines.longest("early", ips["b"]) == 1500
+        sock.setsockopt(socket.IPPROTO_IP, REPORT, 1)
         sock.sendto(bytes(1472), (ips["b"], 8053))
-        await until(lambda: machines.longest("early", ips["b"]) == 1450)
-        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with pytest.raises(OSError, match="too long"):
+            await asyncio.get_running_loop().sock_recv(sock, 99)
+        assert machines.longest("early", ips["b"]) == 1450
         with pytest.raises(OSError, match="too long") as raised:
             sock.sendto(bytes(1423), (ips["b"], 8053))
         assert raised.value.errno == errno.EMSGSIZE
@@ -184,7 +220,7 @@ async def test_pods_and_services_of_two_machines(machines: Machines) -> None:
     seen = [each.metrics.endpoint_changes for each in machines.proxies]
     everywhere = await machines.service("all", ("a", "one"), ("b", "two"), type="NodePort")
     there = await machines.service("there", ("b", "two"), type="NodePort", externalTrafficPolicy="Local")
-    await until(lambda: [each.metrics.endpoint_changes - 2 for each in machines.proxies] == seen)
+    await machines.told.until(lambda: [each.metrics.endpoint_changes - 2 for each in machines.proxies] == seen)
     await asyncio.gather(*(each.idle.wait() for each in machines.proxies))
     ip, port = everywhere["spec"]["clusterIP"], everywhere["spec"]["ports"][0]["nodePort"]
     for who in ("early", "c", "one", "two", "a"):
@@ -205,7 +241,7 @@ async def test_pods_and_services_of_two_machines(machines: Machines) -> None:
         "spec": {"podSelector": {"matchLabels": {"app": "b"}}, "ingress": [{"from": peers}]},
     }
     await machines.client.create("networkpolicies.networking.k8s.io", policy, "default")
-    await until(lambda: "kube-policies" in lab.tables(machines.at("two")))
+    await machines.told.until(lambda: "kube-policies" in lab.tables(machines.at("two")))
     assert await machines.ask("a", ips["b"]) == f"b {ips['a']}"
     with pytest.raises(TimeoutError):
         await machines.ask("early", ips["b"], seconds=0.3)
@@ -216,17 +252,17 @@ async def test_what_comes_with_a_node_goes_with_it(machines: Machines) -> None:
     assert before == ["eth0"]
     await machines.node("one")
     await machines.node("near")
-    await until(lambda: machines.routes("one").get(RANGES["near"]) == "eth0")
+    await machines.told.until(lambda: machines.routes("one").get(RANGES["near"]) == "eth0")
     assert machines.links("one") == ["eth0"]  # who is on our wire needs no more
     await machines.node("two")
-    await until(lambda: machines.routes("one").get(RANGES["two"]) == DEVICE)
+    await machines.told.until(lambda: machines.routes("one").get(RANGES["two"]) == DEVICE)
     shown = neighbours(machines, "one")
     assert "10.244.2.0 lladdr 0e:53:0a:f4:02:00 PERMANENT" in shown
     assert "0e:53:0a:f4:02:00 dst 198.51.100.10 self permanent" in shown
     # it moves
     status = {"addresses": [{"type": "InternalIP", "address": "203.0.113.5"}]}
     await machines.client.patch("nodes", "two", {"status": status}, type="merge", subresource="status")
-    await until(lambda: "dst 203.0.113.5" in neighbours(machines, "one"))
+    await machines.told.until(lambda: "dst 203.0.113.5" in neighbours(machines, "one"))
     assert "198.51.100.10" not in neighbours(machines, "one")
     # simulated nodes are nowhere
     made = {
@@ -237,7 +273,7 @@ async def test_what_comes_with_a_node_goes_with_it(machines: Machines) -> None:
     status = {"addresses": [{"type": "InternalIP", "address": "172.31.0.1"}]}
     await machines.client.patch("nodes", "hollow", {"status": status}, type="merge", subresource="status")
     await machines.client.delete("nodes", "two")
-    await until(lambda: machines.links("one") == before)
+    await machines.told.until(lambda: machines.links("one") == before)
     assert machines.routes("one") == {RANGES["near"]: "eth0", "192.0.2.0/24": "eth0"}
 
 

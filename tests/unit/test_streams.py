@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from sampan.apiserver.subresources.node import HOLLOW
+from sampan.api.hollow import HOLLOW
 from sampan.cluster import certificates
 from sampan.http.server.listener import Server
 from sampan.http.server.messages import Request, Response

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sampan.api import errors, quantity
+from sampan.api.hollow import is_hollow
 from sampan.api.kind import Obj
 from sampan.api.times import format_time
 from sampan.apiserver.cache import Record
@@ -25,7 +26,6 @@ from sampan.apiserver.verbs.list import matcher
 from sampan.http.server.messages import Response
 
 Usage = dict[str, str]
-HOLLOW = "sampan.io/hollow"
 CPU, MEMORY = "hollow.sampan.io/cpu-usage", "hollow.sampan.io/memory-usage"
 #: what a container that requests nothing uses
 LEAST: Usage = {"cpu": "1m", "memory": "8Mi"}
@@ -79,7 +79,7 @@ SIMULATED = Simulated()
 
 
 def _source(call: Call, node: Obj) -> MetricsSource:
-    return SIMULATED if (node["metadata"].get("labels") or {}).get(HOLLOW) == "true" else call.api.node_metrics
+    return SIMULATED if is_hollow(node["metadata"].get("labels")) else call.api.node_metrics
 
 
 def _share(said: str | None, parts: int) -> str:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.api.errors import StatusError
+from sampan.api.hollow import is_hollow
 from sampan.api.kind import Obj
 from sampan.apiserver.cache import Entry, EventType, Record, Watcher
-from sampan.apiserver.metrics_api import HOLLOW, Measured, Usage
+from sampan.apiserver.metrics_api import Measured, Usage
 from sampan.http import HttpError
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class NodeMetrics:
 
 
 def _has_kubelet(record: Record) -> bool:
-    if (record.labels or {}).get(HOLLOW) == "true":
+    if is_hollow(record.labels):
         return False
     endpoints = (record.obj().get("status") or {}).get("daemonEndpoints") or {}
     return bool((endpoints.get("kubeletEndpoint") or {}).get("Port"))

@@ -256,6 +256,7 @@ def shim(directory: Path | None) -> None:
         f"#!{sys.executable}\nfrom sampan.cli.kind import kind\nfrom sampan.cli.told import run\n\nrun(kind, 'kind')\n"
     )
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(0o755)
     except OSError as error:

@@ -52,6 +52,11 @@ def build(
     """Raises ClusterError."""
     if os.geteuid() != 0:
         raise ClusterError("images are built by root alone: a step's files are mounted", "run it with sudo")
+    for tag in tags:
+        try:
+            named(tag)
+        except Mistake as error:
+            raise ClusterError(str(error), "write it like web:v1, in lower case") from None
     shelf = Shelf(state.home() / "build")
     with _told(), shelf.held():
         text, ignore = dockerfile.read_text(), Ignore.of(context, dockerfile)

@@ -175,6 +175,11 @@ def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Pr
         from sampan.cluster import nodes
 
         asyncio.run(nodes.furnish(cluster, settings))
+    if settings.hollow:
+        from sampan.cluster import nodes
+
+        progress("Waiting for simulated nodes")
+        asyncio.run(nodes.simulated(cluster, settings, wanted.wait))
 
 
 def _settings(cluster: Cluster, known: Settings | None, wanted: Wanted) -> Settings:

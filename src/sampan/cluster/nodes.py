@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.api.errors import StatusError
+from sampan.api.hollow import is_hollow
 from sampan.client import Client, HttpError, HttpsTransport, Informers
 from sampan.client.errors import is_not_found
 from sampan.cluster import (
@@ -433,6 +434,24 @@ async def settled(cluster: Cluster, settings: Settings, seconds: float, progress
             late = min((name for name in wanted if not _is_ready(nodes.cache.get(name))), default=min(wanted))
             why = _why(nodes.cache.get(late)) or f"it has not registered{cluster.last_word(f'nodes/{late}/{NODE}')}"
             raise ClusterError(f"node {late} is not ready after {seconds:.0f} s: {why}", _next(cluster, late))
+
+
+async def simulated(cluster: Cluster, settings: Settings, seconds: float) -> None:
+    """All simulated nodes are ready, or the time is over: thousands come one after the other, and are used as they come."""
+    ready, all_there = set[str](), asyncio.Event()
+
+    def look(node: dict[str, Any]) -> None:
+        # thousands have no range of addresses each
+        if is_hollow(node["metadata"].get("labels")) and _condition(node).get("status") == "True":
+            ready.add(node["metadata"]["name"])
+            if len(ready) >= settings.hollow:
+                all_there.set()
+
+    async with _client(cluster, settings) as client, Informers(client) as informers:
+        informers.get("nodes").add_handler(look, lambda old, new: look(new))
+        informers.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(all_there.wait(), seconds)
 
 
 def _next(cluster: Cluster, node: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from sampan.api import cel
 from sampan.api.errors import StatusError
+from sampan.api.hollow import HOLLOW
 from sampan.api.times import format_micro_time, format_time
 from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_node, key_of
 from sampan.client.errors import is_already_exists, is_conflict, is_not_found
@@ -29,7 +30,6 @@ from sampan.hollow.pod import PREFIX, variables
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
-LABEL = "sampan.io/hollow"
 LEASES = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 MAX_WRITES = 64
@@ -61,7 +61,7 @@ class HollowNodes:
         self.labels = labels or {}
         self.heartbeats = heartbeats
         self.names = list(names)
-        self.nodes = informers.get("nodes", label_selector=f"{LABEL}=true")
+        self.nodes = informers.get("nodes", label_selector=f"{HOLLOW}=true")
         self.pods = informers.get("pods", indexers={NODE: by_node})
         self._mine = set(names)
         self._index = {name: index for index, name in enumerate(names)}
@@ -142,7 +142,7 @@ class HollowNodes:
             "kubernetes.io/arch": "amd64",
             "beta.kubernetes.io/os": "linux",
             "beta.kubernetes.io/arch": "amd64",
-            LABEL: "true",
+            HOLLOW: "true",
             **self.labels,
         }
         address = str(ipaddress.IPv4Address("172.31.0.1") + index)

@@ -5,18 +5,16 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go (ConnectResource)
 
 from __future__ import annotations
 
+from sampan.api.hollow import is_hollow
 from sampan.api.kind import Obj
 from sampan.apiserver.admission.chain import Attributes
 from sampan.apiserver.call import Call
-
-#: label of simulated nodes
-HOLLOW = "sampan.io/hollow"
 
 
 def simulated(call: Call, node: str) -> bool:
     """Does the node run nothing, and only say so?"""
     record = call.api.cached("", "nodes").get(node)
-    return record is not None and (record.labels or {}).get(HOLLOW) == "true"
+    return record is not None and is_hollow(record.labels)
 
 
 def abandon(call: Call) -> None:

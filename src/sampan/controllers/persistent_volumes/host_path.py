@@ -14,12 +14,12 @@ import os
 import shutil
 from typing import Any
 
+from sampan.api.hollow import is_hollow
 from sampan.controllers.persistent_volumes.matching import class_of, mode, requested
 
 Obj = dict[str, Any]
 NAME = "sampan.io/host-path"
 HOSTNAME = "kubernetes.io/hostname"
-HOLLOW = "sampan.io/hollow"
 #: whoever the pod runs as may write
 MODE = 0o777
 
@@ -54,7 +54,7 @@ def spec_of(claim: Obj, storage_class: Obj, node: Obj | None, path: str) -> Obj:
 
 
 def is_real(node: Obj) -> bool:
-    return (node["metadata"].get("labels") or {}).get(HOLLOW) != "true"
+    return not is_hollow(node["metadata"].get("labels"))
 
 
 def make(path: str) -> None:

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from sampan.api.hollow import is_hollow
 from sampan.api.selectors import selector_from_map
 from sampan.client import Informer, Informers
 from sampan.network.namespaces import inside
@@ -32,7 +33,6 @@ RETRY_SECONDS = 1.0
 #: between two looks whether all is still there
 LOOK_SECONDS = 30.0
 #: what a simulated node is labelled with: its address leads nowhere
-SIMULATED = "sampan.io/hollow"
 SLICES, SERVICE = "endpointslices.discovery.k8s.io", "service"
 
 
@@ -87,7 +87,7 @@ class Routes:
                 self._changed.set()
 
     def _wanted(self) -> Ways:
-        real = [node for node in self._nodes.cache.list() if SIMULATED not in (node["metadata"].get("labels") or {})]
+        real = [node for node in self._nodes.cache.list() if not is_hollow(node["metadata"].get("labels"))]
         nodes = [node for node in real if self._on is None or _is_on(node, self._on)]
         out = ways(nodes, services=self._services)
         if self._objects is not None and self._slices is not None:
