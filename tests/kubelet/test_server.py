@@ -119,7 +119,8 @@ async def test_top(node: NodeUnderTest, kubectl: Kubectl, busy: dict[str, Any]) 
         if not code:
             break
     _, cpu, memory = out.split()
-    assert 1 <= int(cpu.removesuffix("m")) <= 260 and int(memory.removesuffix("Mi")) < 64
+    # of 250m; what two periods of its quota allow may fall into as short a window as one
+    assert 1 <= int(cpu.removesuffix("m")) <= 500 and int(memory.removesuffix("Mi")) < 64
     assert node.name in await kubectl("top", "nodes")
     assert "main" in await kubectl("top", "pods", "--containers")
 

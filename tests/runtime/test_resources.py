@@ -56,8 +56,9 @@ async def test_killed_for_memory(pods: Pods) -> None:
     itself = await pods.ended(await pods.start(sandbox, *greedy.split(), name="itself", linux=linux))
     assert (itself.exit_code, itself.reason) == (137, "OOMKilled")
     child = await pods.ended(await pods.start(sandbox, "sh", "-c", f"{greedy}; exit 3", name="child", linux=linux))
-    # what became of a child is its parent's business; containerd tells of it all the same
-    assert (child.exit_code, child.reason) == (3, "Error" if pods.home.kind == "sampan" else "OOMKilled")
+    # what became of a child is its parent's business; containerd tells of it all the same, if it hears of it in time
+    assert child.exit_code == 3
+    assert child.reason == "Error" or (pods.home.kind, child.reason) == ("containerd", "OOMKilled")
     killed = await pods.start(sandbox, "sh", "-c", "while :; do sleep 1; done", name="killed", linux=linux)
     await pods.cri.StopContainer(container_id=killed, timeout=0)
     assert (await pods.status(killed)).reason == "Error"
