@@ -278,3 +278,18 @@ def test_expectations() -> None:
     assert expectations.pending("k") == (2, 0)
     expectations.delete("k")
     assert expectations.satisfied("k")
+
+
+def test_a_timer_that_is_due_at_once_tells_no_time() -> None:
+    """uvloop's loop gives a handle without `when` for it."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def both() -> set[str]:
+        queue: WorkQueue[str] = WorkQueue()
+        queue.add_after("soon", 1e-4)
+        queue.add_after("sooner", 5e-5)
+        queue.add_after("later", 2e-3)
+        return {await queue.get() for _ in range(3)}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(both()) == {"soon", "sooner", "later"}

@@ -58,7 +58,8 @@ class WorkQueue(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._order = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        # with the time it rings at: uvloop's handles for what is due at once do not tell
+        self._timer: tuple[float, asyncio.Handle] | None = None
         self._shut = False
         self._empty = asyncio.Event()
 
@@ -157,7 +158,7 @@ class WorkQueue(Generic[K]):
         """No key is taken any more; what waits is still handed out. Idempotent."""
         self._shut = True
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer[1].cancel()
             self._timer = None
         self._heap.clear()
         self._due.clear()
@@ -183,10 +184,10 @@ class WorkQueue(Generic[K]):
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         due = self._heap[0][0]
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer[0] <= due:
                 return
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._ring, loop)
+            self._timer[1].cancel()
+        self._timer = due, loop.call_at(due, self._ring, loop)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
