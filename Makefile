@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := up
+# Compiled once, not in every process
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: up down test test-all unit check fix docs picture bench
 
 $(BIN)/.user: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,kubectl]'
+	@$(BIN)/python -m compileall -q -j 0 src
 	@touch $@
 
 # Most of what other people's clients consist of is never read: what is, compiles then
