@@ -29,7 +29,7 @@ def typed_week(home: Path, *, runtime: str, requests: int) -> None:
     assert len(pages) == 6 and all(pages)
     first, *rest = (block for page in pages for block in page)
     assert first.startswith("sampan up")
-    loaded = f"sampan load image-archive {python} & sampan load image-archive {redis} && wait %%\n"
+    loaded = f"sampan load image-archive {python} & sampan load image-archive {redis} && wait $!\n"
     script = "\n".join([f"{first.strip()} --runtime {runtime}", loaded, *rest])
     # job control, as in the shell of a user
     shell = ["bash", "-m", "-euo", "pipefail", "-c", script]
