@@ -7,27 +7,42 @@ import json
 import os
 import shutil
 import sys
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sampan.cli.clusters import create, delete, doctor, export, get, node
-from sampan.cli.completion import completion
-from sampan.cli.explain import group as explain
-from sampan.cli.image import group as image
-from sampan.cli.kind import shim
-from sampan.cli.load import group as load
-from sampan.cli.registry import group as registry
 from sampan.cli.told import NAME, OUTPUT, Steps, told
-from sampan.cluster import kubeconfig, lifecycle, state
+from sampan.cluster import kubeconfig, state
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.spec import RUNTIMES
 
+#: commands of other modules, which are read when they are asked for: what is typed most should begin at once
+ELSEWHERE = {
+    "completion": ("completion", "completion"),
+    **{name: ("clusters", name) for name in ("create", "delete", "doctor", "export", "get", "node")},
+    **{name: (name, "group") for name in ("explain", "image", "load", "registry")},
+    "kind-shim": ("kind", "shim"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(metadata.version("sampan"), message="sampan %(version)s (Kubernetes v1.37)")
+
+class Commands(click.Group):
+    """Those of this module, and ELSEWHERE."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name = ELSEWHERE[cmd_name]
+        found: click.Command = getattr(import_module(f"sampan.cli.{module}"), name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sampan", message="sampan %(version)s (Kubernetes v1.37)")
 def cli() -> None:
     """Kubernetes in Python: one command, a real cluster.
 
@@ -41,10 +56,6 @@ def cli() -> None:
     Each component also runs by itself, with upstream's flags (see its --help): apiserver, controller-manager, scheduler,
     kubelet, proxy, dns, and runtime, a container runtime that speaks CRI.
     """
-
-
-for group in (explain, image, load, registry, create, delete, get, node, export, doctor, shim, completion):
-    cli.add_command(group)
 
 
 def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
@@ -81,6 +92,7 @@ def up(
     sampan up --name second --runtime containerd
     sampan up --hollow 1000                    simulated nodes, also without root
     """
+    from sampan.cluster import lifecycle
     from sampan.cluster.wanted import of_flags
 
     cluster = state.find(name)
@@ -125,6 +137,8 @@ def down(name: str, output: str) -> None:
     sampan down --name shop
     sampan delete cluster --name shop    its state too
     """
+    from sampan.cluster import lifecycle
+
     was_running = lifecycle.down(state.find(name))
     if output == "json":
         click.echo(json.dumps({"name": name, "stopped": was_running}))
@@ -160,6 +174,8 @@ def status(output: str) -> None:
 
 
 def _row(cluster: state.Cluster) -> dict[str, Any]:
+    from sampan.cluster import lifecycle
+
     settings, pid = cluster.settings(), cluster.pid()
     shown = "down" if pid is None else "ready" if lifecycle.healthy(cluster) else "starting"
     return {

@@ -15,12 +15,14 @@ import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sampan.cluster.certificates import Pki
 from sampan.cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from sampan.cluster.certificates import Pki
 
 Config = dict[str, Any]
 

@@ -7,7 +7,6 @@ reboot or a `kill -9`, is carried on with.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sampan.cluster import certificates, kubeconfig, processes, spec
+from sampan.cluster import kubeconfig, processes, spec
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster, Settings
 
@@ -113,6 +112,8 @@ def _begin(cluster: Cluster, settings: Settings, progress: Progress, *, any_port
         progress("Preparing the network")
         nodes.prepare(cluster, settings)
         cluster.save(settings)
+    from sampan.cluster import certificates
+
     progress("Making certificates")
     named = "" if settings.listen == "0.0.0.0" else settings.listen
     addresses = [address for address in (settings.ranges.api, settings.ranges.gateway, named) if address]
@@ -162,22 +163,24 @@ def _carry_on(cluster: Cluster, settings: Settings, wanted: Wanted, progress: Pr
     if cluster.pid(COMPONENTS) is None:
         progress("Starting controllers and scheduler")
         _start_components(cluster, settings)
-    progress("Writing the kubeconfig")
-    kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), certificates.Pki(cluster.pki))
-    if settings.nodes:
-        from sampan.cluster import nodes
+    from sampan.cluster.certificates import Pki
 
+    progress("Writing the kubeconfig")
+    kubeconfig.add(kubeconfig.default_path(), settings.context, url(settings.port), Pki(cluster.pki))
+    if not (settings.nodes or settings.hollow or settings.seen_by_others):
+        return
+    import asyncio
+
+    from sampan.cluster import nodes
+
+    if settings.nodes:
         count = len(settings.nodes)
         progress("Starting the node" if count == 1 else f"Starting {count} nodes")
         nodes.start(cluster, settings)
         asyncio.run(nodes.settled(cluster, settings, wanted.wait, progress))
     elif settings.seen_by_others:
-        from sampan.cluster import nodes
-
         asyncio.run(nodes.furnish(cluster, settings))
     if settings.hollow:
-        from sampan.cluster import nodes
-
         progress("Waiting for simulated nodes")
         asyncio.run(nodes.simulated(cluster, settings, wanted.wait))
 

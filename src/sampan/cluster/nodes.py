@@ -25,7 +25,6 @@ from sampan.client.errors import is_not_found
 from sampan.cluster import (
     addons,
     certificates,
-    containerd,
     control_plane,
     doctor,
     groups,
@@ -143,7 +142,10 @@ def _start(cluster: Cluster, settings: Settings, nodes: Sequence[spec.Node]) -> 
     for node in nodes:
         _start_runtime(cluster, settings, node)
     foreign = [node.name for node in nodes if node.runtime == spec.CONTAINERD]
-    containerd.furnish(cluster, foreign, home() / "images")
+    if foreign:
+        from sampan.cluster import containerd
+
+        containerd.furnish(cluster, foreign, home() / "images")
     for node in nodes:
         _start_agent(cluster, settings, node)
 
@@ -157,6 +159,8 @@ def _start_runtime(cluster: Cluster, settings: Settings, node: spec.Node) -> Non
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     registries = (cluster.registries, REGISTRIES)
     if node.runtime == spec.CONTAINERD:
+        from sampan.cluster import containerd
+
         program, *command = containerd.command(cluster, settings, node.name, registries)
         processes.begin(cluster, _process(node, RUNTIME), command, program=[program], namespace=there.namespace)
         return
@@ -254,12 +258,13 @@ def _stop(cluster: Cluster, nodes: Sequence[spec.Node], which: str) -> None:
 
 async def _empty(sockets: Sequence[Path]) -> None:
     """Stop all pods of these runtimes at once; a runtime that does not answer is passed over."""
+    from sampan.cluster.containerd import answers
     from sampan.kubelet.cri import Cri, CriFailed
 
     async def each(socket: Path) -> None:
         async with Cri(f"unix://{socket}") as cri:
             with contextlib.suppress(CriFailed, TimeoutError):
-                await containerd.answers(cri, ANSWER_SECONDS)
+                await answers(cri, ANSWER_SECONDS)
                 found = (await cri.ListPodSandbox()).items
                 await asyncio.gather(
                     *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True
