@@ -8,17 +8,23 @@ PYTHON ?= python3
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: up down test test-all unit check fix docs picture bench
 
-$(BIN)/.user: pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: set PYTHON=...") if sys.version_info < (3, 11) else 0'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,kubectl]'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+$(BIN)/.user: pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALL) -e '.[docs,kubectl]'
 	@$(BIN)/python -m compileall -q -j 0 src
 	@touch $@
 
 # Most of what other people's clients consist of is never read: what is, compiles then
-$(BIN)/.dev: $(BIN)/.user
-	@$(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+$(BIN)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALL) pip
+	@$(INSTALL) --no-compile -e '.[docs,kubectl,dev]'
+	@$(BIN)/python -m compileall -q -j 0 src
+	@touch $(BIN)/.user $@
 
 # A cluster, and a context for kubectl
 up: $(BIN)/.user
@@ -39,7 +45,7 @@ test: $(BIN)/.dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
 	@$(BIN)/python -m pytest $(SPREAD) -m "not again" $(ROOMS)
 
-# And those that repeat others with every version of kubectl and on containerd
+# And those that repeat others with every version of kubectl and Helm, or take minutes
 test-all: test
 	@$(BIN)/python -m pytest $(SPREAD) -m again $(ROOMS)
 

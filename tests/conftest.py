@@ -125,17 +125,15 @@ def hollow_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 MACHINE = ("runtime", "kubelet", "network", "cluster")
 
 
-#: what the oldest and the newest kubectl, and our own runtime, show as well: `make test-all` has it
-AGAIN = re.compile(r"\[(.*-)?(1\.26|1\.32)\b")
-AGAIN_ON_CONTAINERD = re.compile(r"\[containerd\b")
+#: what the oldest and the newest kubectl and Helm show as well: `make test-all` has it
+AGAIN = re.compile(r"\[(.*-)?(1\.26|1\.32|3\.11)\b")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that repeat others with more versions are marked so. Where this machine lets nobody make namespaces, tests that
     need them are left out, and say why."""
     for item in items:
-        room = item.path.parent.name
-        if AGAIN.search(item.name) or (room == "kubelet" and AGAIN_ON_CONTAINERD.search(item.name)):
+        if AGAIN.search(item.name):
             item.add_marker(pytest.mark.again)
     concerned = [item for item in items if item.path.parent.name in MACHINE]
     if not concerned:

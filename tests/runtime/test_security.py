@@ -111,9 +111,7 @@ async def test_a_read_only_root(pods: Pods) -> None:
 async def test_devices(pods: Pods) -> None:
     await pods.run()
     device = pb.Device(container_path="/dev/mine", host_path="/dev/full", permissions="r")
-    script = (
-        "head -c 3 /dev/mine | wc -c; echo x > /dev/mine 2>/dev/null || echo refused; echo x > /dev/full 2>/dev/null || echo full"
-    )
+    script = "head -c 3 /dev/mine | wc -c; echo x > /dev/mine 2>/dev/null || echo refused; echo x > /dev/full 2>/dev/null || echo full"
     seen = await pods.output("sh", "-c", script, devices=[device])
     assert seen.split()[0] == "3" and "full" in seen
     _, words = await refused(pods.create(pods.sandboxes[0], "true", devices=[pb.Device(host_path="/etc/passwd")]))
