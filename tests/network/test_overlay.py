@@ -108,8 +108,10 @@ class Machines:
 
     def routes(self, node: str) -> dict[str, str]:
         with inside(self.at(node)), Routing() as routing:
+            found = [each for each in routing.routes() if each.to.prefixlen == 24]
             names = {each.index: each.name for each in routing.links()}
-            return {str(each.to): names[each.index] for each in routing.routes() if each.to.prefixlen == 24}
+            # a link may have gone meanwhile
+            return {str(each.to): names.get(each.index, "") for each in found}
 
 
 class Told:

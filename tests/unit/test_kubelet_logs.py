@@ -261,9 +261,32 @@ async def test_rotation_while_following_loses_nothing(tmp_path: Path) -> None:
     assert follower.out == expected
 
 
+async def test_a_runtime_that_ends_with_the_old_file_late(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    with path.open("wb", buffering=0) as old:
+        old.write(line(1))
+        follower = Follower(path)
+        await follower.until(b"line 1\n")
+        path.rename(f"{path}.20231114-221320")
+        path.write_bytes(line(4))
+        old.write(line(2))
+        await follower.until(b"line 1\nline 2\n")
+        for _ in range(20):  # now it would have gone on
+            await asyncio.sleep(0)
+        old.write(line(3))
+    await follower.until(b"line 1\nline 2\nline 3\nline 4\n")
+    follower.running = False
+    with path.open("ab"):
+        pass
+    await asyncio.wait_for(follower.task, 5)
+
+
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_a_follower_that_sleeps_through_rotations_loses_nothing(tmp_path: Path, compressed: bool) -> None:
+async def test_a_follower_that_sleeps_through_rotations_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
     """As of somebody who reads page by page; files that are gone give their numbers to new ones meanwhile."""
+    monkeypatch.setattr(logs, "CLOSED_SECONDS", 0.01)
     path = tmp_path / "0.log"
     path.write_bytes(line(1))
     follower = Follower(path)

@@ -26,6 +26,8 @@ from sampan.kubelet.log_lines import Lines, LogOptions
 CHUNK, BACK, MAX_LINE = 128 * 1024, 64 * 1024, 1 << 20
 #: when the writer has closed the file, its container ends within moments; who cannot be heard of is asked after this long
 SOON, LATEST = 0.02, 30.0
+#: containerd opens the next file first, and ends with the old one moments later
+CLOSED_SECONDS = 1.0
 Write = Callable[[bytes], Awaitable[None]]
 Running = Callable[[], Awaitable[bool]]
 
@@ -257,6 +259,8 @@ class _Following:
         self._write = write
         self._watch = watch
         self._running = running
+        #: whoever wrote the last file has closed it
+        self._closed = False
 
     async def run(self) -> None:
         files = self._files
@@ -267,8 +271,10 @@ class _Following:
         while await self._rest(files.open[-1], last=ended):
             if files.newer():
                 # what was written until the moment of the change is taken first
+                await self._until_closed()
                 await self._rest(files.open[-1], last=True)
                 files.advance()
+                self._closed = False
                 while len(files.open) > 1:
                     await self._rest(files.open[0], last=True)
                     files.open.pop(0).close()
@@ -276,7 +282,7 @@ class _Following:
                 continue
             if ended:
                 return
-            changes = await self._watch.next(doubt)
+            changes = await self._heard(doubt)
             masks = functools.reduce(int.__or__, changes.values(), 0)
             if masks & (inotify.CLOSE_WRITE | inotify.DELETE_SELF | inotify.IGNORED):
                 doubt = SOON
@@ -285,6 +291,22 @@ class _Following:
             elif doubt < LATEST:
                 doubt = min(doubt * 2, LATEST)
             ended = not await self._running()
+
+    async def _heard(self, seconds: float) -> dict[str, int]:
+        changes = await self._watch.next(seconds)
+        closed = {name for name, mask in changes.items() if mask & inotify.CLOSE_WRITE}
+        if self._files.newer():
+            # that is somebody else's by now
+            closed.discard(self._files.path.name)
+        self._closed = self._closed or any(not name.endswith((".gz", ".tmp")) for name in closed)
+        return changes
+
+    async def _until_closed(self) -> None:
+        """The last file's writer is done with it, or takes very long; what it writes meanwhile is taken."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_SECONDS):
+                while not self._closed and await self._rest(self._files.open[-1], last=False):
+                    await self._heard(CLOSED_SECONDS)
 
     async def _rest(self, file: IO[bytes], *, last: bool) -> bool:
         """Up to its end; a line that is only begun stays for the next time, unless this is the last. False: enough was shown."""
