@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +192,14 @@ class Follower:
                 await self.grown.wait()
 
 
+async def following(path: Path, file: BinaryIO) -> Follower:
+    """Of a log whose first line is written and shown."""
+    file.write(line(1))
+    follower = Follower(path)
+    await follower.until(b"line 1\n")
+    return follower
+
+
 async def test_following_to_the_containers_end(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     with path.open("wb", buffering=0) as file:
@@ -212,9 +221,7 @@ async def test_following_to_the_containers_end(tmp_path: Path) -> None:
 async def test_the_runtime_may_hear_of_the_end_later_than_we(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     with path.open("wb", buffering=0) as file:
-        file.write(line(1))
-        follower = Follower(path)
-        await follower.until(b"line 1\n")
+        follower = await following(path, file)
     await follower.until_asked(4)
     follower.running = False
     await asyncio.wait_for(follower.task, 5)
@@ -240,9 +247,7 @@ async def test_following_new_lines_only(log: Path) -> None:
 async def test_rotation_while_following_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     file = path.open("wb", buffering=0)
-    file.write(line(1))
-    follower = Follower(path)
-    await follower.until(b"line 1\n")
+    follower = await following(path, file)
     expected = b"line 1\n"
     for turn in range(2, 40, 3):
         # between two looks of the follower: written, renamed, written to the old file, opened anew; now and then twice
@@ -264,9 +269,7 @@ async def test_rotation_while_following_loses_nothing(tmp_path: Path) -> None:
 async def test_a_runtime_that_ends_with_the_old_file_late(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     with path.open("wb", buffering=0) as old:
-        old.write(line(1))
-        follower = Follower(path)
-        await follower.until(b"line 1\n")
+        follower = await following(path, old)
         path.rename(f"{path}.20231114-221320")
         path.write_bytes(line(4))
         old.write(line(2))

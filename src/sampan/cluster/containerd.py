@@ -120,8 +120,7 @@ def _write_cni(directory: Path, pods: str) -> None:
 def furnish(cluster: Cluster, nodes: Iterable[str], cache: Path) -> None:
     """Until these nodes' runtimes answer and have the images. `cache`: a directory for the built-in one. Raises ClusterError."""
     wanted = {node: cluster.socket(node) for node in nodes}
-    if wanted:
-        asyncio.run(_furnish(cluster, wanted, cache))
+    asyncio.run(_furnish(cluster, wanted, cache))
 
 
 async def _furnish(cluster: Cluster, wanted: Mapping[str, Path], cache: Path) -> None:
