@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,16 @@ class Cri:
         await self._channel.close()
 
     async def ready(self, seconds: float) -> None:
-        """Whenever the server comes, we are connected."""
-        call, request = self._calls["Version"]
-        await call(request(), wait_for_ready=True, timeout=seconds)
+        """Whenever the server comes, we are connected, and it does what it is asked."""
+        call, request = self._calls["Status"]
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    await call(request(), wait_for_ready=True)
+                except aio.AioRpcError:  # containerd refuses at first, and tells nobody when that is over
+                    await asyncio.sleep(0.01)
+                else:
+                    return
 
     def __getattr__(self, name: str) -> Any:
         call, request = self._calls[name]

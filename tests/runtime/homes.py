@@ -253,7 +253,7 @@ class Containerd(Home):
         """)
 
     def start(self) -> None:
-        self.launch(["containerd", "--config", self.root / "config.toml"]).wait_for("containerd successfully booted")
+        self.launch(["containerd", "--config", self.root / "config.toml"])
 
     async def connect(self) -> Cri:
         cri = await super().connect()

@@ -32,7 +32,7 @@ from sampan.runtime import builtin, builtin_archive, cgroups, pause, spec
 from sampan.runtime.manifests import architecture
 
 SANDBOX_IMAGE = "sampan.io/pause:1"
-START_SECONDS, LOOK_SECONDS = 30.0, 0.02
+START_SECONDS = 30.0
 #: what a distribution's packages of CNI plugins have; ours stands in where they are not
 LOOPBACKS = (Path("/usr/lib/cni/loopback"), Path("/opt/cni/bin/loopback"), Path("/usr/libexec/cni/loopback"))
 _UNUSED = (
@@ -142,8 +142,8 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
     """It answers. Has it not the images as they are now?"""
     async with Cri(str(socket)) as cri:
         try:
-            await answers(cri, START_SECONDS)
-        except TimeoutError:
+            await cri.ready(START_SECONDS)
+        except CriFailed:
             raise ClusterError(
                 f"containerd of node {node} does not answer", f"its log is {cluster.log(f'nodes/{node}/runtime')}"
             ) from None
@@ -152,18 +152,6 @@ async def _lacks(cluster: Cluster, node: str, socket: Path, stamp: str) -> bool:
             return True
         there = [await cri.ImageStatus(image={"image": name}) for name in (SANDBOX_IMAGE, builtin.name())]
         return not all(each.HasField("image") for each in there)
-
-
-async def answers(cri: Cri, seconds: float) -> None:
-    """As soon as its part that speaks CRI, which is the last to be ready, does so. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                await cri.Status()
-            except CriFailed:  # it refuses until then, and tells nobody when that is over
-                await asyncio.sleep(LOOK_SECONDS)
-            else:
-                return
 
 
 def _stamp() -> str:

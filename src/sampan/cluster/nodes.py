@@ -258,13 +258,12 @@ def _stop(cluster: Cluster, nodes: Sequence[spec.Node], which: str) -> None:
 
 async def _empty(sockets: Sequence[Path]) -> None:
     """Stop all pods of these runtimes at once; a runtime that does not answer is passed over."""
-    from sampan.cluster.containerd import answers
     from sampan.kubelet.cri import Cri, CriFailed
 
     async def each(socket: Path) -> None:
         async with Cri(f"unix://{socket}") as cri:
-            with contextlib.suppress(CriFailed, TimeoutError):
-                await answers(cri, ANSWER_SECONDS)
+            with contextlib.suppress(CriFailed):
+                await cri.ready(ANSWER_SECONDS)
                 found = (await cri.ListPodSandbox()).items
                 await asyncio.gather(
                     *(cri.StopPodSandbox(pod_sandbox_id=pod.id) for pod in found), return_exceptions=True

@@ -19,6 +19,7 @@ T = TypeVar("T")
 #: seconds; calls that wait for something (StopContainer, ExecSync) are given its time on top
 SECONDS = 120.0
 SLOW = {"RunPodSandbox": 240.0, "PullImage": None, "StopPodSandbox": 240.0}
+LOOK_SECONDS = 0.02
 ADDED = {"StopContainer": "timeout", "ExecSync": "timeout"}
 
 
@@ -81,12 +82,19 @@ class Cri:
         await self._channel.close()
 
     async def ready(self, seconds: float) -> Any:
-        """Version, as soon as the runtime answers. Raises CriFailed."""
-        call, request = self._calls["Version"]
-        try:
-            return await call(request(version="v1"), wait_for_ready=True, timeout=seconds)
-        except self._grpc.RpcError as error:
-            raise _failed(error) from None
+        """Version, as soon as the runtime answers and does what it is asked. Raises CriFailed."""
+        now = asyncio.get_running_loop().time
+        end = now() + seconds
+        (version, named), (status, asked) = self._calls["Version"], self._calls["Status"]
+        while True:
+            try:
+                found = await version(named(version="v1"), wait_for_ready=True, timeout=end - now())
+                await status(asked(), timeout=end - now())
+                return found
+            except self._grpc.RpcError as error:  # containerd tells its version before it serves the rest
+                if now() >= end:
+                    raise _failed(error) from None
+            await asyncio.sleep(LOOK_SECONDS)  # and tells nobody when it does
 
     async def events(self) -> AsyncIterator[Any]:
         """GetContainerEvents, until it breaks. Raises CriFailed."""
