@@ -1,7 +1,8 @@
 """What an informer knows: objects by key, kept as bytes, decoded when someone looks.
 
 A decoded Pod takes 29 KB, its bytes 4; so the bytes are kept, with labels and index values beside them, and only the
-objects looked at last stay decoded (`decoded_bytes` bounds them, by their encoded size). Whoever gets an object from
+objects looked at last stay decoded (`decoded_bytes` bounds them, by their encoded size). Whoever looks at many of them
+again and again takes a note of each as it comes (`add_note`). Whoever gets an object from
 here shares it with all others and must not change it: copy first (`copy.deepcopy`, or copy the parts on the way to the
 change). With `detect_mutation` every object handed out is compared with what it was, and `CacheMutated` raised.
 
@@ -67,11 +68,13 @@ class CacheMutated(AssertionError):
 
 
 class Record:
-    """One object. `obj()` decodes it; `labels` and the names are there without."""
+    """One object. `obj` is its decoded form, if it has one now; `labels`, the names and `note` are there without."""
 
-    __slots__ = ("indexed", "key", "labels", "obj", "raw", "uid", "version")
+    __slots__ = ("indexed", "key", "labels", "note", "obj", "raw", "uid", "version")
 
-    def __init__(self, key: str, raw: bytes, obj: Obj, labels: Mapping[str, str], indexed: tuple[Any, ...]) -> None:
+    def __init__(
+        self, key: str, raw: bytes, obj: Obj, labels: Mapping[str, str], indexed: tuple[Any, ...], note: Any = None
+    ) -> None:
         meta = obj["metadata"]
         self.key = key
         self.raw = raw
@@ -79,6 +82,7 @@ class Record:
         self.version: str = meta.get("resourceVersion", "")
         self.labels = labels
         self.indexed = indexed
+        self.note = note
         self.obj: Obj | None = obj
 
 
@@ -99,6 +103,7 @@ class Cache:
         # values of an index map to keys; dicts serve as ordered sets, so that runs can be repeated
         self._indexes: dict[str, dict[str, dict[str, None]]] = {name: {} for name in self._indexers}
         self._transform = transform
+        self._note: Callable[[Obj], Any] | None = None
         self._decoded: OrderedDict[str, Record] = OrderedDict()
         self._decoded_size = 0
         self._decoded_limit = decoded_bytes
@@ -147,6 +152,10 @@ class Cache:
             return self.list(value)
         return [self._decode(self._records[key]) for key in self._indexes[index].get(value, ())]
 
+    def records_by_index(self, index: str, value: str) -> builtins.list[Record]:
+        """As `by_index`, without decoding."""
+        return [self._records[key] for key in self._indexes[index].get(value, ())]
+
     def index_keys(self, index: str, value: str) -> builtins.list[str]:
         """As `by_index`, without decoding."""
         found = self._namespaces if index == NAMESPACE else self._indexes[index]
@@ -174,6 +183,16 @@ class Cache:
             self._indexers[name] = indexer
             self._indexes[name] = {}
 
+    def add_note(self, note: Callable[[Obj], Any]) -> None:
+        """What every record is to have as its `note`; one function for all who ask. Raises ValueError for another one."""
+        if self._note is note:
+            return
+        if self._note is not None:
+            raise ValueError("note conflict: another one is taken already")
+        self._note = note
+        for record in self._records.values():
+            record.note = note(record.obj if record.obj is not None else orjson.loads(record.raw))
+
     def make(self, raw: bytes, obj: Obj | None = None) -> Record:
         """A record of an object as it came, not yet put in, decoded; whoever keeps many sets `obj` to None."""
         obj = orjson.loads(raw) if obj is None else obj
@@ -185,7 +204,8 @@ class Cache:
         indexed = tuple(tuple(indexer(obj)) for indexer in self._indexers.values())
         # orjson leaves its bytes in a buffer of twice their size: only a copy gives the rest back
         encoded = bytes(memoryview(orjson.dumps(obj)))
-        return Record(key, encoded, obj, self._share(meta.get("labels")), indexed)
+        note = None if self._note is None else self._note(obj)
+        return Record(key, encoded, obj, self._share(meta.get("labels")), indexed, note)
 
     def put(self, record: Record) -> Record | None:
         """The record that was there before."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sampan.client.cache import Indexer, Obj
@@ -71,8 +71,10 @@ class Informers:
         field_selector: str = "",
         metadata_only: bool = False,
         indexers: Mapping[str, Indexer] | None = None,
+        note: Callable[[Any], Any] | None = None,
     ) -> Informer:
-        """Indexers of several callers add up; those of one that already holds objects cannot be added to."""
+        """Indexers of several callers add up; those of one that already holds objects cannot be added to. `note`: as of
+        `Cache.add_note`."""
         found = resource(what) if isinstance(what, str) else what
         key = (found, namespace, label_selector, field_selector, metadata_only)
         informer = self._informers.get(key)
@@ -92,6 +94,8 @@ class Informers:
                 self._run(key, informer)
         if indexers:
             informer.add_indexers(indexers)
+        if note is not None:
+            informer.cache.add_note(note)
         return informer
 
     def mirror(self, what: Resource) -> Informer:

@@ -23,7 +23,7 @@ from sampan.controllers.daemon_rollout import HASH, Look, Plan
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.nodes import taints
 from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key, pod_from
-from sampan.controllers.pods import is_ready, phase_of, until_available
+from sampan.controllers.pods import is_ready, note_of, phase_of, until_available
 from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
@@ -155,7 +155,9 @@ class DaemonSetController:
         look = Look(daemon_set, self.nodes.cache.list(), pods, hash, now)
         problem: Exception | None = None
         acted = False
-        again = until_available(pods, spec.get("minReadySeconds", 0), now) or (None if settled else TIMEOUT)
+        again = until_available(map(note_of, pods), spec.get("minReadySeconds", 0), now) or (
+            None if settled else TIMEOUT
+        )
         if settled:
             wait = self._held_back(look, plan := look.manage())
             again = min((time for time in (wait, again) if time is not None), default=None)

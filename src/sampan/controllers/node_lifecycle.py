@@ -11,7 +11,7 @@ Source: kubernetes/pkg/controller/nodelifecycle/node_lifecycle_controller.go
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,47 @@ class Health:
     mark: tuple[str, str]
 
 
+class Zones:
+    """How many nodes each zone has, and how many of them are ready: kept, since thousands of nodes ask."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, tuple[str, bool]] = {}
+        self.sizes: Counter[str] = Counter()
+        self.ready: Counter[str] = Counter()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.nodes
+
+    def put(self, name: str, zone: str, ready: bool) -> None:
+        self.drop(name)
+        self.nodes[name] = zone, ready
+        self.sizes[zone] += 1
+        self.ready[zone] += ready
+
+    def drop(self, name: str) -> bool:
+        """False: it was not there."""
+        found = self.nodes.pop(name, None)
+        if found is None:
+            return False
+        zone, ready = found
+        self.sizes[zone] -= 1
+        self.ready[zone] -= ready
+        if not self.sizes[zone]:
+            del self.sizes[zone], self.ready[zone]
+        return True
+
+    def seen(self, name: str, ready: bool) -> None:
+        """Of a node that is there, if it is."""
+        if name in self.nodes:
+            self.put(name, self.nodes[name][0], ready)
+
+    def state(self, zone: str) -> State:
+        unready = self.sizes[zone] - self.ready[zone]
+        if not self.ready[zone] and unready:
+            return "FullDisruption"
+        return "PartialDisruption" if unready > 2 and unready / self.sizes[zone] >= UNHEALTHY_ZONE else "Normal"
+
+
 class NodeLifecycle:
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -60,22 +101,25 @@ class NodeLifecycle:
         self.leases = context.informers.get("leases", "kube-node-lease")
         self.pods = context.informers.get("pods", indexers={NODE: by_node})
         self.health: dict[str, Health] = {}
-        self.zones: dict[str, str] = {}
+        self.zones = Zones()
         self._last_eviction: dict[str, float] = {}
         self._disrupted = False
         self.controller = Controller(
             "node-lifecycle-controller", self.reconcile, workers=4, synced=(self.nodes, self.leases, self.pods)
         )
-        self.nodes.add_handler(
-            self.controller.enqueue, lambda old, new: self._changed(old, new), self.controller.enqueue
-        )
+        self.nodes.add_handler(self.controller.enqueue, self._changed, self._gone)
         self.leases.add_handler(self._lease, lambda old, new: self._lease(new))
 
     async def run(self) -> None:
         self.health.clear()
         await self.controller.run()
 
+    def _gone(self, node: Obj) -> None:
+        self.zones.seen(node["metadata"]["name"], False)
+        self.controller.enqueue(node)
+
     def _changed(self, old: Obj, new: Obj) -> None:
+        self.zones.seen(new["metadata"]["name"], is_ready(new))
         simulated = self.options.last_seen(new["metadata"]["name"]) is not None
         if self._mark(new) != self._mark(old) or old.get("spec") != new.get("spec") or _states(old) != _states(new):
             self.controller.enqueue(new)
@@ -129,7 +173,7 @@ class NodeLifecycle:
             self.recorder.event(
                 node, "Normal", "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
             )
-        self.zones[name] = zone_of(node)
+        self.zones.put(name, zone_of(node), is_ready(node))
         again: float | None = self._silence_until(node) - self.context.clock()
         if self.options.last_seen(name) == self.context.clock():
             again = None  # a simulated node that lives: its object changes when it stops
@@ -144,7 +188,7 @@ class NodeLifecycle:
 
     def _forget(self, name: str) -> None:
         self.health.pop(name, None)
-        if self.zones.pop(name, None) is not None:
+        if self.zones.drop(name):
             about = {"kind": "Node", "name": name, "uid": name}
             self.recorder.event(
                 about, "Normal", "RemovingNode", f"Node {name} event: Removing Node {name} from Controller"
@@ -256,30 +300,16 @@ class NodeLifecycle:
 
     def _rate(self, zone: str) -> float:
         """Nodes a second."""
-        members = [name for name, where in self.zones.items() if where == zone]
-        if self._state(members) != "PartialDisruption":
+        if self.zones.state(zone) != "PartialDisruption":
             return self.options.node_eviction_rate
-        return SECONDARY_RATE if len(members) > LARGE_CLUSTER else 0.0
-
-    def _state(self, members: list[str]) -> State:
-        ready = 0
-        for name in members:
-            node = self.nodes.cache.get(name)
-            ready += node is not None and ("Ready", "True") in _states(node)
-        unready = len(members) - ready
-        if not ready and unready:
-            return "FullDisruption"
-        return "PartialDisruption" if unready > 2 and unready / len(members) >= UNHEALTHY_ZONE else "Normal"
+        return SECONDARY_RATE if self.zones.sizes[zone] > LARGE_CLUSTER else 0.0
 
     def _zone_states(self) -> None:
         """Where every zone is gone nobody is evicted; when that begins or ends all nodes are looked at again."""
-        by_zone: dict[str, list[str]] = defaultdict(list)
-        for name, zone in self.zones.items():
-            by_zone[zone].append(name)
-        disrupted = all(self._state(members) == "FullDisruption" for members in by_zone.values())
+        disrupted = all(self.zones.state(zone) == "FullDisruption" for zone in self.zones.sizes)
         if disrupted != self._disrupted:
             self._disrupted = disrupted
-            for name in self.zones:
+            for name in self.zones.nodes:
                 self.controller.queue.add(name)
 
     def _now(self) -> str:

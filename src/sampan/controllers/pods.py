@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.api.times import parse_time
 
@@ -50,15 +50,38 @@ def is_terminating(pod: Obj) -> bool:
     return "deletionTimestamp" in pod["metadata"] and not is_terminal(pod)
 
 
-def available_at(pod: Obj, min_ready_seconds: int) -> float | None:
-    """When a ready pod has been ready long enough, in seconds since the epoch. None: it is not ready."""
+class PodNote(NamedTuple):
+    """All that a set of many pods wants to know of each, where decoding them again and again would cost too much.
+    `since`: the time that the Ready condition has."""
+
+    active: bool
+    terminating: bool
+    ready: bool
+    since: str
+
+    def available_at(self, min_ready_seconds: int) -> float | None:
+        """When a ready pod has been ready long enough, in seconds since the epoch. None: it is not ready."""
+        if not self.ready:
+            return None
+        if not min_ready_seconds:
+            return 0.0
+        return parse_time(self.since) + min_ready_seconds if self.since else math.inf
+
+    def is_available(self, min_ready_seconds: int, now: float) -> bool:
+        due = self.available_at(min_ready_seconds)
+        return due is not None and due <= now
+
+
+def note_of(pod: Obj) -> PodNote:
     condition = condition_of(pod, "Ready")
-    if condition is None or condition["status"] != "True":
-        return None
-    if not min_ready_seconds:
-        return 0.0
-    since = condition.get("lastTransitionTime")
-    return parse_time(since) + min_ready_seconds if since else math.inf
+    ready = condition is not None and condition["status"] == "True"
+    since = (condition or {}).get("lastTransitionTime") or ""
+    return PodNote(is_active(pod), is_terminating(pod), ready, since)
+
+
+def available_at(pod: Obj, min_ready_seconds: int) -> float | None:
+    """As PodNote's."""
+    return note_of(pod).available_at(min_ready_seconds)
 
 
 def is_available(pod: Obj, min_ready_seconds: int, now: float) -> bool:
@@ -66,11 +89,11 @@ def is_available(pod: Obj, min_ready_seconds: int, now: float) -> bool:
     return due is not None and due <= now
 
 
-def until_available(pods: Iterable[Obj], min_ready_seconds: int, now: float) -> float | None:
+def until_available(pods: Iterable[PodNote], min_ready_seconds: int, now: float) -> float | None:
     """Seconds until the next ready pod becomes available; None: none will by waiting alone."""
     if not min_ready_seconds:
         return None
-    times = [due for pod in pods if (due := available_at(pod, min_ready_seconds)) is not None and now < due < math.inf]
+    times = [due for pod in pods if (due := pod.available_at(min_ready_seconds)) is not None and now < due < math.inf]
     # a little late rather than a little early, which would be another turn
     return min(times) - now + 0.001 if times else None
 

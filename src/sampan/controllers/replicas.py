@@ -20,23 +20,14 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector
 from sampan.api.times import format_time
-from sampan.client import NAMESPACE, OWNER, Controller, Expectations, key_of
+from sampan.client import NAMESPACE, OWNER, Controller, Expectations, Record, key_of
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.context import Context
 from sampan.controllers.echoes import Echoes
-from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key
-from sampan.controllers.pods import (
-    condition_of,
-    is_active,
-    is_available,
-    is_ready,
-    is_terminal,
-    is_terminating,
-    to_delete,
-    until_available,
-)
+from sampan.controllers.pod_control import INDEXERS, ORPHAN, Claims, PodControl, controller_of, owner_key
+from sampan.controllers.pods import condition_of, is_terminal, note_of, to_delete, until_available
 from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
 Obj = dict[str, Any]
@@ -70,7 +61,7 @@ class Replicas:
         self.unanswered = Unanswered(self.client, "pods", context.informers.get("pods").cache)
         #: parsed, by the owner's key
         self._selectors: dict[str, LabelSelector] = {}
-        self.pods = context.informers.get("pods", indexers=INDEXERS)
+        self.pods = context.informers.get("pods", indexers=INDEXERS, note=note_of)
         self.owners = context.informers.get(flavour.resource, indexers=INDEXERS)
         self.controller = Controller(
             flavour.kind.lower(),
@@ -173,28 +164,40 @@ class Replicas:
             return RETRY_SECONDS
         # asked before the pods are looked at: what is seen in between must count for neither
         settled = self.expectations.satisfied(key)
-        pods = candidates(self.pods.cache, owner, selector)
+        pods, strays = self._pods_of(owner, selector)
         claims = Claims(self.client, "pods", owner, self.flavour.resource, selector)
-        active = await claims.claim([pod for pod in pods if is_active(pod)])
+        adopted = await claims.claim(self.pods.cache.decode(stray) for stray in strays if stray.note.active)
+        new = {pod["metadata"]["uid"] for pod in adopted}
+        active = [pod for pod in pods if pod.note.active] + [stray for stray in strays if stray.uid in new]
         problem: Exception | None = None
         if settled and "deletionTimestamp" not in owner["metadata"] and len(active) != owner["spec"]["replicas"]:
             problem = await self._manage(key, owner, active)
             if problem is None:
                 return TIMEOUT  # what was done will be seen, long before, and that is the time to count
-        terminating = [pod for pod in pods if is_terminating(pod) and claims.owns(pod)]
+        terminating = sum(pod.note.terminating for pod in pods)
         now = self.clock()
-        status = self._status(owner, active, len(terminating), problem, now)
+        status = self._status(owner, active, terminating, problem, now)
         await self._write(owner, status)
         if problem is not None:
             raise problem
-        return until_available(active, owner["spec"].get("minReadySeconds", 0), now)
+        return until_available((pod.note for pod in active), owner["spec"].get("minReadySeconds", 0), now)
 
-    async def _manage(self, key: str, owner: Obj, active: list[Obj]) -> Exception | None:
+    def _pods_of(self, owner: Obj, selector: LabelSelector) -> tuple[list[Record], list[Record]]:
+        """Those that it controls rightly; those that it must let go, or might take over."""
+        cache, meta = self.pods.cache, owner["metadata"]
+        owned = cache.records_by_index(OWNER, meta["uid"])
+        pods = [record for record in owned if selector.matches(record.labels)]
+        strays = [] if len(pods) == len(owned) else [record for record in owned if not selector.matches(record.labels)]
+        orphans = cache.records_by_index(ORPHAN, meta["namespace"])
+        return pods, strays + [record for record in orphans if selector.matches(record.labels)]
+
+    async def _manage(self, key: str, owner: Obj, active: list[Record]) -> Exception | None:
         """Make or delete pods; what went wrong, if anything did."""
         missing = owner["spec"]["replicas"] - len(active)
         if missing > 0:
             return await self._create(key, owner, min(missing, BURST))
-        chosen = to_delete(active, self._related(owner), min(-missing, BURST), self.clock())
+        pods = [self.pods.cache.decode(record) for record in active]
+        chosen = to_delete(pods, self._related(owner), min(-missing, BURST), self.clock())
         return await self._delete(key, owner, chosen)
 
     async def _create(self, key: str, owner: Obj, count: int) -> Exception | None:
@@ -231,15 +234,14 @@ class Replicas:
 
     # -- status --------------------------------------------------------------------------------------------------------
 
-    def _status(self, owner: Obj, active: list[Obj], terminating: int, problem: Exception | None, now: float) -> Obj:
+    def _status(self, owner: Obj, active: list[Record], terminating: int, problem: Exception | None, now: float) -> Obj:
         spec, old = owner["spec"], owner.get("status") or {}
         labels = ((spec["template"].get("metadata") or {}).get("labels") or {}).items()
         min_ready = spec.get("minReadySeconds", 0)
-        ready = [pod for pod in active if is_ready(pod)]
         counts = {
-            "fullyLabeledReplicas": sum(labels <= (pod["metadata"].get("labels") or {}).items() for pod in active),
-            "readyReplicas": len(ready),
-            "availableReplicas": sum(is_available(pod, min_ready, now) for pod in ready),
+            "fullyLabeledReplicas": sum(labels <= pod.labels.items() for pod in active),
+            "readyReplicas": sum(pod.note.ready for pod in active),
+            "availableReplicas": sum(pod.note.is_available(min_ready, now) for pod in active),
             "observedGeneration": owner["metadata"].get("generation", 0),
         }
         status: Obj = {"replicas": len(active), **{name: count for name, count in counts.items() if count}}

@@ -18,7 +18,7 @@ from sampan.controllers.context import Context
 from sampan.controllers.controller_history import REVISIONS, History
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.pod_control import INDEXERS, Claims, candidates, controller_of, owner_key
-from sampan.controllers.pods import is_available, is_ready, phase_of, until_available
+from sampan.controllers.pods import is_available, is_ready, note_of, phase_of, until_available
 from sampan.controllers.stateful_control import CLAIMS, StatefulPodControl
 from sampan.controllers.stateful_pods import is_leaving, is_member, is_running, revision_of
 from sampan.controllers.stateful_rollout import Rollout
@@ -133,7 +133,7 @@ class StatefulSetController:
         await self.history.truncate(revisions, live, spec.get("revisionHistoryLimit", 10))
         if problem is not None:
             raise problem
-        return until_available(pods, spec.get("minReadySeconds", 0), self.clock())
+        return until_available(map(note_of, pods), spec.get("minReadySeconds", 0), self.clock())
 
     def _status(self, rollout: Rollout, collisions: int) -> Obj:
         stateful_set, spec = rollout.set, rollout.set["spec"]
