@@ -58,7 +58,7 @@ def parse(method: str, raw_path: str) -> RequestInfo | None:
     # what stands behind a proxy is somebody else's path
     at = 6 if parts[2:3] == ["namespaces"] else 4
     ours = parts[:at] if parts[0] == "api" and parts[at : at + 1] == ["proxy"] else parts
-    if (len(parts) > 1 and "" in ours) or any("/" in part for part in ours):
+    if (len(parts) > 1 and "" in ours) or (path is not raw_path and any("/" in part for part in ours)):
         return None
     info = RequestInfo(path, method.lower())
     if parts[0] == "api" and len(parts) >= 3:

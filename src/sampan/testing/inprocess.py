@@ -11,6 +11,7 @@ so that the server drops a slow reader here as it does elsewhere.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -102,10 +103,10 @@ class InProcessTransport:
             raise ConnectFailed("http: client is closed")
         # others get their turn, as they would while a request is on its way
         await asyncio.sleep(0)
-        listed = [(name.lower(), value) for name, value in headers]
+        listed, first = _read(tuple(headers))
         raw_path, _, query = path.partition("?")
         request = Request(
-            method, raw_path, query, dict(reversed(listed)), listed, body, self._connection, None,
+            method, raw_path, query, dict(first), listed, body, self._connection, None,
             self._connection.remote, {"user": self.user},
         )  # fmt: skip
         result = self.app(request)
@@ -239,6 +240,13 @@ class InProcessStream:
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(headers: tuple[tuple[str, str], ...]) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """As a server has them: a client sends the same ones again and again. Not to be changed."""
+    listed = [(name.lower(), value) for name, value in headers]
+    return listed, dict(reversed(listed))
 
 
 def _lower(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
