@@ -180,6 +180,8 @@ async def test_everybody_sees_health_and_version_and_no_more(api: Local) -> None
         assert (await send(api, ADA, "GET", path))[0] == 200
     assert (await send(api, ADA, "GET", "/healthz/etcd"))[0] == 403
     assert (await send(api, person("m", "system:monitoring"), "GET", "/healthz/etcd"))[0] == 200
+    for path in ("/healthz/", "/livez/", "/readyz/"):
+        assert (await send(api, person("m", "system:monitoring"), "GET", path))[0] == 404
 
 
 async def test_changes_count_at_once(api: Local) -> None:

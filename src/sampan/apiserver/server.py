@@ -157,7 +157,7 @@ class ApiServer:
             return None
         first, _, rest = info.path.lstrip("/").partition("/")
         match first:
-            case "healthz" | "livez" | "readyz":
+            case "healthz" | "livez" | "readyz" if rest or not info.path.endswith("/"):
                 excluded = [part[8:] for part in request.query.split("&") if part.startswith("exclude=")]
                 return health.serve(first, rest, self.checks(first), query, excluded, self.api.metrics.checked)
             case "version" if not rest.strip("/"):  # clients of OpenShift ask for /version/openshift
