@@ -126,7 +126,7 @@ def _pages(pid: int, kind: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def cluster(home: Path, runtime: str) -> AsyncIterator[Bench]:
+async def cluster(home: Path, runtime: str = "sampan") -> AsyncIterator[Bench]:
     env = {**os.environ, "SAMPAN_HOME": str(home), "KUBECONFIG": str(home / "config")}
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it: compiled once
 
@@ -174,7 +174,7 @@ async def measure() -> list[Figure]:
             async with cluster(Path(directory), "containerd") as bench:
                 out += await lives(bench, ", containerd", "<= 450", "-")
     with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory:
-        async with cluster(Path(directory), "sampan") as bench:
+        async with cluster(Path(directory)) as bench:
             out = [*await lives(bench, "", "<= 250", "<= 250"), *out]
             count = few(100)
             start = time.perf_counter()
