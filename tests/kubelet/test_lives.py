@@ -270,6 +270,16 @@ async def test_configuration_that_is_missing_may_come_later(node: NodeUnderTest)
     await node.logged(await node.running(name), "here\n")
 
 
+async def test_an_image_that_names_nobody_is_roots(node: NodeUnderTest) -> None:
+    careful = {"runAsNonRoot": True}
+    name = await node.run({"containers": [node.container("sleep", "1000")], "securityContext": careful})
+    pod = await node.until(name, waits("CreateContainerConfigError"))
+    uid = pod["metadata"]["uid"]
+    said = f'container has runAsNonRoot and image will run as root (pod: "{name}_default({uid})", container: main)'
+    assert of(pod)["state"]["waiting"]["message"] == said
+    assert ("Failed", f"Error: {said}") in await node.events(name)
+
+
 async def test_a_command_that_does_not_exist(node: NodeUnderTest) -> None:
     name = await node.run({"containers": [node.container("/no/such/program")]})
     pod = await node.until(name, lambda pod: waits("RunContainerError")(pod) or waits("CrashLoopBackOff")(pod))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,7 @@ async def test_it_runs_us_and_cannot_be_changed(pods: Pods) -> None:
     python = (await pods.cri.ImageStatus(image=pb.ImageSpec(image=pods.image), verbose=True)).info["info"]
     entry = json.loads(python)["imageSpec"]["config"]["Entrypoint"][0]
     assert await pods.output(entry, "-c", script, linux=linux) == "30\n30\n30\n"
+    assert await pods.output(Path(entry).name, "-c", "print('found')") == "found\n"
     # one that sees the host's packages sees nothing else of the host
     script = (
         "import os, sys; print(os.path.exists('/etc/shadow'), [x for x in os.listdir('/tmp') if x not in sys.prefix])"

@@ -168,7 +168,8 @@ class Images:
 
 
 def _image(found: Any) -> Image:
-    uid = found.uid.value if found.HasField("uid") else None
+    """Who is not said to be anybody is root."""
+    uid = found.uid.value if found.HasField("uid") else None if found.username else 0
     return Image(found.id, uid, found.username)
 
 

@@ -131,12 +131,15 @@ def config(python: Python, layer: str) -> dict[str, Any]:
         "config": {
             "Entrypoint": [python.executable, "-m", "sampan.cli"],
             "Cmd": ["--help"],
-            "Env": ["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "LANG=C.UTF-8", "HOME=/"],
+            "Env": [
+                f"PATH={os.path.dirname(python.executable)}:/usr/local/bin:/usr/bin:/bin",
+                "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "LANG=C.UTF-8", "HOME=/",
+            ],
             "WorkingDir": "/",
             "Labels": {"org.opencontainers.image.version": importlib.metadata.version("sampan")},
         },
         "rootfs": {"type": "layers", "diff_ids": [layer]},
-    }
+    }  # fmt: skip
 
 
 class Builtin:
