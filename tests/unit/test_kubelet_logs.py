@@ -116,6 +116,33 @@ async def test_tail_is_the_end_of_all(
     assert [each.partition(b"-")[0] + b"-" for each in (await shown(path, tail=count)).splitlines()] == wanted
 
 
+@settings(max_examples=50)
+@given(
+    lines=st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0, 5, 70_000])), max_size=8),
+    count=st.integers(0, 10),
+    ended=st.booleans(),
+    packed=st.booleans(),
+)
+async def test_tail_counts_lines_not_their_pieces(
+    lines: list[tuple[int, int]], count: int, ended: bool, packed: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What a program writes without its line feed is written so by conmon, and goes on after that."""
+    path = tmp_path_factory.mktemp("pieces") / "0.log"
+    data = b"".join(
+        line(1, f"{number}-{piece}-" + "x" * length, tag="F" if piece == pieces - 1 else "P")
+        for number, (pieces, length) in enumerate(lines)
+        for piece in range(pieces)
+    )
+    if not ended:
+        data += line(1, "last-", tag="P")
+    path.write_bytes(b"" if packed else data)
+    if packed:
+        Path(f"{path}.20231114-221320.gz").write_bytes(gzip.compress(data))
+    wanted = [*map(str, range(len(lines))), *([] if ended else ["last"])]
+    found = (await shown(path, tail=count)).decode().splitlines()
+    assert [each.partition("-")[0] for each in found] == wanted[max(0, len(wanted) - count) :]
+
+
 async def test_tail_reads_no_more_than_it_needs(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     with path.open("wb") as file:

@@ -15,8 +15,10 @@ import asyncio
 import contextlib
 import functools
 import gzip
+import itertools
 import os
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -154,6 +156,10 @@ def _opened(path: Path) -> IO[bytes] | None:
         return None if path.suffix in (".gz", ".log") else _opened(path.with_name(f"{path.name}.gz"))
 
 
+#: the line goes on in the next one
+_PIECE = re.compile(rb"\S+ std(?:out|err) P\S* ")
+
+
 async def _past(files: _Files, lines: Lines, options: LogOptions, write: Write) -> None:
     """What there is now; a log that grows faster than it is taken comes to an end all the same."""
     sizes = [_size(file) for file in files.open]
@@ -207,44 +213,62 @@ def _backwards(file: IO[bytes], count: int) -> tuple[int, int]:
     size = os.fstat(file.fileno()).st_size
     if not count or not size:
         return 0, size
-    file.seek(size - 1)
-    at = size - 1 if file.read(1) == b"\n" else size
-    left = count
+    found = 0
+    for end in _ends_backwards(file, size):
+        if end == size:
+            continue
+        found += 1
+        if found == count:
+            return count, end
+    return found + 1, 0
+
+
+def _ends_backwards(file: IO[bytes], size: int) -> Iterator[int]:
+    """Where lines end, the last one first. What is marked P ends none: conmon writes so whatever came without a line feed, be it that
+    the line feed comes at once."""
+    rest, at = b"", size
     while at > 0:
         begin = max(0, at - BACK)
         file.seek(begin)
-        data = file.read(at - begin)
-        inside = data.count(b"\n")
-        if inside >= left:
-            position = len(data)
-            for _ in range(left):
-                position = data.rfind(b"\n", 0, position)
-            return count, begin + position + 1
-        left -= inside
+        data = file.read(at - begin) + rest
         at = begin
-    return count - left + 1, 0
+        # the line in which the block begins is looked at with the block before; longer ones are none of a log
+        first = (data.find(b"\n") + 1 or len(data)) if begin else 0
+        if first > MAX_LINE:
+            first = 0
+        position = data.rfind(b"\n", first)
+        while position >= 0:
+            start = data.rfind(b"\n", first, position) + 1 or first
+            if not _PIECE.match(data, start):
+                yield begin + position + 1
+            position = start - 1 if start > first else -1
+        rest = data[:first]
 
 
 def _forwards(file: IO[bytes], count: int) -> tuple[int, int]:
-    """The same for a file that can be read in one direction alone."""
+    """The same as `_backwards` for a file that can be read in one direction alone."""
+    lines = sum(1 for _ in _ends_forwards(file))
+    skip = lines - count
+    if skip <= 0:
+        return lines, 0
+    return count, next(itertools.islice(_ends_forwards(file), skip - 1, None))
+
+
+def _ends_forwards(file: IO[bytes]) -> Iterator[int]:
+    """Where lines end, the first one first; a last line without end too."""
     file.seek(0)
-    feeds = 0
+    rest, begin, last = b"", 0, 0
     while data := file.read(CHUNK):
-        feeds += data.count(b"\n")
-    skip = max(0, feeds - count)
-    file.seek(0)
-    at = 0
-    while skip and (data := file.read(CHUNK)):
-        inside = data.count(b"\n")
-        if inside < skip:
-            skip -= inside
-            at += len(data)
-            continue
-        position = -1
-        for _ in range(skip):
-            position = data.find(b"\n", position + 1)
-        return min(count, feeds), at + position + 1
-    return min(count, feeds), at
+        data = rest + data
+        start = 0
+        while (feed := data.find(b"\n", start) + 1) > 0:
+            if not _PIECE.match(data, start):
+                last = begin + feed
+                yield last
+            start = feed
+        rest, begin = data[start:], begin + start
+    if begin + len(rest) > last:
+        yield begin + len(rest)
 
 
 # -- following ---------------------------------------------------------------------------------------------------------

@@ -213,8 +213,9 @@ def tail(path: Path) -> str:
     except OSError as error:
         return f"Error reading termination message from logs: {error.strerror}"
     text = b""
-    for line in lines[-LOG_LINES - 1 :]:
+    for line in lines:
         parts = line.split(b" ", 3)
         if len(parts) == 4:
             text += parts[3] + (b"\n" if parts[2].startswith(b"F") else b"")
-    return text[-LOG_BYTES:].decode(errors="replace")
+    last = b"\n".join(text.split(b"\n")[-LOG_LINES - 1 :])
+    return last[-LOG_BYTES:].decode(errors="replace")
