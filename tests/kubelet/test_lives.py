@@ -190,6 +190,21 @@ async def test_a_hook_before_the_end_and_one_after_the_start(node: NodeUnderTest
     assert (directory / "log").read_text().split() == ["started", "stopping", "term"]
 
 
+async def test_hooks_that_fail(node: NodeUnderTest) -> None:
+    """One after the start ends the container; one before the end is told of, and no more."""
+    fails = {"exec": {"command": ["sh", "-c", "echo no; exit 3"]}}
+    script = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+    name = await node.run({"containers": [node.container("sh", "-c", script, lifecycle={"postStart": fails})]})
+    pod = await node.until(name, lambda pod: waits("PostStartHookError")(pod) or waits("CrashLoopBackOff")(pod))
+    assert await node.has_event(name, "FailedPostStartHook") == "PostStartHook failed"
+    assert await node.has_event(name, "Killing") == "FailedPostStartHook"
+    assert "running" not in of(pod)["state"]
+    name = await node.run({"containers": [node.container("sh", "-c", script, lifecycle={"preStop": fails})]})
+    await node.running(name)
+    await node.delete(name)
+    assert await node.has_event(name, "FailedPreStopHook") == "PreStopHook failed"
+
+
 async def test_while_a_hook_takes_its_time_what_is_there_is_told(node: NodeUnderTest) -> None:
     lifecycle = {"postStart": {"exec": {"command": ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done"]}}}
     slow = node.container("sleep", "1000", name="slow", lifecycle=lifecycle)
