@@ -65,7 +65,7 @@ async def test_too_much_memory(node: NodeUnderTest) -> None:
     name = await node.run({"restartPolicy": "Never", "containers": [hungry]})
     pod = await node.until(name, "status.phase=Failed")
     ended = of(pod)["state"]["terminated"]
-    assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
+    assert ended["exitCode"] == 137 and ended["reason"] in node.home.too_much
 
 
 async def test_pods_from_files(node: NodeUnderTest) -> None:

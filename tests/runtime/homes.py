@@ -32,6 +32,8 @@ class Home:
     needs = {"runc": "runc", "conmon": "conmon", "busybox": "busybox-static"}
     #: of the process
     kind = "sampan"
+    #: what it says of a container that took too much memory
+    too_much: tuple[str, ...] = ("OOMKilled",)
 
     def __init__(
         self, name: str = "", root: Path | None = None, run: Path | None = None, *, inside: bool = False
@@ -199,6 +201,8 @@ class Containerd(Home):
         "/usr/lib/cni/bridge": "containernetworking-plugins",
     }  # fmt: skip
     kind = "containerd"
+    #: its shim hears of it beside the end of the process, and now and then too late
+    too_much = ("OOMKilled", "Error")
 
     def prepare(self) -> None:
         (self.root / "cni").mkdir()
