@@ -292,3 +292,71 @@ async def test_who_deletes_jobs_and_does_not_say_what_becomes_of_pods_is_warned(
 
 async def test_nothing_is_below_the_version(api: Local) -> None:
     assert [(await api("GET", path))[0] for path in ("/version", "/version/", "/version/openshift")] == [200, 200, 404]
+
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def a_pod(name: str, **spec: Any) -> dict[str, Any]:
+    own = {"containers": [{"name": "c", "image": "i"}], **spec}
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}
+    return {"metadata": {"name": name, "ownerReferences": [owner]}, "spec": own}
+
+
+async def test_people_are_warned_of_new_pods_alone(api: Local) -> None:
+    deprecated = {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}
+
+    async def warned(method: str, path: str, body: dict[str, Any], media: str = "application/json") -> list[str]:
+        reply = await api.raw(method, path, body, media)
+        assert reply.code < 300, reply.body
+        return [value for name, value in reply.headers if name == "Warning"]
+
+    told = await warned("POST", PODS, a_pod("a.b", **deprecated))
+    assert [text for text in told if "hostname" in text] == [
+        "299 - \"metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label "
+        'is recommended: [must not contain dots]"'
+    ]
+    assert any("beta.kubernetes.io/os" in text for text in told)
+    merge = "application/merge-patch+json"
+    assert await warned("PATCH", f"{PODS}/a.b", {"metadata": {"labels": {"a": "b"}}}, merge) == []
+    status = {"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}}
+    assert await warned("PATCH", f"{PODS}/a.b/status", status, merge) == []
+    status = {"status": {"podIP": "010.0.0.1", "podIPs": [{"ip": "010.0.0.1"}]}}
+    (told,) = await warned("PATCH", f"{PODS}/a.b/status", status, merge)
+    assert 'status.podIPs[0].ip: non-standard IP address \\"010.0.0.1\\"' in told
+
+
+async def test_a_kubelet_that_does_not_know_a_field_of_a_status_does_not_lose_it(api: Local) -> None:
+    await api("POST", PODS, a_pod("p"))
+    first = {"phase": "Running", "observedGeneration": 3, "conditions": [
+        {"type": "Ready", "status": "True", "observedGeneration": 3}, {"type": "Initialized", "status": "True"},
+    ]}  # fmt: skip
+    _, pod = await api("PATCH", f"{PODS}/p/status", {"status": first}, "application/merge-patch+json")
+    # an old one that sends the whole, and garbles the owners
+    del pod["metadata"]["ownerReferences"]
+    pod["status"] = {"phase": "Failed", "conditions": [{"type": "Ready", "status": "False"}]}
+    code, pod = await api("PUT", f"{PODS}/p/status", pod)
+    assert code == 200, pod
+    assert pod["metadata"]["ownerReferences"][0]["name"] == "o"
+    status = pod["status"]
+    assert (status["phase"], status["qosClass"], status["observedGeneration"]) == ("Failed", "BestEffort", 3)
+    assert [(item["type"], item["status"], item["observedGeneration"]) for item in status["conditions"]] == [
+        ("Ready", "False", 3)
+    ]
+    owners = [entry for entry in pod["metadata"]["managedFields"] if entry.get("subresource") == "status"]
+    assert owners and not any("f:metadata" in entry["fieldsV1"] for entry in owners)
+
+
+async def test_a_spec_that_is_sent_as_it_is_stored_stays_and_one_that_is_not_is_read(api: Local) -> None:
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    _, job = await api("POST", jobs, {"metadata": {"name": "j"}, "spec": {"template": template}})
+    code, same = await api("PUT", f"{jobs}/j/status", job | {"status": {"active": 1}})
+    assert code == 200 and same["spec"] == job["spec"] and same["status"]["active"] == 1
+    # true is no number, though Python thinks it is 1
+    wrong = {**same, "spec": {**same["spec"], "parallelism": True}}
+    code, said = await api("PUT", f"{jobs}/j", wrong)
+    assert code == 400 and "cannot unmarshal bool into Go struct field JobSpec.spec.parallelism" in said["message"]
+    code, other = await api("PUT", f"{jobs}/j", {**same, "spec": {**same["spec"], "parallelism": 2, "x": 1}})
+    assert code == 200 and other["spec"]["parallelism"] == 2 and "x" not in other["spec"]
+    assert other["metadata"]["generation"] == 2

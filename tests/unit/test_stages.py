@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.hollow import life as stages
-from sampan.hollow.pod import variables
+from sampan.hollow.pod import Variables
 
 Obj = dict[str, Any]
 NOW = "2026-01-01T00:00:00Z"
@@ -61,7 +61,7 @@ def backing_off(restarts: int) -> Obj:
 )
 def test_what_happens_next(given: Obj, stage: str | None, after: float) -> None:
     life = stages.pods()
-    known = variables(given, NODE, life.defaults, now=NOW, ip="10.244.0.2")
+    known = Variables(given, NODE, life.defaults, now=NOW, ip="10.244.0.2")
     found = life.next(known)
     assert (found.name if found else None) == stage
     assert found is None or found.delay(known) == after
@@ -69,7 +69,7 @@ def test_what_happens_next(given: Obj, stage: str | None, after: float) -> None:
 
 def rendered(given: Obj) -> Obj:
     life = stages.pods()
-    known = variables(given, NODE, life.defaults, now=NOW, ip="10.244.0.2")
+    known = Variables(given, NODE, life.defaults, now=NOW, ip="10.244.0.2")
     stage = life.next(known)
     assert stage is not None and stage.status is not None
     out: Obj = stage.status.render(known)

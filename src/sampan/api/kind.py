@@ -176,6 +176,10 @@ class Kind:
         """Texts for `Warning` headers of a create (`old` is None) or update."""
         return []
 
+    def status_warnings(self, obj: Obj) -> list[str]:
+        """As `warnings`, of a change of the status."""
+        return []
+
     def prepare_for_delete(self, obj: Obj, ctx: Context) -> Obj:
         """The object as it is when its deletion begins: what must happen before it may go is added here."""
         return obj

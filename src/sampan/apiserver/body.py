@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from sampan.api import errors
 from sampan.api.kind import Kind, Obj
 from sampan.api.schema.bodies import JSON, PROTOBUF, YAML, read_body
 from sampan.api.schema.decode import apply_declared_defaults, decode
 from sampan.api.schema.nodes import Struct
+from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
 
+SPEC = b'"spec":'
 
-async def read_object(call: Call, validation: str, kind: Kind | None = None) -> Obj:
+
+async def read_object(call: Call, validation: str, kind: Kind | None = None, stored: Record | None = None) -> Obj:
     """The body as a canonical object of `kind` (default: the addressed one), unknown and duplicate fields reported as
-    `validation` says: dropped, warned of, or refused with 400."""
-    return await call.work(call.body_size, _object, call, validation, kind or call.kind)
+    `validation` says: dropped, warned of, or refused with 400. `stored`: what it is to replace."""
+    return await call.work(call.body_size, _object, call, validation, kind or call.kind, stored)
 
 
 async def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str = "Warn") -> Obj:
@@ -26,14 +31,16 @@ async def read_as(call: Call, struct: Struct, gvk: tuple[str, str, str], validat
     return await call.work(call.body_size, _as, call, struct, gvk, validation)
 
 
-def _object(call: Call, validation: str, kind: Kind) -> Obj:
+def _object(call: Call, validation: str, kind: Kind, stored: Record | None) -> Obj:
     names = kind.names
-    obj = _as(call, kind.schema, (names.group, names.version, names.kind), validation)
+    if kind.converts or kind.custom:
+        stored = None
+    obj = _as(call, kind.schema, (names.group, names.version, names.kind), validation, stored)
     kind.default(obj)
     return obj
 
 
-def _as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str) -> Obj:
+def _as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str, stored: Record | None = None) -> Obj:
     content_type = call.request.headers.get("content-type", "")
     if call.kind.custom and content_type.startswith(PROTOBUF):
         raise errors.unsupported_media_type((JSON, YAML))
@@ -46,15 +53,36 @@ def _as(call: Call, struct: Struct, gvk: tuple[str, str, str], validation: str) 
     )
     if found != gvk:
         raise wrong_kind(found, gvk)
-    return finish(call, struct, gvk, raw, validation, duplicates)
+    spec = raw["spec"] if stored is not None and _same_spec(stored, raw) else None
+    return finish(call, struct, gvk, raw, validation, duplicates, spec)
+
+
+def _same_spec(stored: Record, raw: dict[str, Any]) -> bool:
+    """Is `spec` to the byte what is stored? It is where `encode` puts it, if that laid the object out."""
+    spec = raw.get("spec")
+    if spec.__class__ is not dict or not stored.split:
+        return False
+    mine = SPEC + orjson.dumps(spec)
+    start = stored.split + 1
+    end = start + len(mine)
+    return stored.value.startswith(mine, start) and stored.value[end : end + 1] in (b",", b"}")
 
 
 def finish(
-    call: Call, struct: Struct, gvk: tuple[str, str, str], raw: dict[str, Any], validation: str, problems: list[str]
+    call: Call,
+    struct: Struct,
+    gvk: tuple[str, str, str],
+    raw: dict[str, Any],
+    validation: str,
+    problems: list[str],
+    spec: Obj | None = None,
 ) -> Obj:
-    """Decode `raw` as `gvk`; what strict decoding finds goes where `validation` says."""
+    """Decode `raw` as `gvk`; what strict decoding finds goes where `validation` says. `spec`: that of `raw`, where it need
+    not be read, since it is what is stored; it becomes the new object's."""
     strict: list[str] | None = list(problems) if validation != "Ignore" else None
-    obj = decode(struct, raw, strict=strict)
+    obj = decode(struct, raw if spec is None else {**raw, "spec": {}}, strict=strict)
+    if spec is not None:
+        obj["spec"] = spec
     group, version, kind = gvk
     api_version = f"{group}/{version}" if group else version
     obj = {"kind": kind, "apiVersion": api_version, **obj}

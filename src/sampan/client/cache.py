@@ -68,22 +68,43 @@ class CacheMutated(AssertionError):
 
 
 class Record:
-    """One object. `obj` is its decoded form, if it has one now; `labels`, the names and `note` are there without."""
+    """One object, decoded or as bytes; `labels`, the names and `note` are there in both forms.
 
-    __slots__ = ("indexed", "key", "labels", "note", "obj", "raw", "uid", "version")
+    It is encoded when it has not been looked at for a while (`slim`): most objects change before.
+    """
+
+    __slots__ = ("indexed", "key", "labels", "note", "obj", "raw", "size", "uid", "version")
 
     def __init__(
-        self, key: str, raw: bytes, obj: Obj, labels: Mapping[str, str], indexed: tuple[Any, ...], note: Any = None
+        self, key: str, size: int, obj: Obj, labels: Mapping[str, str], indexed: tuple[Any, ...], note: Any = None
     ) -> None:
+        """`size`: about how many bytes it takes encoded."""
         meta = obj["metadata"]
         self.key = key
-        self.raw = raw
+        self.size = size
+        self.raw = b""
         self.uid: str = meta.get("uid", "")
         self.version: str = meta.get("resourceVersion", "")
         self.labels = labels
         self.indexed = indexed
         self.note = note
         self.obj: Obj | None = obj
+
+    def decode(self) -> Obj:
+        if self.obj is None:
+            self.obj = orjson.loads(self.raw)
+        return self.obj
+
+    def encode(self) -> bytes:
+        if not self.raw:
+            # orjson leaves its bytes in a buffer of twice their size: only a copy gives the rest back
+            self.raw = bytes(memoryview(orjson.dumps(self.obj)))
+        return self.raw
+
+    def slim(self) -> None:
+        """Bytes alone from here on."""
+        self.encode()
+        self.obj = None
 
 
 class Cache:
@@ -194,7 +215,7 @@ class Cache:
             record.note = note(record.obj if record.obj is not None else orjson.loads(record.raw))
 
     def make(self, raw: bytes, obj: Obj | None = None) -> Record:
-        """A record of an object as it came, not yet put in, decoded; whoever keeps many sets `obj` to None."""
+        """A record of an object as it came, not yet put in, decoded; whoever keeps many makes them `slim`."""
         obj = orjson.loads(raw) if obj is None else obj
         try:
             obj = self._transform(obj)
@@ -202,10 +223,11 @@ class Cache:
         except (KeyError, TypeError, AttributeError):
             raise ProtocolError(f"object has no meta: {raw[:200]!r}") from None
         indexed = tuple(tuple(indexer(obj)) for indexer in self._indexers.values())
-        # orjson leaves its bytes in a buffer of twice their size: only a copy gives the rest back
-        encoded = bytes(memoryview(orjson.dumps(obj)))
         note = None if self._note is None else self._note(obj)
-        return Record(key, encoded, obj, self._share(meta.get("labels")), indexed, note)
+        record = Record(key, len(raw), obj, self._share(meta.get("labels")), indexed, note)
+        if self._detect or not raw:
+            record.size = len(record.encode())
+        return record
 
     def put(self, record: Record) -> Record | None:
         """The record that was there before."""
@@ -236,33 +258,28 @@ class Cache:
 
     def decode(self, record: Record) -> Obj:
         """Also of a record that is not in the cache (any more)."""
-        if self._records.get(record.key) is record:
-            return self._decode(record)
-        obj: Obj = record.obj if record.obj is not None else orjson.loads(record.raw)
-        record.obj = obj
-        return obj
+        return self._decode(record) if self._records.get(record.key) is record else record.decode()
 
     def _decode(self, record: Record) -> Obj:
         if record.obj is not None:
             self._decoded.move_to_end(record.key)
             return record.obj
-        obj: Obj = orjson.loads(record.raw)
-        record.obj = obj
+        obj = record.decode()
         self._keep(record)
         return obj
 
     def _keep(self, record: Record) -> None:
         self._decoded[record.key] = record
-        self._decoded_size += len(record.raw)
+        self._decoded_size += record.size
         while self._decoded_size > self._decoded_limit and not self._detect and len(self._decoded) > 1:
             _, oldest = self._decoded.popitem(last=False)
-            oldest.obj = None
-            self._decoded_size -= len(oldest.raw)
+            oldest.slim()
+            self._decoded_size -= oldest.size
 
     def _forget(self, record: Record) -> None:
         """Its decoded form stays with whoever has it, and with the record, but counts here no more."""
         if self._decoded.pop(record.key, None) is not None:
-            self._decoded_size -= len(record.raw)
+            self._decoded_size -= record.size
 
     def _check(self, record: Record) -> None:
         now = orjson.dumps(record.obj)

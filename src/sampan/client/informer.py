@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -113,7 +113,7 @@ class Informer:
         self._handlers.append(handler)
         if add is not None:
             for record in self.cache.records():
-                self._call(add, self.cache.decode(record))
+                self._tell((add,), self.cache.decode(record))
         return handler
 
     def remove_handler(self, handler: Handler) -> None:
@@ -246,7 +246,7 @@ class Informer:
         known = self.cache.record(record.key)
         if known is not None and known.version == record.version and known.uid == record.uid:
             return known
-        record.obj = None
+        record.slim()
         return record
 
     async def _replace(self, fresh: dict[str, Record], version: str) -> None:
@@ -283,11 +283,14 @@ class Informer:
             # deleted and made anew, and we saw only the outcome
             self._tell_delete(old)
             old = None
-        for handler in tuple(self._handlers):
-            if old is None and handler.add is not None:
-                self._call(handler.add, self.cache.decode(record))
-            elif old is not None and handler.update is not None:
-                self._call(handler.update, self.cache.decode(old), self.cache.decode(record))
+        if old is None:
+            added = [handler.add for handler in self._handlers if handler.add is not None]
+            if added:
+                self._tell(added, self.cache.decode(record))
+        else:
+            updated = [handler.update for handler in self._handlers if handler.update is not None]
+            if updated:
+                self._tell(updated, old.decode(), self.cache.decode(record))
 
     def _remove(self, key: str, last: Record | None) -> None:
         old = self.cache.remove(key)
@@ -295,15 +298,16 @@ class Informer:
             self._tell_delete(last or old)
 
     def _tell_delete(self, record: Record) -> None:
-        for handler in tuple(self._handlers):
-            if handler.delete is not None:
-                self._call(handler.delete, self.cache.decode(record))
+        deleted = [handler.delete for handler in self._handlers if handler.delete is not None]
+        if deleted:
+            self._tell(deleted, self.cache.decode(record))
 
-    def _call(self, handler: Callable[..., object], *objects: Obj) -> None:
-        try:
-            handler(*objects)
-        except Exception:
-            log.exception("a handler of %s failed", self.resource.qualified)
+    def _tell(self, handlers: Sequence[Callable[..., object]], *objects: Obj) -> None:
+        for handler in handlers:
+            try:
+                handler(*objects)
+            except Exception:
+                log.exception("a handler of %s failed", self.resource.qualified)
 
     async def _resync(self) -> None:
         while True:
@@ -313,7 +317,7 @@ class Informer:
                     await asyncio.sleep(0)
                 if self.cache.record(record.key) is not record:
                     continue
-                obj = self.cache.decode(record)
-                for handler in tuple(self._handlers):
-                    if handler.update is not None:
-                        self._call(handler.update, obj, obj)
+                updated = [handler.update for handler in self._handlers if handler.update is not None]
+                if updated:
+                    obj = self.cache.decode(record)
+                    self._tell(updated, obj, obj)

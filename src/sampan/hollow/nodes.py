@@ -26,7 +26,7 @@ from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_
 from sampan.client.errors import is_already_exists, is_conflict, is_not_found
 from sampan.hollow import life as lives
 from sampan.hollow.life import Life, Stage
-from sampan.hollow.pod import PREFIX, variables
+from sampan.hollow.pod import PREFIX, Variables
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
@@ -264,10 +264,10 @@ class HollowNodes:
         stage = self.life.next(known)
         return stage, stage.delay(known) if stage else 0.0
 
-    def _variables(self, pod: Obj) -> dict[str, Any]:
+    def _variables(self, pod: Obj) -> Variables:
         name = pod["spec"]["nodeName"]
         node = self.nodes.cache.get(name) or self._node(name, 0, "")
-        return variables(pod, node, self.life.defaults, now=format_time(self.clock()), ip=self._address(pod, node))
+        return Variables(pod, node, self.life.defaults, now=format_time(self.clock()), ip=self._address(pod, node))
 
     def _address(self, pod: Obj, node: Obj) -> str:
         """The pod's own: from its node's CIDR, each once."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sampan.api import cel
@@ -46,49 +46,92 @@ def environment() -> cel.Environment:
     return cel.Environment(_TYPES, library)
 
 
-def variables(pod: Obj, node: Obj, defaults: Mapping[str, str], *, now: str, ip: str) -> dict[str, Any]:
-    """A pod as its stages see it; `now` RFC 3339, `ip` the address it has or will have."""
-    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
-    options = dict(defaults)
-    for notes in (node["metadata"].get("annotations"), meta.get("annotations")):
-        for key, value in (notes or {}).items():
-            if key.startswith(PREFIX):
-                options[key.removeprefix(PREFIX)] = value
-    statuses: list[Obj] = status.get("containerStatuses") or []
-    states = [item.get("state") or {} for item in statuses]
-    restarts = max((item.get("restartCount", 0) for item in statuses), default=0)
-    host = next((a["address"] for a in node["status"].get("addresses") or () if a["type"] == "InternalIP"), "")
-    owner: Obj = next(iter(meta.get("ownerReferences") or ()), {})
-    run_for = options.get("run-for") or ("1" if owner.get("kind") == "Job" else "-1")
-    names = ", ".join(container["name"] for container in spec["containers"])
-    phase = status.get("phase", "Pending")
-    return {
-        "object": pod,
-        "node": node,
-        "name": meta["name"],
-        "podNamespace": meta["namespace"],
-        "uid": meta["uid"],
-        "options": options,
-        "phase": phase,
-        "pending": phase == "Pending",
-        "deleting": bool(meta.get("deletionTimestamp")),
-        "started": bool(statuses),
-        "running": any("running" in state for state in states),
-        "waiting": next((state["waiting"].get("reason", "") for state in states if "waiting" in state), ""),
-        "ready": bool(statuses) and all(item.get("ready") for item in statuses),
-        "readyNow": float(options.get("ready-delay") or 0) <= 0 and options.get("behaviour") != "not-ready",
-        "restartPolicy": spec.get("restartPolicy", "Always"),
-        "containers": [_container(meta, container, now) for container in spec["containers"]],
-        "initContainers": [_container(meta, container, now) for container in spec.get("initContainers") or ()],
-        "statuses": [{**item, "now": now} for item in statuses],
-        "unready": f"containers with unready status: [{names}]",
-        "startTime": status.get("startTime") or now,
-        "now": now,
-        "hostIP": host,
-        "podIP": host if spec.get("hostNetwork") else status.get("podIP") or ip,
-        "backoff": min(10.0 * 2 ** max(0, restarts - 1), MAX_BACKOFF),
-        "runFor": float(run_for),
-    }
+class Variables(dict[str, Any]):
+    """A pod as its stages see it: each variable is worked out when a stage speaks of it. `now` RFC 3339, `ip` the address
+    that the pod has or will have."""
+
+    def __init__(self, pod: Obj, node: Obj, defaults: Mapping[str, str], *, now: str, ip: str) -> None:
+        super().__init__(object=pod, node=node, now=now)
+        self._defaults = defaults
+        self._ip = ip
+        self.meta: Obj = pod["metadata"]
+        self.spec: Obj = pod["spec"]
+        self.status: Obj = pod.get("status") or {}
+        self.statuses: list[Obj] = self.status.get("containerStatuses") or []
+
+    def __contains__(self, name: object) -> bool:
+        return name in _TYPES
+
+    def __missing__(self, name: str) -> Any:
+        out = self[name] = _MADE[name](self)
+        return out
+
+    def options(self) -> dict[str, str]:
+        out = dict(self._defaults)
+        for notes in (self["node"]["metadata"].get("annotations"), self.meta.get("annotations")):
+            for key, value in (notes or {}).items():
+                if key.startswith(PREFIX):
+                    out[key.removeprefix(PREFIX)] = value
+        return out
+
+    def states(self) -> list[Obj]:
+        return [item.get("state") or {} for item in self.statuses]
+
+    def host(self) -> str:
+        addresses = self["node"]["status"].get("addresses") or ()
+        return next((item["address"] for item in addresses if item["type"] == "InternalIP"), "")
+
+    def run_for(self) -> float:
+        owner: Obj = next(iter(self.meta.get("ownerReferences") or ()), {})
+        return float(self["options"].get("run-for") or ("1" if owner.get("kind") == "Job" else "-1"))
+
+    def backoff(self) -> float:
+        restarts = max((item.get("restartCount", 0) for item in self.statuses), default=0)
+        # doubled no more often than it takes to reach the most
+        return min(10.0 * 2 ** min(max(0, restarts - 1), 10), MAX_BACKOFF)
+
+    def containers(self, field: str) -> list[Obj]:
+        return [_container(self.meta, container, self["now"]) for container in self.spec.get(field) or ()]
+
+    def unready(self) -> str:
+        return f"containers with unready status: [{', '.join(item['name'] for item in self.spec['containers'])}]"
+
+    def ready_now(self) -> bool:
+        options = self["options"]
+        return float(options.get("ready-delay") or 0) <= 0 and options.get("behaviour") != "not-ready"
+
+    def waiting(self) -> str:
+        return next((state["waiting"].get("reason", "") for state in self.states() if "waiting" in state), "")
+
+    def address(self) -> str:
+        own: str = self.status.get("podIP") or self._ip
+        return self["hostIP"] if self.spec.get("hostNetwork") else own
+
+
+_MADE: dict[str, Callable[[Variables], Any]] = {
+    "name": lambda of: of.meta["name"],
+    "podNamespace": lambda of: of.meta["namespace"],
+    "uid": lambda of: of.meta["uid"],
+    "options": Variables.options,
+    "phase": lambda of: of.status.get("phase", "Pending"),
+    "pending": lambda of: of["phase"] == "Pending",
+    "deleting": lambda of: bool(of.meta.get("deletionTimestamp")),
+    "started": lambda of: bool(of.statuses),
+    "running": lambda of: any("running" in state for state in of.states()),
+    "waiting": Variables.waiting,
+    "ready": lambda of: bool(of.statuses) and all(item.get("ready") for item in of.statuses),
+    "readyNow": Variables.ready_now,
+    "restartPolicy": lambda of: of.spec.get("restartPolicy", "Always"),
+    "containers": lambda of: of.containers("containers"),
+    "initContainers": lambda of: of.containers("initContainers"),
+    "statuses": lambda of: [{**item, "now": of["now"]} for item in of.statuses],
+    "unready": Variables.unready,
+    "startTime": lambda of: of.status.get("startTime") or of["now"],
+    "hostIP": Variables.host,
+    "podIP": Variables.address,
+    "backoff": Variables.backoff,
+    "runFor": Variables.run_for,
+}
 
 
 def _container(meta: Obj, container: Obj, now: str) -> Obj:

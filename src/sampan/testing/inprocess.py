@@ -45,7 +45,7 @@ class InProcessTransport:
         #: by the timeouts of its clients
         self._deadlines: dict[float, Deadlines] = {}
         self._streams: set[InProcessStream] = set()
-        self._running: set[asyncio.Future[Response]] = set()
+        self._running: dict[asyncio.Future[Response], asyncio.Task[None]] = {}
         self._closed = False
 
     async def request(
@@ -101,8 +101,6 @@ class InProcessTransport:
     async def _ask(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
         if self._closed:
             raise ConnectFailed("http: client is closed")
-        # others get their turn, as they would while a request is on its way
-        await asyncio.sleep(0)
         listed, first = _read(tuple(headers))
         raw_path, _, query = path.partition("?")
         request = Request(
@@ -111,12 +109,26 @@ class InProcessTransport:
         )  # fmt: skip
         result = self.app(request)
         if isinstance(result, Response):
+            # others get their turn, as they would while a request is on its way
+            await asyncio.sleep(0)
             return result
-        # the server finishes what it began, as it does when a connection breaks
-        task = asyncio.ensure_future(result)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Response] = loop.create_future()
+        self._running[answer] = loop.create_task(self._answer(result, answer))
+        return await answer
+
+    async def _answer(self, result: Awaitable[Response], answer: asyncio.Future[Response]) -> None:
+        """The server finishes what it began, as it does when a connection breaks."""
+        try:
+            response = await result
+            if not answer.done():
+                answer.set_result(response)
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+        finally:
+            answer.cancel()
+            del self._running[answer]
 
 
 class InProcessStream:

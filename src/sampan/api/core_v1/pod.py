@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.api import names
 from sampan.api.core_v1 import pod_spec
-from sampan.api.field import ErrorList
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, human_duration
 from sampan.api.times import parse_time
-from sampan.api.validation import pod_update, pod_warnings
+from sampan.api.validation import ips, pod_update, pod_warnings
 from sampan.api.validation.pods import new_pod
 
 
@@ -56,6 +57,20 @@ class Pod(Kind):
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Status is the old one already."""
 
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        """Owners stay, which old kubelets would garble, and what an older kubelet does not know of."""
+        _keep(obj["metadata"], old["metadata"], "ownerReferences")
+        status, was = obj.get("status") or {}, old.get("status") or {}
+        kept = {name: was[name] for name in ("qosClass", "observedGeneration") if name in was and not status.get(name)}
+        if kept or any(item.get("observedGeneration") for item in was.get("conditions") or ()):
+            obj["status"] = {**status, **kept}
+            _keep_generations(obj["status"], was)
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        if subresource != "status":
+            return super().reset_fields(subresource)
+        return ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         new_pod(obj, out)
@@ -72,7 +87,21 @@ class Pod(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        return pod_warnings.pod(obj)
+        # of a change, which comes often and seldom from people, nobody is warned
+        if old is not None:
+            return []
+        found = names.is_dns1123_label(obj["metadata"]["name"])
+        why = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
+        return [*([f"metadata.name: {why}: [{' '.join(found)}]"] if found else ()), *pod_warnings.pod(obj)]
+
+    def status_warnings(self, obj: Obj) -> list[str]:
+        status, out = obj.get("status") or {}, list[str]()
+        for field in ("podIPs", "hostIPs"):
+            for index, item in enumerate(status.get(field) or ()):
+                said = ips.odd_ip(item.get("ip", ""))
+                if said:
+                    out.append(f"{Path('status', field) @ index / 'ip'}: {said}")
+        return out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -109,6 +138,28 @@ class Pod(Kind):
             status.get("nominatedNodeName") or NONE,
             f"{passed}/{len(gates)}" if gates else NONE,
         ]
+
+
+def _keep(new: Obj, old: Obj, name: str) -> None:
+    if name in old:
+        new[name] = old[name]
+    else:
+        new.pop(name, None)
+
+
+def _keep_generations(status: Obj, was: Obj) -> None:
+    """A condition that does not say what it is about is about what it was about."""
+    known: dict[str, list[int]] = {}
+    for item in was.get("conditions") or ():
+        known.setdefault(item.get("type", ""), []).append(item.get("observedGeneration", 0))
+    conditions: list[Obj] = []
+    for item in status.get("conditions") or ():
+        before = known.get(item.get("type", ""))
+        generation = before.pop(0) if before else 0
+        told = item.get("observedGeneration") or not generation
+        conditions.append(item if told else {**item, "observedGeneration": generation})
+    if conditions:
+        status["conditions"] = conditions
 
 
 def _sidecar(container: Obj) -> bool:

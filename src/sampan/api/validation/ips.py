@@ -8,6 +8,7 @@ Source: k8s.io/apimachinery/pkg/util/validation/ip.go; ValidateNonSpecialIP
 
 from __future__ import annotations
 
+import functools
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -20,6 +21,7 @@ WRONG_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 WRONG_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_ip(text: str) -> Address | None:
     """Leading zeros are nothing but zeros."""
     if "%" in text or len(text) > 64:
@@ -114,20 +116,25 @@ def _is_link_local_multicast(address: Address) -> bool:
 
 
 def ip_warnings(path: Path, text: str) -> list[str]:
+    said = odd_ip(text)
+    return [f"{path}: {said}"] if said else []
+
+
+@functools.lru_cache(maxsize=4096)
+def odd_ip(text: str) -> str:
+    """What is to be said of how an address is written; empty: nothing."""
     parsed = parse_ip(text)
     if parsed is None:
-        return []
+        return ""
     if _leading_zero(text) or _mapped(parsed):
         better = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed
-        return [
-            f"{path}: non-standard IP address {go_quote(text)} will be considered invalid in a future Kubernetes "
-            f"release: use {go_quote(str(better))}"
-        ]
+        return (
+            f"non-standard IP address {go_quote(text)} will be considered invalid in a future Kubernetes release: "
+            f"use {go_quote(str(better))}"
+        )
     if parsed.version == 6 and str(parsed) != text:
-        return [
-            f"{path}: IPv6 address {go_quote(text)} should be in RFC 5952 canonical format ({go_quote(str(parsed))})"
-        ]
-    return []
+        return f"IPv6 address {go_quote(text)} should be in RFC 5952 canonical format ({go_quote(str(parsed))})"
+    return ""
 
 
 def cidr_warnings(path: Path, text: str) -> list[str]:

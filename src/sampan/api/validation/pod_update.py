@@ -128,7 +128,7 @@ def pod_status_update(obj: Obj, old: Obj, out: ErrorList) -> None:
     spec, status, was = obj["spec"], obj.get("status") or {}, old.get("status") or {}
     for index, condition in enumerate(status.get("conditions") or ()):
         kind = condition.get("type", "")
-        if kind not in _SYSTEM_CONDITIONS:
+        if kind not in _SYSTEM_CONDITIONS and names.is_qualified_name(kind):
             # under metadata: upstream's slip
             out.each(Path("metadata", "conditions") @ index / "Type", kind, names.is_qualified_name(kind))
     nominated = status.get("nominatedNodeName", "")
@@ -179,7 +179,8 @@ def _addresses(status: Obj, out: ErrorList) -> None:
     for field in ("podIPs", "hostIPs"):
         listed = [item.get("ip", "") for item in status.get(field) or ()]
         for index, text in enumerate(listed):
-            out.each(STATUS / field @ index, text, ips.legacy_ip(text))
+            if ips.parse_ip(text) is None:
+                out.invalid(STATUS / field @ index, text, ips.WRONG_IP)
         if len(listed) > 1 and (len(listed) > 2 or not ips.is_dual_stack(listed)):
             detail = "may specify no more than one IP for each IP family"
             out.invalid(STATUS / field, status[field], detail)

@@ -64,7 +64,7 @@ def apply(
     base = {**base, "metadata": {key: value for key, value in base["metadata"].items() if key != "managedFields"}}
     if live is not None:
         if not managers:
-            everything = Comparisons(struct, zero(struct), base, api_version, ignored, None)
+            everything = Comparisons(struct, zero(struct), base, api_version, reset_fields, None)
             claim(managers, Identity(BEFORE, "Update", api_version, subresource), everything, time)
         reconcile_schema(managers, struct, live, api_version)
     mine = Identity(manager, "Apply", "", subresource)
@@ -74,7 +74,7 @@ def apply(
     merged: Json = merge(base, _without_reset(config, reset_fields), struct)
     merged = _prune(merged, last, managers, struct, api_version, convert)
     reference = base if live is not None else zero(struct)
-    comparisons = Comparisons(struct, reference, merged, api_version, ignored, convert)
+    comparisons = Comparisons(struct, reference, merged, api_version, reset_fields, convert)
     conflicts = _conflicts(managers, mine, comparisons)
     if conflicts and not force:
         conflicts = _not_allowed(manager, conflicts, live, struct, api_version)

@@ -27,6 +27,7 @@ STRIPPED = (
     "apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.creationTimestamp", "metadata.selfLink",
     "metadata.uid", "metadata.clusterName", "metadata.generation", "metadata.managedFields", "metadata.resourceVersion",
 )  # fmt: skip
+_NOBODYS = frozenset(path.removeprefix("metadata.") for path in STRIPPED if path.startswith("metadata."))
 Json = dict[str, Any]
 #: an object, and the version wanted of it -> that version's schema and form. None: there is no such version. May raise
 #: Unknown
@@ -167,7 +168,7 @@ def update_managed_fields(
         reconcile_schema(managers, struct, live, api_version)
     mine = Identity(manager or "unknown", "Update", api_version, subresource)
     old = live if live is not None else nothing(struct)
-    comparisons = Comparisons(struct, old, new, api_version, (*STRIPPED, *reset_fields), convert)
+    comparisons = Comparisons(struct, old, new, api_version, reset_fields, convert)
     claim(managers, mine, comparisons, time)
     cap(managers)
     return write(managers)
@@ -177,7 +178,7 @@ def nothing(struct: Struct) -> Json:
     """What a new object is compared with: its zero. Not to be changed."""
     found: Json | None = struct.memo.get("nothing")
     if found is None:
-        found = struct.memo["nothing"] = zero(struct)
+        found = struct.memo["nothing"] = _bare(zero(struct))
     return found
 
 
@@ -191,7 +192,9 @@ class Comparisons:
         self._made: dict[str, tuple[FieldSet, FieldSet] | None] = {version: self._compare(struct, old, new)}
 
     def _compare(self, struct: Struct, old: Json, new: Json) -> tuple[FieldSet, FieldSet]:
-        changes = Changes(_bare(old), _bare(new), struct)
+        changes = Changes(old if old is struct.memo.get("nothing") else _bare(old), _bare(new), struct)
+        if not self.ignored:
+            return changes.changed, changes.removed
         return without(changes.changed, self.ignored), without(changes.removed, self.ignored)
 
     def at(self, version: str) -> tuple[FieldSet, FieldSet] | None:
@@ -269,11 +272,9 @@ def cap(managers: Managers) -> None:
 
 
 def _bare(obj: Json) -> Json:
-    """Without what nobody owns, which is most of metadata's churn."""
-    meta = dict(obj.get("metadata") or {})
-    for key in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "name", "namespace"):
-        meta.pop(key, None)
-    out = {**obj, "metadata": meta}
+    """Without what nobody owns (`STRIPPED`), which is most of metadata's churn."""
+    out = dict(obj)
     out.pop("kind", None)
     out.pop("apiVersion", None)
+    out["metadata"] = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _NOBODYS}
     return out

@@ -105,8 +105,12 @@ def _patcher(call: Call, kind: Kind, media: str, options: WriteOptions) -> Patch
         found = gvk_of(raw)
         if found != gvk:
             raise wrong_kind(found, gvk)
+        spec = None
+        if raw.get("spec") is old.get("spec") and old.get("spec") and not kind.converts and not kind.custom:
+            # untouched; the old object keeps its own
+            spec = orjson.loads(orjson.dumps(old["spec"]))
         try:
-            obj = finish(call, kind.schema, gvk, raw, options.validation, warned)
+            obj = finish(call, kind.schema, gvk, raw, options.validation, warned, spec)
         except errors.StatusError as error:
             raise _undecodable(error, kind, raw, body if media == STRATEGIC else None) from None
         _require_same(call, obj, old)

@@ -15,7 +15,7 @@ from sampan.http.server.messages import Response
 async def update(call: Call) -> Response:
     """200, or 201 where the kind may be created by PUT."""
     options = write_options(call.query, "UpdateOptions")
-    obj = await read_object(call, options.validation)
+    obj = await read_object(call, options.validation, stored=call.resource.cache.get(call.key))
     check_name(call, obj)
 
     def produce(old: Obj | None) -> Produced:

@@ -150,14 +150,16 @@ def _check_changed(kind: Kind, obj: Obj, old: Obj, subresource: str, finished: E
     """Warnings. `finished`: what the subresource found. Raises 422."""
     problems = validate_object_meta_update(obj["metadata"], old["metadata"], METADATA)
     problems.extend(finished)
-    found = ErrorList()
+    found, warned = ErrorList(), list[str]()
     if subresource == "" or (subresource == "scale" and kind.custom):
         found = kind.validate_update(obj, old)
+        warned = kind.warnings(obj, old)
     elif subresource == "status":
         found = kind.validate_status_update(obj, old)
+        warned = kind.status_warnings(obj)
     problems.extend(found)
     raise_invalid(kind, obj, problems)
-    return [*found.warnings, *kind.warnings(obj, old)]
+    return [*found.warnings, *warned]
 
 
 async def _replace(
