@@ -46,24 +46,20 @@ def format_time(epoch: float) -> str:
 @functools.lru_cache(maxsize=64)
 def _format_second(epoch: int) -> str:
     """Remembered: a write asks for the current second several times."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(epoch, UTC).isoformat()[:-6] + "Z"
 
 
 def format_micro_time(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def canonical_time(text: str) -> str:
     """To the second, in UTC. Raises ValueError."""
-    when = parse_time(text)
-    return text if len(text) == PLAIN else _year(format_time(when))
+    if len(text) == PLAIN:
+        _parse_plain(text)
+        return text
+    return format_time(_parse(text))
 
 
 def canonical_micro_time(text: str) -> str:
-    return _year(format_micro_time(parse_time(text)))
-
-
-def _year(text: str) -> str:
-    """strftime leaves leading zeros of early years out on some platforms."""
-    head, _, tail = text.partition("-")
-    return f"{int(head):04d}-{tail}"
+    return format_micro_time(parse_time(text))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -200,6 +199,22 @@ class Watcher:
             self.deliver(entry, "DELETED")
 
 
+class Expected:
+    """What is being written, while it is."""
+
+    __slots__ = ("_all", "_key", "_mine")
+
+    def __init__(self, all_: dict[str, tuple[bytes, int, Obj]], key: str, mine: tuple[bytes, int, Obj]) -> None:
+        self._all, self._key, self._mine = all_, key, mine
+
+    def __enter__(self) -> None:
+        self._all[self._key] = self._mine
+
+    def __exit__(self, *_: object) -> None:
+        if self._all.get(self._key) is self._mine:
+            del self._all[self._key]
+
+
 class ResourceCache:
     """All objects of one stored resource, in key order, and the last changes."""
 
@@ -229,15 +244,9 @@ class ResourceCache:
     def knows_kind(self) -> bool:
         return "kind" in self.__dict__
 
-    @contextlib.contextmanager
-    def expect(self, key: str, value: bytes, split: int, obj: Obj) -> Iterator[None]:
+    def expect(self, key: str, value: bytes, split: int, obj: Obj) -> Expected:
         """While `value`, the encoding of `obj` (see `encoded`), is written: its record need not be decoded."""
-        mine = self._expected[key] = (value, split, obj)
-        try:
-            yield
-        finally:
-            if self._expected.get(key) is mine:
-                del self._expected[key]
+        return Expected(self._expected, key, (value, split, obj))
 
     def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
         self.records = {}

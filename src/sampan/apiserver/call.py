@@ -39,6 +39,7 @@ class Call:
     resource: Resource
     warnings: list[str] = field(default_factory=list)
     _context: Context | None = None
+    _body_size: int = -1
 
     @property
     def group(self) -> str:
@@ -66,6 +67,11 @@ class Call:
     @property
     def body_size(self) -> int:
         """As many bytes of JSON would take as long to read."""
+        if self._body_size < 0:
+            self._body_size = self._weighed()
+        return self._body_size
+
+    def _weighed(self) -> int:
         body, media = self.request.body, self.request.headers.get("content-type", "").lower()
         if "yaml" in media and body[:1] != b"{":
             return len(body) * YAML_FACTOR
@@ -75,7 +81,8 @@ class Call:
     def context(self) -> Context:
         """One for the whole call: what is done in it is done at one time."""
         if self._context is None:
-            extra = tuple((key, tuple(values)) for key, values in self.user.extra.items())
+            user = self.user
+            extra = tuple((key, tuple(values)) for key, values in user.extra.items()) if user.extra else ()
             now = format_time(self.api.clock())
-            self._context = Context(now, self.user.name, self.user.uid, self.user.groups, extra)
+            self._context = Context(now, user.name, user.uid, user.groups, extra)
         return self._context

@@ -56,22 +56,27 @@ class Peak:
         self.now = self._most = self._before = self._second = 0
 
     def enter(self, time: float) -> None:
-        self._turn(int(time))
+        second = int(time)
+        if second != self._second:
+            self._turn(second)
         self.now += 1
-        self._most = max(self._most, self.now)
+        if self.now > self._most:
+            self._most = self.now
 
     def leave(self, time: float) -> None:
-        self._turn(int(time))
+        second = int(time)
+        if second != self._second:
+            self._turn(second)
         self.now -= 1
 
     def at(self, time: float) -> int:
-        self._turn(int(time))
+        if int(time) != self._second:
+            self._turn(int(time))
         return max(self._before, self._most)
 
     def _turn(self, second: int) -> None:
-        if second != self._second:
-            self._before = self._most if second == self._second + 1 else self.now
-            self._second, self._most = second, self.now
+        self._before = self._most if second == self._second + 1 else self.now
+        self._second, self._most = second, self.now
 
 
 class Metrics:
@@ -162,7 +167,7 @@ class Metrics:
         if verb in ("get", "list"):
             found.sizes.observe(size)
         elif request.body and verb in BODY_VERBS:
-            self.body_sizes.observe(len(request.body), info.group, info.resource, BODY_VERBS[verb])
+            self.body_sizes.of(info.group, info.resource, BODY_VERBS[verb]).observe(len(request.body))
 
     def _requests(self, info: RequestInfo, request: Request, code: int) -> Requests:
         dry_run = "" if "dryRun" not in request.query else dry_run_of(request.query)
@@ -185,14 +190,14 @@ class Metrics:
     def user(self, name: str) -> None:
         """Somebody has authenticated."""
         self.authenticated += 1
-        if "@" in name:
+        if name not in KNOWN_USERS:
+            if "@" not in name:
+                return
             name = "email_id"
-        elif name not in KNOWN_USERS:
-            return
         self.users[name] = self.users.get(name, 0) + 1
 
     def stored(self, operation: str, group: str, resource: str, took: float) -> None:
-        self.store_times.observe(took, group, operation, resource)
+        self.store_times.of(group, operation, resource).observe(took)
 
 
 class AdmissionMetrics:

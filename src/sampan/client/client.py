@@ -5,7 +5,8 @@
     async for page in client.pages("pods"): ...
 
 Resources are named as kubectl names them (`pods`, `deployments.apps`) or given as `Resource`. Objects that come back are
-the caller's own. Failures are `StatusError` (refused) and `HttpError` (no answer); see `sampan.client.errors`.
+the caller's own; whoever does not look at what a write gives back says so (`unread`) and gets an empty dict. Failures are
+`StatusError` (refused) and `HttpError` (no answer); see `sampan.client.errors`.
 
 Source: client-go/rest/request.go; k8s.io/apimachinery/pkg/apis/meta/v1/types.go (options)
 """
@@ -13,6 +14,7 @@ Source: client-go/rest/request.go; k8s.io/apimachinery/pkg/apis/meta/v1/types.go
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -39,6 +41,8 @@ JSON = "application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 Query = dict[str, str]
+#: nearly all names are of nothing else
+_PLAIN = re.compile(r"[-.a-z0-9]*").fullmatch
 
 
 class Client:
@@ -189,11 +193,12 @@ class Client:
         subresource: str = "",
         dry_run: bool = False,
         field_manager: str = "",
+        unread: bool = False,
     ) -> Obj:
         """In the object's own namespace unless told otherwise. `name` is for subresources: whose."""
         namespace = namespace or (obj.get("metadata") or {}).get("namespace", "")
         path = self.path(what, namespace, name, subresource, _writing(dry_run, field_manager))
-        return await self._call("POST", path, obj)
+        return await self._call("POST", path, obj, unread=unread)
 
     async def update(
         self, what: Resource | str, obj: Obj, *, subresource: str = "", dry_run: bool = False, field_manager: str = ""
@@ -220,11 +225,13 @@ class Client:
         dry_run: bool = False,
         field_manager: str = "",
         force: bool = False,
+        unread: bool = False,
     ) -> Obj:
         query = _writing(dry_run, field_manager)
         if force:
             query["force"] = "true"
-        return await self._call("PATCH", self.path(what, namespace, name, subresource, query), patch, PATCH_TYPES[type])
+        path = self.path(what, namespace, name, subresource, query)
+        return await self._call("PATCH", path, patch, PATCH_TYPES[type], unread=unread)
 
     async def apply(
         self, what: Resource | str, obj: Obj, *, field_manager: str, force: bool = False, subresource: str = ""
@@ -248,10 +255,11 @@ class Client:
         uid: str = "",
         resource_version: str = "",
         dry_run: bool = False,
+        unread: bool = False,
     ) -> Obj:
         """The object as it was, or a Status. `uid`, `resource_version`: only if it still is that (else 409)."""
         body = _deletion(propagation, grace_seconds, uid, resource_version, dry_run)
-        return await self._call("DELETE", self.path(what, namespace, name), body)
+        return await self._call("DELETE", self.path(what, namespace, name), body, unread=unread)
 
     async def delete_collection(
         self,
@@ -269,7 +277,9 @@ class Client:
 
     # -- subresources --------------------------------------------------------------------------------------------------
 
-    async def bind(self, name: str, namespace: str, node: str, *, uid: str = "", annotations: Obj | None = None) -> Obj:
+    async def bind(
+        self, name: str, namespace: str, node: str, *, uid: str = "", annotations: Obj | None = None
+    ) -> None:
         """Put a pod on a node."""
         meta: Obj = {"name": name, "namespace": namespace}
         if uid:
@@ -278,7 +288,7 @@ class Client:
             meta["annotations"] = annotations
         target = {"kind": "Node", "name": node}
         body = {"kind": "Binding", "apiVersion": "v1", "metadata": meta, "target": target}
-        return await self.create("pods", body, namespace, name=name, subresource="binding")
+        await self.create("pods", body, namespace, name=name, subresource="binding", unread=True)
 
     async def evict(self, name: str, namespace: str, *, grace_seconds: int | None = None, uid: str = "") -> Obj:
         """Raises StatusError 429 while a disruption budget forbids it."""
@@ -339,13 +349,19 @@ class Client:
             out = f"{found.root}/{found.name}"
         if name:
             # names of RBAC objects have colons, which Go's client leaves as they are
-            out += "/" + (name if name.isalnum() else quote(name, safe="-._~:@"))
+            out += "/" + (name if _PLAIN(name) else quote(name, safe="-._~:@"))
         if subresource:
             out += "/" + subresource
         return f"{out}?{urlencode(query)}" if query else out
 
     async def _call(
-        self, method: str, path: str, body: Any = None, media: str = JSON, headers: Headers | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        media: str = JSON,
+        headers: Headers | None = None,
+        unread: bool = False,
     ) -> Obj:
         data = b""
         if body is not None:
@@ -355,6 +371,8 @@ class Client:
         reply = await self.transport.request(method, path, headers=headers, body=data, timeout=self.timeout)
         if reply.code >= 400:
             raise from_reply(reply.code, reply.headers, reply.body)
+        if unread:
+            return {}
         try:
             out: Obj = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:

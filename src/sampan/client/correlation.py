@@ -68,9 +68,9 @@ def source_key(event: Obj) -> Key:
     )  # fmt: skip
 
 
-def event_key(event: Obj) -> Key:
+def event_key(event: Obj, source: Key) -> Key:
     field = event["involvedObject"].get("fieldPath", "")
-    return (*source_key(event), field, event["type"], event["reason"], event["message"])
+    return (*source, field, event["type"], event["reason"], event["message"])
 
 
 class Correlator:
@@ -85,8 +85,8 @@ class Correlator:
     def correlate(self, event: Obj, new_name: Callable[[str], str]) -> tuple[Obj, Obj | None] | None:
         """The event to write, and a patch where it has been written before; None: drop it. `new_name` names a
         combined one."""
-        event, key = self._combine(event, new_name)
-        spam_key = source_key(event)
+        source = source_key(event)
+        event, key = self._combine(event, source, new_name)
         seen = self._seen.get(key)
         patch: Obj | None = None
         if seen is not None:
@@ -94,18 +94,20 @@ class Correlator:
             event["firstTimestamp"], event["count"] = seen.first, seen.count + 1
             patch = {name: event[name] for name in ("count", "lastTimestamp", "message")}
         self._seen.put(key, Seen(event["metadata"]["name"], event["count"], event["firstTimestamp"]))
-        bucket = self._buckets.get(spam_key) or Bucket(RATE, BURST, self.clock)
-        self._buckets.put(spam_key, bucket)
+        bucket = self._buckets.get(source)
+        if bucket is None:
+            bucket = Bucket(RATE, BURST, self.clock)
+            self._buckets.put(source, bucket)
         return (event, patch) if bucket.try_take() else None
 
     def written(self, event: Obj) -> None:
-        """The server's answer."""
+        """It was, as it is here."""
         known = Seen(event["metadata"]["name"], event.get("count", 1), event.get("firstTimestamp") or "")
-        self._seen.put(event_key(event), known)
+        self._seen.put(event_key(event, source_key(event)), known)
 
-    def _combine(self, event: Obj, new_name: Callable[[str], str]) -> tuple[Obj, Key]:
+    def _combine(self, event: Obj, source: Key, new_name: Callable[[str], str]) -> tuple[Obj, Key]:
         now = self.clock()
-        group = (*source_key(event), event["type"], event["reason"])
+        group = (*source, event["type"], event["reason"])
         similar = self._similar.get(group)
         if similar is None or now - similar.last > SIMILAR_SECONDS:
             similar = Similar({}, now)
@@ -113,7 +115,7 @@ class Correlator:
         similar.last = now
         self._similar.put(group, similar)
         if len(similar.messages) < SIMILAR:
-            return event, event_key(event)
+            return event, event_key(event, source)
         del similar.messages[next(iter(similar.messages))]
         stamp = format_time(now)
         meta = {"name": new_name(event["involvedObject"].get("name", "")), "namespace": event["metadata"]["namespace"]}

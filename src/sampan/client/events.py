@@ -65,18 +65,22 @@ class EventRecorder(Recorder):
             if patch is not None:
                 try:
                     name = event["metadata"]["name"]
-                    return await self.client.patch("events", name, patch, namespace, type="strategic")
+                    await self.client.patch("events", name, patch, namespace, type="strategic", unread=True)
+                    return event
                 except StatusError as error:
                     if not is_not_found(error):
                         raise  # events expire; this one is gone
             try:
-                return await self.client.create("events", event, namespace)
+                await self.client.create("events", event, namespace, unread=True)
+                return event
             except StatusError as error:
                 if not (first and is_already_exists(error)):
                     raise
             # another component told of the same object in the same instant
             renamed = {**event["metadata"], "name": self.new_name(event["involvedObject"].get("name", ""))}
-            return await self.client.create("events", {**event, "metadata": renamed}, namespace)
+            again = {**event, "metadata": renamed}
+            await self.client.create("events", again, namespace, unread=True)
+            return again
 
         written = await self.tries(send)
         if written is not None:

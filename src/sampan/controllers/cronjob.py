@@ -8,13 +8,13 @@ Source: kubernetes/pkg/controller/cronjob/{cronjob_controllerv2,utils}.go
 
 from __future__ import annotations
 
-import copy
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
 
 from sampan.api.times import format_time, parse_time
 from sampan.client import OWNER, Controller, reference
+from sampan.client.cache import copied
 from sampan.client.errors import is_already_exists, is_namespace_terminating, is_not_found
 from sampan.controllers.context import Context
 from sampan.controllers.cronjob_times import due, scheduled, until_next
@@ -78,7 +78,7 @@ class CronJobController:
         cron_job = self.cron_jobs.cache.by_key(key)
         if cron_job is None or self.echoes.behind(cron_job):
             return None
-        status = copy.deepcopy(cron_job.get("status") or {})
+        status = copied(cron_job.get("status") or {})
         jobs = self.jobs.cache.by_index(OWNER, cron_job["metadata"]["uid"])
         await self._clean_up(cron_job, status, jobs)
         problem: Exception | None = None
@@ -230,7 +230,7 @@ class CronJobController:
         meta = job["metadata"]
         try:
             where = (meta["name"], meta["namespace"])
-            await self.client.delete("jobs.batch", *where, propagation="Background", uid=meta["uid"])
+            await self.client.delete("jobs.batch", *where, propagation="Background", uid=meta["uid"], unread=True)
         except Exception as error:
             if is_not_found(error):
                 return

@@ -5,12 +5,12 @@ Source: kubernetes/pkg/controller/deployment/{sync,rolling,recreate}.go
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from sampan.api.errors import StatusError
 from sampan.client import OWNER, Cache, Client, EventRecorder, Expectations
+from sampan.client.cache import copied
 from sampan.client.errors import is_already_exists, is_conflict, is_namespace_terminating, is_not_found
 from sampan.controllers import deployment_status as says
 from sampan.controllers.deployment_sets import (
@@ -121,7 +121,7 @@ class Rollout:
         wanted = inherited(self.deployment, self.new, newest)
         ready = self.spec.get("minReadySeconds", 0)
         if wanted != notes(self.new) or self.new["spec"].get("minReadySeconds", 0) != ready:
-            changed = copy.deepcopy(self.new)
+            changed = copied(self.new)
             changed["metadata"]["annotations"] = wanted
             changed["spec"]["minReadySeconds"] = ready
             self.new = await self._update(changed)
@@ -157,11 +157,11 @@ class Rollout:
             self.conditions.set(says.PROGRESSING, "True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
 
     def _new_set(self) -> Obj:
-        meta, template = self.deployment["metadata"], copy.deepcopy(self.spec["template"])
+        meta, template = self.deployment["metadata"], copied(self.spec["template"])
         hashed = template_hash(template, self.collisions)
         labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH: hashed}
         template["metadata"] = {**(template.get("metadata") or {}), "labels": labels}
-        selector = copy.deepcopy(self.spec["selector"])
+        selector = copied(self.spec["selector"])
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH: hashed}
         spec: Obj = {"replicas": new_set_size(self.deployment, self.old), "selector": selector, "template": template}
         if self.spec.get("minReadySeconds"):

@@ -168,7 +168,7 @@ class JobController:
                 return
         meta = pod["metadata"]
         try:
-            await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic")
+            await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic", unread=True)
         except Exception as error:
             if not is_not_found(error):
                 raise

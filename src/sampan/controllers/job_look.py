@@ -5,10 +5,10 @@ Source: kubernetes/pkg/controller/job/job_controller.go (syncJob), indexed_job_u
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from sampan.api.times import format_time, parse_time
+from sampan.client.cache import copied
 from sampan.controllers.job_backoff import Failures
 from sampan.controllers.job_indexes import Indexes, parse
 from sampan.controllers.job_pods import to_be_replaced
@@ -33,7 +33,7 @@ Obj = dict[str, Any]
 
 def look_at(key: str, job: Obj, pods: list[Obj], releasing: set[str], failures: Failures | None, now: float) -> Look:
     """What can be counted."""
-    status = copy.deepcopy(job.get("status") or {})
+    status = copied(job.get("status") or {})
     status.setdefault("uncountedTerminatedPods", {})
     active = [pod for pod in pods if is_active(pod)]
     look = Look(key, job, status, pods, active, releasing, Failures())

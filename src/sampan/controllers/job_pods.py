@@ -92,7 +92,7 @@ class JobPods:
         async def remove(pod: Obj) -> None:
             meta = pod["metadata"]
             if is_tracked(pod):
-                await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic")
+                await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic", unread=True)
             await self.control.delete_pod(pod, look.job)
 
         return self._count(look, pods, await asyncio.gather(*map(remove, pods), return_exceptions=True), expected=True)

@@ -10,11 +10,11 @@ Source: kubernetes/pkg/controller/job/job_controller.go (trackJobStatusAndRemove
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from sampan.client import Client
+from sampan.client.cache import copied
 from sampan.client.errors import is_not_found
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.job_backoff import Failures
@@ -156,7 +156,7 @@ class Tracking:
 
         async def release(pod: Obj) -> None:
             meta = pod["metadata"]
-            await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic")
+            await self.client.patch("pods", meta["name"], RELEASE, meta["namespace"], type="strategic", unread=True)
 
         problem: Exception | None = None
         done = set()
@@ -174,7 +174,7 @@ class Tracking:
         """The job as it is stored after it."""
         if look.status != (stored.get("status") or {}):
             # what is sent is a copy: the status goes on changing while the answer is compared with
-            body = {**stored, "status": copy.deepcopy(look.status)}
+            body = {**stored, "status": copied(look.status)}
             answer = await self.client.update_status("jobs.batch", body)
             self.echoes.wrote(answer)
             stored = {**answer, "status": body["status"]}

@@ -111,7 +111,7 @@ class PodControl:
         """This one, not another of its name. Raises StatusError (404: it is gone, and no event), HttpError."""
         meta = pod["metadata"]
         try:
-            await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
+            await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"], unread=True)
         except Exception as error:
             if not is_not_found(error):
                 self.recorder.event(owner, "Warning", "FailedDelete", f"Error deleting: {error}")

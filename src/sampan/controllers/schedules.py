@@ -54,7 +54,10 @@ class Cron:
 
     def next_after(self, time: float) -> float | None:
         """The first time later than this. None: there is none within five years."""
-        at = float(floor(time) + 1)
+        return _next_after(self, floor(time))
+
+    def work_out(self, second: int) -> float | None:
+        at = float(second + 1)
         last = datetime.fromtimestamp(at, self.zone).year + _YEARS
         while True:
             local = datetime.fromtimestamp(at, self.zone)
@@ -80,6 +83,12 @@ class Cron:
 
     def _midnight(self, day: datetime, *, first: bool = False) -> float:
         return datetime(day.year, day.month, 1 if first else day.day, tzinfo=self.zone).timestamp()
+
+
+@functools.lru_cache(maxsize=4096)
+def _next_after(cron: Cron, second: int) -> float | None:
+    """Remembered: each look at a CronJob asks anew what comes after its last run, and after now."""
+    return cron.work_out(second)
 
 
 Schedule = Every | Cron

@@ -314,7 +314,7 @@ class HollowNodes:
             if "conditions" in status:
                 status["conditions"] = self._conditions(pod, status["conditions"])
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
-            await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status")
+            await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status", unread=True)
         for event in stage.events.render(known):
             self._recorder.event(pod, event["type"], event["reason"], event["message"])
 

@@ -88,7 +88,8 @@ class Variables(dict[str, Any]):
     def backoff(self) -> float:
         restarts = max((item.get("restartCount", 0) for item in self.statuses), default=0)
         # doubled no more often than it takes to reach the most
-        return min(10.0 * 2 ** min(max(0, restarts - 1), 10), MAX_BACKOFF)
+        doublings: int = min(max(0, restarts - 1), 10)
+        return float(min(10.0 * 2**doublings, MAX_BACKOFF))
 
     def containers(self, field: str) -> list[Obj]:
         return [_container(self.meta, container, self["now"]) for container in self.spec.get(field) or ()]

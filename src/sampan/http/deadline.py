@@ -28,8 +28,7 @@ class Deadlines:
     def one(self) -> Deadline:
         return Deadline(self)
 
-    def begin(self, deadline: Deadline) -> None:
-        loop = asyncio.get_running_loop()
+    def begin(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
         deadline.end = loop.time() + self.seconds
         self.running[deadline] = None
         if self._timer is None:
@@ -56,10 +55,11 @@ class Deadline:
         self.end = 0.0
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        self._all.begin(self)
+        self._all.begin(self, loop)
 
     def expire(self) -> None:
         if not self._late:

@@ -149,8 +149,10 @@ class Mvcc:
             actual = kv.value
         elif kv is None:
             actual = 0
+        elif item.target == "mod":
+            actual = kv.mod_revision
         else:
-            actual = {"mod": kv.mod_revision, "create": kv.create_revision, "version": kv.version}[item.target]
+            actual = kv.create_revision if item.target == "create" else kv.version
         match item.op:
             case "=":
                 return actual == item.operand
@@ -162,6 +164,9 @@ class Mvcc:
                 return actual > item.operand  # type: ignore[operator]
 
     def _admissible(self, ops: Sequence[Op]) -> None:
+        if len(ops) == 1 and (ops[0].__class__ is Delete or getattr(ops[0], "lease", NO_LEASE) == NO_LEASE):
+            # nothing to disagree with
+            return
         put: set[bytes] = set()
         for op in ops:
             if isinstance(op, Put):

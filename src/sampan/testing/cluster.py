@@ -92,6 +92,7 @@ class Cluster:
         self._snapshot = snapshot
         self._shift = 0.0
         self._loop: asyncio.AbstractEventLoop
+        self._wall: Callable[[], float] = time.time
         self._parts = contextlib.AsyncExitStack()
         self._files = contextlib.ExitStack()
         self._changed = asyncio.Event()
@@ -101,6 +102,7 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         self._loop = asyncio.get_running_loop()
+        self._wall = self._loop.wall if isinstance(self._loop, VirtualLoop) else time.time
         if self.https:
             self._directory = Path(self._files.enter_context(tempfile.TemporaryDirectory(prefix="sampan-")))
             if isinstance(self._loop, VirtualLoop):
@@ -120,8 +122,7 @@ class Cluster:
 
     def clock(self) -> float:
         """The cluster's wall clock, in seconds since the epoch."""
-        now = self._loop.wall() if isinstance(self._loop, VirtualLoop) else time.time()
-        return now + self._shift
+        return self._wall() + self._shift
 
     async def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Let time pass, and all that happens in it. Raises RuntimeError where time is real."""

@@ -47,7 +47,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def wall(self) -> float:
         """Seconds since the epoch."""
-        return self.start + self.time()
+        return self.start + (self.time() if self._flowing else self._elapsed)
 
     @property
     def flowing(self) -> bool:

@@ -44,13 +44,19 @@ def validate_object_meta(meta: Obj, namespaced: bool, validate_name: ValidateNam
 
 
 def _common(meta: Obj, path: Path, out: ErrorList) -> None:
+    # most have but some of these, and paths are made of what is wrong alone
     if meta.get("generation", 0) < 0:
         out.invalid(path / "generation", meta["generation"], "must be greater than or equal to 0")
-    out.extend(validate_labels(meta.get("labels"), path / "labels"))
-    out.extend(validate_annotations(meta.get("annotations"), path / "annotations"))
-    _owners(meta.get("ownerReferences") or (), path / "ownerReferences", out)
-    _finalizers(meta.get("finalizers") or (), path / "finalizers", out)
-    _managed(meta.get("managedFields") or (), path / "managedFields", out)
+    if meta.get("labels"):
+        out.extend(validate_labels(meta["labels"], path / "labels"))
+    if meta.get("annotations"):
+        out.extend(validate_annotations(meta["annotations"], path / "annotations"))
+    if meta.get("ownerReferences"):
+        _owners(meta["ownerReferences"], path / "ownerReferences", out)
+    if meta.get("finalizers"):
+        _finalizers(meta["finalizers"], path / "finalizers", out)
+    if meta.get("managedFields"):
+        _managed(meta["managedFields"], path / "managedFields", out)
 
 
 def validate_labels(labels: dict[str, str] | None, path: Path) -> ErrorList:
@@ -78,8 +84,8 @@ def validate_annotations(annotations: dict[str, str] | None, path: Path) -> Erro
 def _owners(owners: Sequence[Obj], path: Path, out: ErrorList) -> None:
     controller = ""
     for index, owner in enumerate(owners):
-        here = path @ index
         version = owner.get("apiVersion", "")
+        here = path @ index
         if not version or version.count("/") > 1 or version.endswith("/"):
             out.invalid(here / "apiVersion", version, "version must not be empty")
         if not owner.get("kind"):
@@ -111,13 +117,13 @@ def _finalizers(finalizers: Sequence[str], path: Path, out: ErrorList) -> None:
 
 def _managed(entries: Sequence[Obj], path: Path, out: ErrorList) -> None:
     for index, entry in enumerate(entries):
-        here = path @ index
-        if entry.get("operation") not in ("Apply", "Update"):
-            out.invalid(here / "operation", entry.get("operation", ""), "must be `Apply` or `Update`")
-        if entry.get("fieldsType", "") not in ("", "FieldsV1"):
-            out.invalid(here / "fieldsType", entry["fieldsType"], "must be `FieldsV1`")
-        if len(entry.get("manager", "").encode()) > 128:
-            out.too_long(here / "manager", 128)
+        operation, form, manager = entry.get("operation"), entry.get("fieldsType", ""), entry.get("manager", "")
+        if operation not in ("Apply", "Update"):
+            out.invalid(path @ index / "operation", operation or "", "must be `Apply` or `Update`")
+        if form not in ("", "FieldsV1"):
+            out.invalid(path @ index / "fieldsType", form, "must be `FieldsV1`")
+        if len(manager) > 32 and len(manager.encode()) > 128:
+            out.too_long(path @ index / "manager", 128)
 
 
 def validate_object_meta_update(new: Obj, old: Obj, path: Path) -> ErrorList:
