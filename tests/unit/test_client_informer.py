@@ -26,6 +26,7 @@ from sampan.client import (
     key_of,
     split_key,
 )
+from sampan.client.watch import Event
 from sampan.http.server.messages import Request, Response
 from sampan.testing.inprocess import InProcessTransport
 from tests.virtual import ADMIN, admin, server, virtually
@@ -332,7 +333,7 @@ def pod(name: str, namespace: str = "n", node: str = "", owner: str = "", **labe
 def filled(*pods: Obj, **options: Any) -> Cache:
     cache = Cache(indexers={OWNER: by_owner, NODE: by_node}, **options)
     for each in pods:
-        cache.put(cache.make(orjson.dumps(each)))
+        cache.put(cache.make(each))
     return cache
 
 
@@ -344,7 +345,7 @@ def test_indexes_follow_changes() -> None:
     cache = filled(pod("a", owner="rs"), pod("b", owner="rs", node="x"), pod("c", "m"))
     assert names(cache.by_index(OWNER, "rs")) == ["a", "b"]
     assert names(cache.by_index(NODE, "")) == ["a", "c"]
-    cache.put(cache.make(orjson.dumps(pod("a", owner="rs", node="x"))))
+    cache.put(cache.make(pod("a", owner="rs", node="x")))
     assert names(cache.by_index(NODE, "x")) == ["b", "a"]
     cache.remove("n/b")
     assert cache.index_keys(OWNER, "rs") == ["n/a"] and names(cache.list("n")) == ["a"]
@@ -379,15 +380,69 @@ def test_mutations_are_found_at_the_next_change() -> None:
     cache.check()
     cache.list()[0]["metadata"]["labels"]["new"] = "1"
     with pytest.raises(CacheMutated):
-        cache.put(cache.make(orjson.dumps(pod("c"))))
+        cache.put(cache.make(pod("c")))
 
 
 def test_what_is_no_object_is_refused() -> None:
-    for raw in (b"{}", b"[]", b'{"metadata":{}}'):
+    wrongs: tuple[Any, ...] = ({}, [], {"metadata": {}})
+    for wrong in wrongs:
         with pytest.raises(HttpError, match="object has no meta"):
-            filled().make(raw)
+            filled().make(wrong)
 
 
 def test_keys() -> None:
     assert key_of(pod("a")) == "n/a" and split_key("n/a") == ("n", "a")
     assert key_of({"metadata": {"name": "x"}}) == "x" and split_key("x") == ("", "x")
+
+
+def test_a_server_in_this_process_gives_objects_to_who_shares_them_and_bytes_to_others() -> None:
+
+    async def test() -> None:
+        api = await server()
+        client = admin(api)
+        plain = await client.watch("configmaps", "kube-public")
+        shared = await client.watch("configmaps", "kube-public", shared=True)
+        made = await client.create("configmaps", config_map("a", "1"))
+        made["data"]["v"] = "2"
+        changed = await client.update("configmaps", made)
+        await client.delete("configmaps", "a", "kube-public")
+        for watch, decoded in ((plain, False), (shared, True)):
+            events: list[Event] = []
+            while not any(event.type == "DELETED" for event in events):
+                events += await watch.batch()
+            events = [event for event in events if event.object["metadata"]["name"] == "a"]
+            assert [event.type for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+            assert [event.raw == b"" for event in events] == [decoded, decoded, False]
+            # whatever way it came, it is what a reader of bytes would have read
+            assert events[1].object == changed and next(iter(events[1].object["metadata"])) == "resourceVersion"
+            assert all(event.size > 100 for event in events)
+        await plain.aclose()
+        await shared.aclose()
+        await api.stop()
+
+    virtually(test)
+
+
+def test_what_informers_share_nobody_has_changed() -> None:
+    """Each takes managedFields out of its own copy of metadata; the store and other readers keep theirs."""
+
+    async def test() -> None:
+        api = await server()
+        client = admin(api)
+        informers = [Informer(client, "configmaps", namespace="kube-public", label_selector="t=t") for _ in range(2)]
+        tasks = [asyncio.create_task(informer.run()) for informer in informers]
+        for informer in informers:
+            await informer.wait_synced()
+        await client.create("configmaps", config_map("a", "1"))
+        await settle()
+        one, other = (informer.cache.get("a", "kube-public") for informer in informers)
+        assert one is not None and other is not None and one == other
+        assert one["metadata"] is not other["metadata"] and one["data"] is other["data"]
+        assert "managedFields" not in one["metadata"]
+        stored = await client.get("configmaps", "a", "kube-public")
+        assert stored["metadata"].pop("managedFields") and stored == one
+        for task in tasks:
+            task.cancel()
+        await api.stop()
+
+    virtually(test)

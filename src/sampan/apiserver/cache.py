@@ -46,20 +46,20 @@ def encode(obj: Obj) -> bytes:
 
 def encoded(obj: Obj) -> tuple[bytes, int]:
     """Also where metadata ends."""
-    meta: Obj = {name: value for name, value in obj["metadata"].items() if name not in _PLACED}
-    if "managedFields" in obj["metadata"]:
-        meta["managedFields"] = obj["metadata"]["managedFields"]
-    rest = {name: value for name, value in obj.items() if name not in _LEADING}
+    rest = dict(obj)
+    meta: Obj = dict(rest.pop("metadata"))
+    meta.pop("resourceVersion", None)
+    if "managedFields" in meta:
+        meta["managedFields"] = meta.pop("managedFields")
     try:
-        head = orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta})
+        leading = {"kind": rest.pop("kind"), "apiVersion": rest.pop("apiVersion"), "metadata": meta}
+        head = orjson.dumps(leading)
         # joined, since orjson hands out up to twice the memory that it filled; these bytes stay for long
         return b"%b,%b" % (head[:-1], orjson.dumps(rest)[1:]) if rest else b"%b" % head, len(head) - 1
     except TypeError:
         raise errors.bad_request("the object is nested too deeply") from None
 
 
-_PLACED = frozenset({"resourceVersion", "managedFields"})
-_LEADING = frozenset({"kind", "apiVersion", "metadata"})
 OWNERS = b',"managedFields":['
 
 
@@ -157,9 +157,10 @@ class Record:
 
 class Entry:
     """One change: what the object was (`before`), and what it is (`record`; for a deletion the last state, at the
-    revision of the deletion). `rendered` holds the encoded events by type and view."""
+    revision of the deletion). `rendered` holds the encoded events by type and view. `form`: while it is told of, the object
+    itself, where it was written here; not to be changed."""
 
-    __slots__ = ("before", "record", "rendered", "revision", "type")
+    __slots__ = ("before", "form", "record", "rendered", "revision", "type")
 
     def __init__(self, kind: EventType, record: Record, before: Record | None) -> None:
         self.type: EventType = kind
@@ -167,6 +168,7 @@ class Entry:
         self.before = before
         self.revision = record.revision
         self.rendered: dict[Any, bytes] = {}
+        self.form: Obj | None = None
 
 
 Matcher = Callable[[Record], bool]
@@ -290,10 +292,14 @@ class ResourceCache:
                 record.labels = expected[2]["metadata"].get("labels") or None
                 if any(watcher.matches for watcher in self.watchers):
                     record.index(expected[2])
+            else:
+                expected = None
             if before is None:
                 bisect.insort(self.keys, key)
             self.records[key] = record
             entry = Entry("ADDED" if before is None else "MODIFIED", record, before)
+            if expected is not None:
+                entry.form = expected[2]
         else:
             if before is None:
                 return
@@ -306,7 +312,7 @@ class ResourceCache:
         for watcher in tuple(self.watchers):
             watcher.offer(entry)
         # rendered for every watcher that was there; a later resume renders again
-        entry.rendered = {}
+        entry.rendered, entry.form = {}, None
 
     def _remember(self, entry: Entry) -> None:
         self.window.append(entry)

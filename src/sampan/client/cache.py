@@ -220,18 +220,23 @@ class Cache:
         for record in self._records.values():
             record.note = note(record.obj if record.obj is not None else orjson.loads(record.raw))
 
-    def make(self, raw: bytes, obj: Obj | None = None) -> Record:
-        """A record of an object as it came, not yet put in, decoded; whoever keeps many makes them `slim`."""
-        obj = orjson.loads(raw) if obj is None else obj
+    @property
+    def shares(self) -> bool:
+        """Objects that belong to others as well may be put in: nothing here changes more than what it was given for that."""
+        return self._transform is trim and not self._detect
+
+    def make(self, obj: Obj, size: int = 0) -> Record:
+        """A record of an object as it came, not yet put in; whoever keeps many makes them `slim`. `size`: of its bytes, where
+        that is known."""
         try:
             obj = self._transform(obj)
             meta, key = obj["metadata"], key_of(obj)
         except (KeyError, TypeError, AttributeError):
-            raise ProtocolError(f"object has no meta: {raw[:200]!r}") from None
+            raise ProtocolError(f"object has no meta: {str(obj)[:200]}") from None
         indexed = tuple(tuple(indexer(obj)) for indexer in self._indexers.values())
         note = None if self._note is None else self._note(obj)
-        record = Record(key, len(raw), obj, self._share(meta.get("labels")), indexed, note)
-        if self._detect or not raw:
+        record = Record(key, size, obj, self._share(meta.get("labels")), indexed, note)
+        if self._detect or not size:
             record.size = len(record.encode())
         return record
 

@@ -32,7 +32,7 @@ from sampan.client.cache import DECODED_BYTES, Cache, Indexer, Obj, Record, trim
 from sampan.client.client import PAGE, Client
 from sampan.client.errors import is_gone, retry_after
 from sampan.client.resources import Resource, resource
-from sampan.client.watch import Watch
+from sampan.client.watch import Event, Watch
 from sampan.http import HttpError
 
 log = logging.getLogger("sampan.client")
@@ -166,7 +166,7 @@ class Informer:
             async with asyncio.timeout(3 * self.watch_seconds):
                 while batch := await watch.batch():
                     for event in batch:
-                        self._take(event.type, event.raw)
+                        self._take(event)
         except TimeoutError:
             log.warning("watch of %s is silent: connecting anew", self.resource.qualified)
         finally:
@@ -182,6 +182,7 @@ class Informer:
             initial=initial,
             timeout_seconds=int(self.watch_seconds * (1 + self.rng.random())),
             metadata_only=self.metadata_only,
+            shared=self.cache.shares,
         )
 
     async def _fill(self) -> Watch:
@@ -209,7 +210,7 @@ class Informer:
         while batch := await watch.batch():
             for position, event in enumerate(batch):
                 if event.type != "BOOKMARK":
-                    record = self._slim(self.cache.make(event.raw))
+                    record = self._slim(self.cache.make(event.object, event.size))
                     if event.type == "DELETED":
                         fresh.pop(record.key, None)
                     else:
@@ -219,7 +220,7 @@ class Informer:
                 if END_OF_INITIAL in (meta.get("annotations") or {}):
                     await self._replace(fresh, meta["resourceVersion"])
                     for later in batch[position + 1 :]:
-                        self._take(later.type, later.raw)
+                        self._take(later)
                     return
         raise HttpError("the watch ended before the initial state was complete")
 
@@ -237,7 +238,7 @@ class Informer:
         ):
             version = page["metadata"].get("resourceVersion", "")
             for item in page["items"]:
-                record = self._slim(self.cache.make(b"", {**head, **item}))
+                record = self._slim(self.cache.make({**head, **item}))
                 fresh[record.key] = record
         await self._replace(fresh, version)
 
@@ -266,12 +267,12 @@ class Informer:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def _take(self, kind: str, raw: bytes) -> None:
-        if kind == "BOOKMARK":
-            self._version = orjson.loads(raw)["metadata"]["resourceVersion"]
+    def _take(self, event: Event) -> None:
+        if event.type == "BOOKMARK":
+            self._version = event.object["metadata"]["resourceVersion"]
             return
-        record = self.cache.make(raw)
-        if kind == "DELETED":
+        record = self.cache.make(event.object, event.size)
+        if event.type == "DELETED":
             self._remove(record.key, record)
         else:
             self._put(record)

@@ -7,9 +7,12 @@ implements it over sockets, `sampan.testing.inprocess.InProcessTransport` over a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sampan.http import Reply, Upgraded
+
+if TYPE_CHECKING:
+    from sampan.client.watch import Event
 
 Headers = Sequence[tuple[str, str]]
 
@@ -25,6 +28,14 @@ class Stream(Protocol):
     async def read(self, max_body: int = 1 << 20) -> bytes: ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class ObjectStream(Protocol):
+    """A stream from a server in this process."""
+
+    def objects(self) -> AsyncIterator[bytes | list[Event]]:
+        """As iterating; but events whose objects the server has at hand come with these, which are not to be changed."""
 
 
 class Transport(Protocol):

@@ -9,12 +9,13 @@ Ends when the server ends it; raises StatusError for an ERROR event, HttpError w
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 
 from sampan.client.errors import from_status
-from sampan.client.transport import Stream
+from sampan.client.transport import ObjectStream, Stream
 from sampan.http import ProtocolError
 
 _HEADS = {b'{"type":"%b","object":' % name.encode(): name for name in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
@@ -22,13 +23,15 @@ MAX_LINE = 64 << 20
 
 
 class Event:
-    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK; `raw` the object's own bytes."""
+    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK; `raw` the object's own bytes, empty where the object came as such;
+    `size`: about how many there are, or would be."""
 
-    __slots__ = ("_obj", "raw", "type")
+    __slots__ = ("_obj", "raw", "size", "type")
 
-    def __init__(self, kind: str, raw: bytes, obj: dict[str, Any] | None = None) -> None:
+    def __init__(self, kind: str, raw: bytes, obj: dict[str, Any] | None = None, size: int = 0) -> None:
         self.type = kind
         self.raw = raw
+        self.size = size or len(raw)
         self._obj = obj
 
     @property
@@ -58,11 +61,14 @@ def parse(line: bytes) -> Event:
 
 
 class Watch:
-    """`batch` gives all events that have come, which is cheaper than one at a time."""
+    """`batch` gives all events that have come, which is cheaper than one at a time. `shared`: their objects may be other
+    readers' too, and are not changed."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, shared: bool = False) -> None:
         self._stream = stream
-        self._chunks = stream.__aiter__()
+        self._chunks: AsyncIterator[bytes | list[Event]] = stream.__aiter__()
+        if shared and isinstance(stream, ObjectStream):
+            self._chunks = stream.objects()
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._ready: list[Event] = []
@@ -91,6 +97,8 @@ class Watch:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 return []
+            if isinstance(chunk, list):
+                return chunk
             lines = chunk.split(b"\n")
             if len(lines) == 1:
                 self._rest.append(chunk)

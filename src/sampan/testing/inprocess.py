@@ -16,9 +16,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from sampan.api.user import User
 from sampan.client.transport import Headers
+from sampan.client.watch import Event
 from sampan.http import ConnectFailed, ConnectionLost, HttpError, ProtocolError, Reply, TimedOut, TooLarge, Upgraded
 from sampan.http.deadline import Deadlines
 from sampan.http.server.messages import App, Request, Response
@@ -138,7 +140,8 @@ class InProcessStream:
         self.code = response.code
         self.headers = _lower(response.headers)
         self._forget = forget
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | Event] = []
+        self._wants_objects = False
         self._size = 0
         self._ended = False
         self._gone = False
@@ -172,6 +175,13 @@ class InProcessStream:
             self._size += len(data)
             self._wake()
 
+    def take(self, kind: str, obj: dict[str, Any], size: int) -> bool:
+        if self._wants_objects and not self.closed:
+            self._chunks.append(Event(kind, b"", obj, size))
+            self._size += size
+            self._wake()
+        return self._wants_objects
+
     def pending(self) -> int:
         return self._size
 
@@ -204,6 +214,15 @@ class InProcessStream:
         return self
 
     async def __anext__(self) -> bytes:
+        data = [chunk for chunk in await self.take_all() if isinstance(chunk, bytes)]
+        return data[0] if len(data) == 1 else b"".join(data)
+
+    def objects(self) -> Objects:
+        self._wants_objects = True
+        return Objects(self)
+
+    async def take_all(self) -> list[bytes | Event]:
+        """What has come since. Raises StopAsyncIteration at the end."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -214,13 +233,12 @@ class InProcessStream:
                 await self._reader
             finally:
                 self._reader = None
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks, self._size = [], 0
+        chunks, self._chunks, self._size = self._chunks, [], 0
         for waiter in self._drained:
             if not waiter.done():
                 waiter.set_result(None)
         self._drained.clear()
-        return data
+        return chunks
 
     async def read(self, max_body: int = 1 << 20) -> bytes:
         out, size = [], 0
@@ -252,6 +270,32 @@ class InProcessStream:
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+class Objects:
+    """Bytes, and events whose objects came as such, by turns and in their order."""
+
+    def __init__(self, stream: InProcessStream) -> None:
+        self._stream = stream
+        self._chunks: list[bytes | Event] = []
+
+    def __aiter__(self) -> Objects:
+        return self
+
+    async def __anext__(self) -> bytes | list[Event]:
+        if not self._chunks:
+            self._chunks = await self._stream.take_all()
+        chunks, events = self._chunks, list[Event]()
+        for chunk in chunks:
+            if isinstance(chunk, bytes):
+                break
+            events.append(chunk)
+        if events:
+            self._chunks = chunks[len(events) :]
+            return events
+        first, self._chunks = chunks[0], chunks[1:]
+        assert isinstance(first, bytes)
+        return first
 
 
 @functools.lru_cache(maxsize=64)

@@ -276,5 +276,7 @@ def _bare(obj: Json) -> Json:
     out = dict(obj)
     out.pop("kind", None)
     out.pop("apiVersion", None)
-    out["metadata"] = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _NOBODYS}
+    meta = out["metadata"] = dict(obj.get("metadata") or ())
+    for key in _NOBODYS & meta.keys():
+        del meta[key]
     return out

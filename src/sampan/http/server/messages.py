@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Headers = Sequence[tuple[str, str]]
 
@@ -62,6 +62,15 @@ class Writer(Protocol):
 
     def abort(self) -> None:
         """Cut the connection (the chunked body ends without its terminator)."""
+
+
+@runtime_checkable
+class ObjectWriter(Protocol):
+    """A writer whose reader is in this process, and may want objects as they are."""
+
+    def take(self, kind: str, obj: dict[str, Any], size: int) -> bool:
+        """An event of a watch; nobody may change the object from here on. `size`: about how many bytes it would be. False:
+        the reader wants bytes."""
 
 
 class RawConnection(Protocol):
