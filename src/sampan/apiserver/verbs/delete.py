@@ -99,7 +99,7 @@ async def remove(call: Call, key: str, options: DeleteOptions, *, ask: bool = Tr
         if record is None:
             raise errors.not_found(names.group, names.resource, key.rpartition("/")[2])
         old = record.obj()
-        _check_preconditions(call, old, options)
+        check_preconditions(call, old, options)
         asked = attributes(call, "DELETE", None, old, options, name=record.name)
         if ask:
             await call.api.admission.mutate(asked)
@@ -125,7 +125,7 @@ async def remove(call: Call, key: str, options: DeleteOptions, *, ask: bool = Tr
         await call.api.cache.reach(result.revision)
 
 
-def _check_preconditions(call: Call, old: Obj, options: DeleteOptions) -> None:
+def check_preconditions(call: Call, old: Obj, options: DeleteOptions) -> None:
     names, meta = call.kind.names, old["metadata"]
     for field, label, wanted in (
         ("uid", "UID", options.preconditions.get("uid")),
