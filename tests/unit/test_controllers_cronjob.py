@@ -208,3 +208,14 @@ def test_a_day_that_never_comes_has_no_next() -> None:
     assert schedule("0 0 31 2 *").next_after(START) is None
     with pytest.raises(ValueError, match="expected exactly 5 fields"):
         schedule("* * *")
+
+
+async def test_what_a_job_has_by_default_a_template_does_not_say(world: World) -> None:
+    await begin(world, cron_job("*/10 * * * *"))
+    found = world.get("cronjobs", "tick", group="batch")
+    assert found is not None
+    spec = found["spec"]["jobTemplate"]["spec"]
+    assert set(spec) == {"template"} and spec["template"]["spec"]["dnsPolicy"] == "ClusterFirst"
+    await world.until(lambda: jobs(world))
+    (job,) = world.all("jobs", group="batch", namespace="default")
+    assert (job["spec"]["backoffLimit"], job["spec"]["parallelism"], job["spec"]["suspend"]) == (6, 1, False)

@@ -26,7 +26,8 @@ async def a_pod(api: Local, phase: str = "Running", conditions: list[Obj] | None
     status = {"phase": phase, "conditions": READY if conditions is None else conditions}
     code, pod = await api("PATCH", f"{PODS}/p/status", {"status": status}, MERGE)
     assert code == 200
-    return pod
+    made: Obj = pod
+    return made
 
 
 async def a_budget(api: Local, status: Obj, **spec: Any) -> None:

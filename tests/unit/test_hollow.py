@@ -58,3 +58,28 @@ async def test_a_stopped_node_leaves_its_pods_as_they_are(world: World) -> None:
     assert world.get("pods", "p") is not None
     await world.admin.patch("nodes", "n1", {"metadata": {"annotations": {"hollow.sampan.io/down": None}}})
     await world.until(lambda: world.get("pods", "p") is None, "its end")
+
+
+async def test_a_status_that_somebody_else_has_written_ends_no_life(world: World) -> None:
+    """People make pods unready by hand, and do not say since when."""
+    await world.hollow()
+    await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await world.admin.patch("pods", "p", unready, "default", type="strategic", subresource="status")
+    # and this one says nothing at all
+    broken = {"status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": True, "state": {}}]}}
+    await world.admin.patch("pods", "p", broken, "default", subresource="status")
+    await world.settle(30)
+    await world.admin.delete("pods", "p", "default")
+    await world.until(lambda: world.get("pods", "p") is None, "its end")
+
+
+async def test_which_generation_a_status_is_about(world: World) -> None:
+    await world.hollow()
+    made = await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    shown = world.get("pods", "p")
+    assert shown is not None
+    seen = {item["observedGeneration"] for item in shown["status"]["conditions"]}
+    assert seen == {shown["status"]["observedGeneration"]} == {made["metadata"]["generation"]}

@@ -18,7 +18,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from sampan.api import cel
 from sampan.api.errors import StatusError
 from sampan.api.hollow import HOLLOW
 from sampan.api.times import format_micro_time, format_time
@@ -33,6 +32,7 @@ Obj = dict[str, Any]
 LEASES = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 MAX_WRITES = 64
+RETRY_SECONDS = 5.0
 
 
 class HollowNodes:
@@ -239,8 +239,9 @@ class HollowNodes:
         key, uid = key_of(pod), pod["metadata"]["uid"]
         try:
             stage, delay = self._next(pod)
-        except cel.EvaluationError as error:
-            log.error("the stages cannot tell what happens to %s: %s", key, error)
+        except Exception as error:
+            # an option that is no number, a status that says less than it should
+            log.error("the stages cannot tell what happens to %s: %r", key, error)
             return
         pending = self._pending.get(key)
         if pending is not None:
@@ -297,6 +298,10 @@ class HollowNodes:
             if not (isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error))):
                 log.warning("%s of %s: %s; trying again", stage.name, key, error)
                 await asyncio.sleep(1.0)
+        except Exception:
+            # a status that somebody else has written, and the stages can make nothing of
+            log.exception("%s of %s failed; trying again", stage.name, key)
+            await asyncio.sleep(RETRY_SECONDS)
         finally:
             del self._acting[key]
         latest = self.pods.cache.by_key(key)
@@ -313,6 +318,7 @@ class HollowNodes:
             status = stage.status.render(known)
             if "conditions" in status:
                 status["conditions"] = self._conditions(pod, status["conditions"])
+            status["observedGeneration"] = meta.get("generation", 0)
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
             await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status", unread=True)
         for event in stage.events.render(known):
@@ -321,13 +327,15 @@ class HollowNodes:
     def _conditions(self, pod: Obj, changed: list[Obj]) -> list[Obj]:
         """What changed laid over what there was; a condition whose status stays keeps its time."""
         there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
-        now = format_time(self.clock())
-        for item in changed:
+        now, generation = format_time(self.clock()), pod["metadata"].get("generation", 0)
+        # that it is scheduled a kubelet says too
+        for item in (*(there[kind] for kind in ("PodScheduled",) if kind in there), *changed):
             clean = {key: value for key, value in item.items() if value != ""}
-            before = there.get(item["type"])
-            same = before is not None and before["status"] == item["status"]
-            clean["lastTransitionTime"] = before["lastTransitionTime"] if same and before else now
+            before = there.get(item["type"]) or {}
+            same = before.get("status") == item["status"]
+            clean["lastTransitionTime"] = (before.get("lastTransitionTime") if same else "") or now
             clean["lastProbeTime"] = None
+            clean["observedGeneration"] = generation
             there[item["type"]] = clean
         return list(there.values())
 

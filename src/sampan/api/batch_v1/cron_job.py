@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 
-from sampan.api.batch_v1.job import default_job_spec, job_warnings
+from sampan.api.batch_v1.job import default_template, job_warnings
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import NONE, age, containers_cells, selector_text
@@ -49,7 +49,7 @@ class CronJob(Kind):
         spec.setdefault("successfulJobsHistoryLimit", 3)
         spec.setdefault("failedJobsHistoryLimit", 1)
         template = spec.setdefault("jobTemplate", {})
-        default_job_spec(template.setdefault("spec", {}))
+        default_template(template.setdefault("spec", {}))
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

@@ -18,8 +18,8 @@ from sampan.api.validation.workload import SPEC
 
 
 def default_job_spec(spec: Obj) -> None:
-    """Fill a JobSpec in place."""
-    default_pod_template(spec.setdefault("template", {}))
+    """Fill a Job's spec in place."""
+    default_template(spec)
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = spec["parallelism"] = 1
     spec.setdefault("parallelism", 1)
@@ -30,6 +30,11 @@ def default_job_spec(spec: Obj) -> None:
     if spec.get("podReplacementPolicy") is None:
         spec["podReplacementPolicy"] = "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
     spec.setdefault("manualSelector", False)
+
+
+def default_template(spec: Obj) -> None:
+    """What is filled of a template for Jobs too: all else waits until there is a Job."""
+    default_pod_template(spec.setdefault("template", {}))
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
             if not pattern.get("status"):

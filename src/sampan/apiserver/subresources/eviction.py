@@ -98,7 +98,7 @@ async def _mark(call: Call, deletion: DeleteOptions) -> None:
         check_preconditions(call, old, deletion)
         status, meta = old.get("status") or {}, old["metadata"]
         conditions = [item for item in status.get("conditions") or () if item.get("type") != TARGET]
-        before = next((item for item in status.get("conditions") or () if item.get("type") == TARGET), {})
+        before: Obj = next((item for item in status.get("conditions") or () if item.get("type") == TARGET), {})
         now = format_time(call.api.clock())
         same = before.get("status") == "True"
         condition: Obj = {
@@ -218,5 +218,5 @@ def _ready(pod: Obj) -> bool:
 
 def _too_many(message: str, seconds: int) -> errors.StatusError:
     error = errors.too_many_requests(CANNOT, seconds)
-    error.details = {**error.details, "causes": [{"reason": "DisruptionBudget", "message": message}]}
+    error.details = {**(error.details or {}), "causes": [{"reason": "DisruptionBudget", "message": message}]}
     return error
