@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api.errors import StatusError
 from sampan.api.times import parse_time
 from sampan.controllers.job_indexes import Indexes, parse
 from tests.controllers_crash import TIMED_OUT, Crashing, Unanswering
@@ -140,7 +141,7 @@ async def test_suspended_it_has_no_pods_and_resumed_it_starts_over(world: World)
     assert conditions(world)["Suspended"] == ("False", "JobResumed", "Job resumed")
     await suspend(True)
     await world.until(lambda: world.pods() == [] and conditions(world)["Suspended"][0] == "True")
-    assert "failed" not in status(world) and "active" not in status(world)
+    assert not {"failed", "active", "startTime"} & set(status(world))
     await asyncio.sleep(500)
     await suspend(False)
     assert "Complete" in await ended(world)
@@ -149,6 +150,23 @@ async def test_suspended_it_has_no_pods_and_resumed_it_starts_over(world: World)
         ("Normal", "Suspended", "Job suspended"), ("Normal", "Resumed", "Job resumed"),
         ("Normal", "Completed", "Job completed"),
     }  # fmt: skip
+
+
+async def test_while_suspended_its_pods_may_be_shaped_anew(world: World) -> None:
+    async def patch(**spec: Any) -> None:
+        await world.admin.patch("jobs.batch", "work", {"spec": spec}, "default", type="strategic")
+
+    wanted = {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}], "nodeSelector": {"a": "b"}}
+    await begin(world, job(notes={"run-for": "50"}))
+    await world.until(lambda: status(world).get("ready") == 1)
+    with pytest.raises(StatusError, match="field is immutable"):
+        await patch(template={"spec": wanted})
+    await patch(suspend=True)
+    await world.until(lambda: "Suspended" in conditions(world))
+    await patch(template={"spec": wanted}, suspend=False)
+    await world.until(lambda: status(world).get("ready") == 1)
+    (spec,) = (pod["spec"] for pod in world.pods() if "deletionTimestamp" not in pod["metadata"])
+    assert spec["nodeSelector"] == {"a": "b"} and spec["containers"][0]["resources"] == {"requests": {"cpu": "1"}}
 
 
 async def test_indexed_pods_know_their_index(world: World) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
 
+from sampan.api.times import format_time
 from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
@@ -175,6 +177,92 @@ async def test_more_may_be_down_at_once(world: World) -> None:
 
     await world.until(watch)
     assert least == 2
+
+
+PARALLEL, ORDERED = "Parallel", "OrderedReady"
+
+
+@pytest.mark.parametrize(
+    ("policy", "replicas", "rolling", "unready", "leaving", "deleted"),
+    [
+        # what is down and stale is not missed, and may never come up as it is
+        (PARALLEL, 1, {"maxUnavailable": 1}, [0], [], [0]),
+        (PARALLEL, 3, {}, [2], [], [2]),
+        (PARALLEL, 5, {"maxUnavailable": 2}, [3, 4], [], [3, 4]),
+        (PARALLEL, 5, {"maxUnavailable": 1}, [1, 2, 3], [], [1, 2, 3]),
+        # it goes first, and uses up what may be down
+        (PARALLEL, 4, {"maxUnavailable": 2}, [0, 1], [], [0, 1]),
+        (PARALLEL, 5, {"maxUnavailable": 3}, [0, 1], [], [0, 1, 4]),
+        # so does what goes already
+        (PARALLEL, 3, {"maxUnavailable": 1}, [], [2], [2]),
+        (PARALLEL, 5, {"maxUnavailable": 3}, [3], [4], [2, 3, 4]),
+        (PARALLEL, 5, {"maxUnavailable": 3}, [4], [3], [2, 3, 4]),
+        # and what the partition holds back
+        (PARALLEL, 5, {"partition": 2}, [1], [], []),
+        (PARALLEL, 5, {"partition": 2}, [2], [], [2]),
+        (PARALLEL, 5, {"partition": 2}, [4], [], [4]),
+        (PARALLEL, 5, {"partition": 3, "maxUnavailable": 2}, [3, 4], [], [3, 4]),
+        (PARALLEL, 5, {"partition": 3, "maxUnavailable": 2}, [1, 4], [], [4]),
+        (PARALLEL, 5, {"partition": 1, "maxUnavailable": "50%"}, [], [], [3, 4]),
+        (PARALLEL, 5, {"partition": 9, "maxUnavailable": 2}, [3], [], []),
+        # ordered sets wait
+        (ORDERED, 1, {"maxUnavailable": 1}, [0], [], []),
+        (ORDERED, 5, {"maxUnavailable": 3}, [3], [4], [4]),
+        (ORDERED, 5, {"partition": 2}, [1], [], []),
+        (ORDERED, 5, {"maxUnavailable": 2}, [], [], [3, 4]),
+    ],
+)
+async def test_what_an_update_deletes_where_pods_are_down(
+    world: World,
+    policy: str,
+    replicas: int,
+    rolling: Obj,
+    unready: list[int],
+    leaving: list[int],
+    deleted: list[int],
+) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": rolling}
+    await begin_by_hand(world, stateful_set(replicas, podManagementPolicy=policy, updateStrategy=strategy))
+    for ordinal in unready:
+        await make_ready(world, ordinal, "False")
+    for ordinal in leaving:
+        await world.admin.delete("pods", f"db-{ordinal}", "default")
+    await patch(world, **image(2))
+    await world.settle()
+    assert going(world) == deleted
+
+
+async def test_a_pod_that_is_not_ready_for_long_enough_is_down(world: World) -> None:
+    await begin_by_hand(world, stateful_set(3, podManagementPolicy="Parallel", minReadySeconds=30))
+    await asyncio.sleep(60)
+    await make_ready(world, 1)
+    await patch(world, **image(2))
+    await world.settle()
+    assert going(world) == [1]
+
+
+async def begin_by_hand(world: World, obj: Obj) -> None:
+    """With no node behind the pods: they are ready when they are told so, and what is deleted stays."""
+    await world.start(NAME)
+    await world.admin.create("statefulsets.apps", obj, namespace="default")
+    for ordinal in range(obj["spec"]["replicas"]):
+        await world.until(functools.partial(world.get, "pods", f"db-{ordinal}"))
+        await make_ready(world, ordinal)
+    await world.settle()
+
+
+async def make_ready(world: World, ordinal: int, value: str = "True") -> None:
+    condition = {"type": "Ready", "status": value, "lastTransitionTime": format_time(world.clock())}
+    body = {"status": {"phase": "Running", "conditions": [condition]}}
+    await world.admin.patch("pods", f"db-{ordinal}", body, "default", type="strategic", subresource="status")
+
+
+def going(world: World) -> list[int]:
+    return sorted(
+        int(pod["metadata"]["name"].removeprefix("db-"))
+        for pod in world.pods()
+        if "deletionTimestamp" in pod["metadata"]
+    )
 
 
 async def test_on_delete_pods_are_updated_when_they_are_deleted(world: World) -> None:

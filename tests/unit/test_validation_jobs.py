@@ -80,6 +80,51 @@ def test_job_update(change: Change, old: Change, expected: list[str]) -> None:
     assert JOB.update(change, old) == expected
 
 
+SELECTOR: Change = {"spec/template/spec/nodeSelector": {"a": "b"}}
+CPU: Change = {"spec/template/spec/containers/0/resources": {"requests": {"cpu": "1"}}}
+MORE: Change = {"spec/template/spec/containers/0/resources": {"requests": {"cpu": "2"}}}
+INIT = {"name": "i", "image": "x"}
+REST: Change = {"spec/suspend": True}
+SUSPENDED = {"conditions": [{"type": "Suspended", "status": "True"}]}
+RESUMED = {"conditions": [{"type": "Suspended", "status": "False"}]}
+STARTED = {"startTime": "2026-01-01T00:00:00Z"}
+
+#: what of it is immutable, if anything
+TEMPLATE_ROWS: list[tuple[Change, Change, list[str]]] = [
+    (SELECTOR, {}, ["spec.template"]),
+    (SELECTOR, REST, []),
+    ({**SELECTOR, "spec/suspend": False}, REST, []),
+    (SELECTOR, {**REST, "status": STARTED}, ["spec.template"]),
+    (SELECTOR, {**REST, "status": {**STARTED, **SUSPENDED}}, []),
+    (SELECTOR, {**REST, "status": {**STARTED, **RESUMED}}, ["spec.template"]),
+    (SELECTOR, {**REST, "status": {**SUSPENDED, "active": 1}}, ["spec.template"]),
+    (SELECTOR, {"status": SUSPENDED}, ["spec.template"]),
+    ({"spec/template/spec/tolerations": [{"operator": "Exists"}]}, REST, []),
+    ({"spec/template/spec/schedulingGates": [{"name": "a/b"}]}, REST, []),
+    ({"spec/template/spec/affinity": {"nodeAffinity": {}}}, REST, []),
+    ({"spec/template/spec/affinity": {"podAffinity": {}}}, REST, ["spec.template.spec"]),
+    ({"spec/template/spec/affinity": GONE}, {**REST, "spec/template/spec/affinity": {"nodeAffinity": {}}}, []),
+    ({"spec/template/spec/affinity": GONE}, {**REST, "spec/template/spec/affinity": {"podAffinity": {}}}, ["spec.template.spec"]),
+    ({"spec/template/metadata/annotations": {"a": "b"}}, REST, []),
+    (CPU, {}, ["spec.template"]),
+    (CPU, REST, []),
+    (CPU, {**REST, "status": SUSPENDED}, []),
+    (CPU, {**REST, "status": {**SUSPENDED, "active": 1}}, ["spec.template"]),
+    (CPU, {**REST, **MORE}, []),
+    ({"spec/template/spec/containers/0/resources": GONE}, {**REST, **MORE}, []),
+    ({"spec/template/spec/initContainers": [{**INIT, "resources": {"limits": {"cpu": "1"}}}]}, {**REST, "spec/template/spec/initContainers": [INIT]}, []),
+    ({"spec/template/spec/initContainers": [INIT]}, REST, ["spec.template.spec"]),
+    ({**CPU, "spec/template/spec/containers/0/name": "d"}, REST, ["spec.template.spec"]),
+    ({**CPU, "spec/template/spec/containers/0/image": "y"}, REST, ["spec.template.spec"]),
+]
+
+@pytest.mark.parametrize(("change", "old", "expected"), TEMPLATE_ROWS, ids=ids(TEMPLATE_ROWS))
+def test_the_template_of_a_suspended_job_may_be_shaped(change: Change, old: Change, expected: list[str]) -> None:
+    errors = JOB.update(change, old)
+    assert [error.partition(": Invalid value: ")[0] for error in errors] == expected
+    assert all(error.endswith(": field is immutable") for error in errors)
+
+
 JOB_STATUS_ROWS: list[tuple[Change, Change, list[str]]] = [
     ({"status": {"active": -1, "ready": -1, "terminating": -1}}, {}, ["status.active: Invalid value: -1: must be greater than or equal to 0", "status.ready: Invalid value: -1: must be greater than or equal to 0", "status.terminating: Invalid value: -1: must be greater than or equal to 0"]),
     ({"status": {"uncountedTerminatedPods": {"succeeded": ["a", "a"], "failed": ["a", ""]}}}, {}, ['status.uncountedTerminatedPods.succeeded[1]: Duplicate value: "a"', 'status.uncountedTerminatedPods.failed[0]: Duplicate value: "a"', 'status.uncountedTerminatedPods.failed[1]: Invalid value: "": must not be empty']),

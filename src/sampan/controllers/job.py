@@ -232,6 +232,7 @@ class JobController:
             said = ("CompletionsReached", "Reached expected number of succeeded pods")
             look.finish = condition("SuccessCriteriaMet", *said, now)
         elif managed and is_suspended(job):
+            status.pop("startTime", None)
             if ensure(status, condition("Suspended", "JobSuspended", "Job suspended", now)):
                 self.recorder.event(job, "Normal", "Suspended", "Job suspended")
         elif managed and ensure(status, condition("Suspended", "JobResumed", "Job resumed", now, "False")):

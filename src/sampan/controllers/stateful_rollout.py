@@ -156,26 +156,22 @@ class Rollout:
         return False
 
     async def _update(self) -> None:
+        """Whatever is stale and down goes: it is missed already, and may never come up as it is. Then, from the last on,
+        what is stale and serves, as long as no more are down than may be, those that are no part of the update among
+        them."""
         rolling = self.set["spec"]["updateStrategy"].get("rollingUpdate") or {}
-        partition = int(rolling.get("partition") or 0)
         most = _scaled(rolling.get("maxUnavailable"), len(self.replicas))
         down = sum(pod is None or not self._serves(pod) for pod in self.replicas)
-        waiting = 0
-        for pod in reversed(self.replicas[partition:]):
-            if pod is None:
-                waiting += 1
-            elif revision_of(pod) != self.update["metadata"]["name"] and not is_leaving(pod):
-                # what is down already is not missed; else no more may be down than allowed
-                if most > 1 and self._serves(pod):
-                    if down >= most:
-                        return
-                    down += 1
+        serving = []
+        for pod in reversed(self.replicas[int(rolling.get("partition") or 0) :]):
+            if pod is None or is_leaving(pod) or revision_of(pod) == self.update["metadata"]["name"]:
+                continue
+            if self._serves(pod):
+                serving.append(pod)
+            else:  # only of a parallel set: others do not come this far
                 await self._delete(pod)
-                waiting += 1
-            elif not self._serves(pod):
-                waiting += 1
-            if waiting >= most:
-                return
+        for pod in serving[: max(0, most - down)]:
+            await self._delete(pod)
 
     def _serves(self, pod: Obj) -> bool:
         return not is_leaving(pod) and is_serving(pod, self.set, self.now)

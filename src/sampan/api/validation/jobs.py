@@ -24,7 +24,7 @@ _COUNTS = (
     "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
     "backoffLimitPerIndex", "maxFailedIndexes",
 )  # fmt: skip
-#: what a suspended job's pods may still change: where they may run, and what is written on them
+#: what a suspended job's pods may still change, node affinity and resources besides
 _DIRECTIVES = ("nodeSelector", "tolerations", "schedulingGates")
 
 
@@ -299,12 +299,7 @@ def job_update(obj: Obj, old: Obj, out: ErrorList) -> None:
     job_spec(new, SPEC, out)
     _completions(new, was, out)
     _unchanged(new, was, "selector", out)
-    suspended = was.get("suspend") and not (old.get("status") or {}).get("startTime")
-    wanted = was.get("template") or {}
-    if suspended:
-        wanted = _with_directives(wanted, new.get("template") or {})
-    if (new.get("template") or {}) != wanted:
-        out.invalid(SPEC / "template", new.get("template"), IMMUTABLE)
+    _template(new, old, out)
     for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
         _unchanged(new, was, field, out)
 
@@ -324,21 +319,51 @@ def _completions(new: Obj, was: Obj, out: ErrorList) -> None:
         out.invalid(SPEC / "completions", now, "can only be modified in tandem with spec.parallelism")
 
 
-def _with_directives(old: Obj, new: Obj) -> Obj:
-    """The old template with what the new one may change."""
-    out, meta, spec = dict(old), dict(old.get("metadata") or {}), dict(old.get("spec") or {})
-    _take(meta, new.get("metadata") or {}, "labels", "annotations")
-    wanted: Obj = new.get("spec") or {}
-    _take(spec, wanted, *_DIRECTIVES)
-    affinity = dict(spec.get("affinity") or {})
-    _take(affinity, wanted.get("affinity") or {}, "nodeAffinity")
-    if affinity or wanted.get("affinity") is not None:
-        spec["affinity"] = affinity
+def _template(spec: Obj, old: Obj, out: ErrorList) -> None:
+    template, was = spec.get("template") or {}, old["spec"].get("template") or {}
+    if not _may_be_shaped(old):
+        if template != was:
+            out.invalid(SPEC / "template", spec.get("template"), IMMUTABLE)
+        return
+    pod: Obj = template.get("spec") or {}
+    if pod != _reshaped(was.get("spec") or {}, pod):
+        out.invalid(SPEC / "template" / "spec", pod, IMMUTABLE)
+
+
+def _may_be_shaped(job: Obj) -> bool:
+    """It is suspended, and no pod is left of the template as it is."""
+    status = job.get("status") or {}
+    if not job["spec"].get("suspend") or status.get("active"):
+        return False
+    # who suspends it must not wait for the controller to say so
+    return not status.get("startTime") or any(
+        condition.get("type") == "Suspended" and condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
+    )
+
+
+def _reshaped(old: Obj, new: Obj) -> Obj:
+    """The old pod with what the new one may change: where it may run, and on what resources."""
+    out = dict(old)
+    _take(out, new, *_DIRECTIVES)
+    affinity = dict(out.get("affinity") or {})
+    _take(affinity, new.get("affinity") or {}, "nodeAffinity")
+    if affinity or new.get("affinity") is not None:
+        out["affinity"] = affinity
     else:
-        spec.pop("affinity", None)
-    for field, value in (("metadata", meta), ("spec", spec)):
-        if field in old or value:
-            out[field] = value
+        out.pop("affinity", None)
+    for field in ("containers", "initContainers"):
+        before, after = old.get(field) or [], new.get(field) or []
+        if before and len(before) == len(after):
+            out[field] = [_resized(*pair) for pair in zip(before, after, strict=True)]
+    return out
+
+
+def _resized(old: Obj, new: Obj) -> Obj:
+    if old.get("name") != new.get("name"):
+        return old
+    out = dict(old)
+    _take(out, new, "resources")
     return out
 
 
