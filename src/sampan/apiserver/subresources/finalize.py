@@ -5,6 +5,7 @@ Source: kubernetes/pkg/registry/core/namespace/strategy.go (namespaceFinalizeStr
 
 from __future__ import annotations
 
+from sampan.api.core_v1.namespace import label
 from sampan.api.kind import Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
@@ -20,11 +21,11 @@ async def serve(call: Call) -> Response:
     options = write_options(call.query, "UpdateOptions")
     sent = await read_object(call, options.validation)
     check_name(call, sent)
+    label(sent)
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None
-        new = {**old, "metadata": {**old["metadata"]}, "spec": sent.get("spec", {})}
-        new["metadata"]["resourceVersion"] = sent["metadata"].get("resourceVersion", "")
-        return Produced(new)
+        # metadata are the new ones, and so is what the garbage collector wants to see gone
+        return Produced({**sent, "status": old.get("status", {})})
 
     return written(call, await change(call, call.key, produce, options, subresource="finalize"))
