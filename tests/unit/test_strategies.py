@@ -480,3 +480,39 @@ async def test_names_of_what_files_configure_are_reserved(api: Local, resource: 
     kind = api.server.api.registry.get("admissionregistration.k8s.io", "v1", resource)
     before = {"metadata": {"name": "a.static.k8s.io"}}
     assert kind is not None and kind.warnings(before, before) == [f"metadata.name: {why}"]
+
+
+async def test_who_applies_to_a_part_of_a_pod_owns_nothing_else_of_it(api: Local) -> None:
+    path = f"{CORE}/pods"
+    await made(api, path, {"metadata": {"name": "p"}, "spec": POD_SPEC})
+    container = {"name": "c", "image": "other", "resources": {"requests": {"cpu": "1"}}}
+    sent = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": {"a": "b"}},
+        "spec": {"containers": [container], "ephemeralContainers": [{"name": "e", "image": "i"}]},
+    }
+    code, pod = await api("PATCH", f"{path}/p/ephemeralcontainers?fieldManager=m", sent, APPLY)
+    assert code == 200, pod
+    code, refused = await api("PATCH", f"{path}/p/resize?fieldManager=m", sent, APPLY)
+    # quality of service does not change, and nothing else of it comes that far
+    assert code == 422 and "image" not in refused["message"]
+    assert pod["spec"]["containers"][0]["image"] == "i" and "labels" not in pod["metadata"]
+    owned = {
+        item["subresource"]: item["fieldsV1"] for item in pod["metadata"]["managedFields"] if "subresource" in item
+    }
+    named: dict[str, Any] = {'k:{"name":"e"}': {".": {}, "f:image": {}, "f:name": {}}}
+    assert owned == {"ephemeralcontainers": {"f:spec": {"f:ephemeralContainers": named}}}
+
+    requests = {**POD_SPEC["containers"][0], "resources": {"requests": {"cpu": "1"}}}
+    await made(api, path, {"metadata": {"name": "q"}, "spec": {"containers": [requests]}})
+    container["resources"]["requests"]["cpu"] = "2"  # type: ignore[index]
+    sent["metadata"] = {"name": "q", "labels": {"a": "b"}}
+    code, pod = await api("PATCH", f"{path}/q/resize?fieldManager=m&force=true", sent, APPLY)
+    assert code == 200, pod
+    assert pod["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "2"}}
+    owned = {
+        item["subresource"]: item["fieldsV1"] for item in pod["metadata"]["managedFields"] if "subresource" in item
+    }
+    resources: dict[str, Any] = {".": {}, "f:resources": {"f:requests": {"f:cpu": {}}}}
+    assert owned == {"resize": {"f:spec": {"f:containers": {'k:{"name":"c"}': resources}}}}

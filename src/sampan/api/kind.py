@@ -191,7 +191,8 @@ class Kind:
         return obj
 
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
-        """Dotted fields that a write to this (sub)resource does not own, for server-side apply."""
+        """Dotted fields that a write to this (sub)resource does not own, for server-side apply; with `!` before them, the
+        only ones that it does own."""
         if not self.has_status:
             return ()
         if subresource != "status":

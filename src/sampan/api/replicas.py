@@ -41,7 +41,7 @@ class Replicas(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        # DEVIATION: of a ReplicationController upstream looks at the template that was, which is a bug there
+        # DEVIATION: of a ReplicationController upstream looks at the template that was, which is a bug there.
         return pod_warnings.owner(obj, old)
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:

@@ -16,6 +16,15 @@ from sampan.api.times import parse_time
 from sampan.api.validation import ips, pod_update, pod_warnings
 from sampan.api.validation.pods import new_pod
 
+_RESIZED = [
+    f"!spec.{kind}.*.{field}" for kind in ("containers", "initContainers") for field in ("resources", "resizePolicy")
+]
+OWNS = {
+    "status": ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences"),
+    "ephemeralcontainers": ("!spec.ephemeralContainers",),
+    "resize": tuple(_RESIZED),
+}
+
 
 class Pod(Kind):
     has_status = True
@@ -67,9 +76,7 @@ class Pod(Kind):
             _keep_generations(obj["status"], was)
 
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
-        if subresource != "status":
-            return super().reset_fields(subresource)
-        return ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")
+        return OWNS.get(subresource) or super().reset_fields(subresource)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

@@ -25,7 +25,6 @@ async def serve(call: Call) -> Response:
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None
-        # metadata are the new ones, and so is what the garbage collector wants to see gone
         return Produced({**sent, "status": old.get("status", {})})
 
     return written(call, await change(call, call.key, produce, options, subresource="finalize"))
