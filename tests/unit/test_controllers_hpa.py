@@ -17,6 +17,7 @@ from sampan.controllers.hpa_behavior import (
     WITHIN,
     History,
 )
+from sampan.controllers.hpa_metrics import Metrics
 from sampan.controllers.hpa_replicas import CannotCompute, Rules, Sample, by_ratio, by_utilization, by_value, per_pod
 from tests.controllers_world import World
 
@@ -277,6 +278,87 @@ async def test_limits(world: World) -> None:
     await world.admin.set_scale("deployments.apps", "web", "default", 0)
     await world.until(lambda: (condition(world, "ScalingActive") or ("", ""))[1] == "ScalingDisabled", "rest", 60)
     assert replicas(world) == 0
+
+
+class Queue:
+    """Of a metric that is no pod's: how long it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.length = 0
+
+        async def found(*_: Any) -> int:
+            return self.length * 1000
+
+        monkeypatch.setattr(Metrics, "external", found)
+        monkeypatch.setattr(Metrics, "object", found)
+
+
+SERVICE = {"kind": "Service", "name": "s", "apiVersion": "v1"}
+QUEUES: list[Obj] = [
+    {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": "2"}}},
+    {
+        "type": "External",
+        "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "2"}},
+    },
+    {
+        "type": "Object",
+        "object": {
+            "metric": {"name": "queue"},
+            "describedObject": SERVICE,
+            "target": {"type": "Value", "value": "2"},
+        },
+    },
+]
+AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+ZERO = ("True", "ScaledToZero", "the HPA controller scaled the workload to zero")
+NOT_ZERO = ("False", "NotScaledToZero", "the HPA controller did not scale the workload to zero")
+
+
+async def at_zero(world: World, metric: Obj, **spec: Any) -> None:
+    await world.start(NAME)
+    await deployment(world)
+    await running(world, 2)
+    await autoscaler(world, minReplicas=0, metrics=[metric], **spec)
+    await world.until(lambda: condition(world, "ScaledToZero") == ZERO, "zero", 600)
+    assert replicas(world) == 0
+
+
+@pytest.mark.parametrize("metric", QUEUES, ids=["value", "average", "object"])
+async def test_to_zero_and_back(world: World, monkeypatch: pytest.MonkeyPatch, metric: Obj) -> None:
+    queue = Queue(monkeypatch)
+    await at_zero(world, metric, behavior=AT_ONCE)
+    await asyncio.sleep(60)
+    assert replicas(world) == 0 and status(world)["desiredReplicas"] == 0
+    assert (condition(world, "ScalingActive") or ())[:2] == ("True", "ValidMetricFound")
+    queue.length = 5
+    await world.until(lambda: replicas(world) == 3, "growth", 60)
+    await world.until(lambda: condition(world, "ScaledToZero") == NOT_ZERO, "a condition", 60)
+    reasons = [event["message"] for event in await world.until(lambda: world.events("SuccessfulRescale")[1:] and world.events("SuccessfulRescale"))]  # fmt: skip
+    assert sorted(reason.partition(" metric ")[0] for reason in reasons) == [
+        "New size: 0; reason: All metrics below target",
+        f"New size: 3; reason: {'Service' if metric['type'] == 'Object' else 'external'}",
+    ]
+
+
+async def test_what_others_scale_to_zero_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    Queue(monkeypatch).length = 5
+    await world.start(NAME)
+    await deployment(world, 0)
+    await autoscaler(world, minReplicas=0, metrics=[QUEUES[0]])
+    await world.until(lambda: condition(world, "ScalingActive"), "a condition", 60)
+    said = "scaling is disabled since the replica count of the target is zero"
+    assert condition(world, "ScalingActive") == ("False", "ScalingDisabled", said)
+    await asyncio.sleep(60)
+    assert replicas(world) == 0 and condition(world, "ScaledToZero") is None
+
+
+@pytest.mark.parametrize("more", [{}, {"behavior": AT_ONCE}], ids=["plain", "behavior"])
+async def test_a_minimum_that_grows_ends_zero(world: World, monkeypatch: pytest.MonkeyPatch, more: Obj) -> None:
+    Queue(monkeypatch)
+    await at_zero(world, QUEUES[0], **more)
+    await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", {"spec": {"minReplicas": 2}}, "default")
+    await world.until(lambda: condition(world, "ScaledToZero") == NOT_ZERO, "growth", 60)
+    assert replicas(world) == 2
 
 
 async def test_no_target(world: World) -> None:

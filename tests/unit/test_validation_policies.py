@@ -75,8 +75,16 @@ def test_cluster_role_binding(change: Change, expected: list[str]) -> None:
 
 SCALER = Valid("autoscaling", "v2", "horizontalpodautoscalers", {"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a"}}})
 
+CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}
+EXTERNAL = {"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "1"}}}
+OBJECT = {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "s"}, "metric": {"name": "q"}, "target": {"type": "Value", "value": "1"}}}
+
 AUTOSCALER_ROWS: list[tuple[Change, list[str]]] = [
-    ({"spec/minReplicas": 0}, ["spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"]),
+    ({"spec/minReplicas": -1}, ["spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"]),
+    ({"spec/minReplicas": 0}, ["spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas"]),
+    ({"spec/minReplicas": 0, "spec/metrics": [CPU, EXTERNAL]}, []),
+    ({"spec/minReplicas": 0, "spec/metrics": [OBJECT]}, []),
+    ({"spec/minReplicas": 0, "spec/metrics": [CPU]}, ["spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas"]),
     ({"spec/maxReplicas": 0}, ["spec.maxReplicas: Invalid value: 0: must be greater than 0", "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"]),
     ({"spec/minReplicas": 4}, ["spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`"]),
     ({"spec/scaleTargetRef": {"kind": "", "name": "a/b"}}, ["spec.scaleTargetRef.kind: Required value", "spec.scaleTargetRef.name: Invalid value: \"a/b\": may not contain '/'"]),

@@ -26,6 +26,7 @@ from sampan.controllers.hpa_sources import Asked, Sources
 Obj = dict[str, Any]
 log = logging.getLogger("sampan.controller")
 RESOURCE = "horizontalpodautoscalers.v2.autoscaling"
+BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
 class Failed(Exception):
@@ -48,6 +49,10 @@ class _Look:
         self.conditions[kind] = {
             "type": kind, "status": wanted, "lastTransitionTime": since, "reason": reason, "message": message,
         }  # fmt: skip
+
+    def is_true(self, kind: str) -> bool:
+        found = self.conditions.get(kind)
+        return found is not None and bool(found["status"] == "True")
 
 
 class HorizontalPodAutoscalerController:
@@ -117,13 +122,13 @@ class HorizontalPodAutoscalerController:
         statuses: list[Obj] = []
         reason, wanted = "", current
         problem: CannotCompute | None = None
-        if current == 0 and low != 0:
+        if current == 0 and not look.is_true("ScaledToZero"):  # somebody else wants none, and shall have none
             said = "scaling is disabled since the replica count of the target is zero"
             look.condition("ScalingActive", False, "ScalingDisabled", said)
         elif current > high:
             reason, wanted = "Current number of replicas above Spec.MaxReplicas", high
-        elif current < low:
-            reason, wanted = "Current number of replicas below Spec.MinReplicas", low
+        elif 0 < current < low:
+            reason, wanted = BELOW, low
         else:
             look.status |= {"currentReplicas": current, "currentMetrics": statuses}
             asked, metric, problem = await self._asked(look, key, scale, statuses)
@@ -132,10 +137,17 @@ class HorizontalPodAutoscalerController:
             elif asked < current:
                 reason = "All metrics below target"
             wanted = self._normal(look, history, current, asked, low, high)
+            if current == 0 and wanted < low:  # which has grown since; a behavior has nothing against staying at zero
+                reason, wanted = reason or BELOW, low
         if wanted != current:
             await self._rescale(look, target, scale, wanted, reason)
             history.scaled(spec.get("behavior"), current, wanted, look.now)
             look.status["lastScaleTime"] = format_time(look.now)
+            if wanted == 0:
+                look.condition("ScaledToZero", True, "ScaledToZero", "the HPA controller scaled the workload to zero")
+            else:
+                said = "the HPA controller did not scale the workload to zero"
+                look.condition("ScaledToZero", False, "NotScaledToZero", said)
         look.status |= {"currentReplicas": current, "desiredReplicas": wanted, "currentMetrics": statuses}
         if problem is not None:
             raise Failed(f"{hpa['metadata']['name']}: {problem}")

@@ -28,10 +28,10 @@ def _segment(name: str, path: Path, out: ErrorList) -> None:
         out.each(path, name, names.path_segment_name(name))
 
 
-def autoscaler(spec: Obj, out: ErrorList, floor: int = 1) -> None:
+def autoscaler(spec: Obj, out: ErrorList) -> None:
     low, high = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if low is not None and low < floor:
-        out.invalid(SPEC / "minReplicas", low, f"must be greater than or equal to {floor}")
+    if low is not None and low < 0:
+        out.invalid(SPEC / "minReplicas", low, "must be greater than or equal to 0")
     if high < 1:
         out.invalid(SPEC / "maxReplicas", high, "must be greater than 0")
     if low is not None and high < low:
@@ -41,6 +41,10 @@ def autoscaler(spec: Obj, out: ErrorList, floor: int = 1) -> None:
         _segment(target.get(name, ""), SPEC / "scaleTargetRef" / name, out)
     for index, metric in enumerate(spec.get("metrics") or ()):
         _metric(metric, SPEC / "metrics" @ index, out)
+    if low == 0 and not any(metric.get("type") in ("Object", "External") for metric in spec.get("metrics") or ()):
+        # without pods there is nothing of theirs to measure
+        detail = "must specify at least one Object or External metric to support scaling to zero replicas"
+        out.forbidden(SPEC / "metrics", detail)
     behavior = spec.get("behavior")
     if behavior is not None:
         for name in ("scaleUp", "scaleDown"):

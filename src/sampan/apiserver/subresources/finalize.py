@@ -5,7 +5,6 @@ Source: kubernetes/pkg/registry/core/namespace/strategy.go (namespaceFinalizeStr
 
 from __future__ import annotations
 
-from sampan.api.core_v1.namespace import label
 from sampan.api.kind import Obj
 from sampan.apiserver.body import read_object
 from sampan.apiserver.call import Call
@@ -18,6 +17,8 @@ from sampan.http.server.messages import Response
 
 async def serve(call: Call) -> Response:
     """200 with the namespace; without any finalizer left a terminating one is gone."""
+    from sampan.api.core_v1.namespace import label
+
     options = write_options(call.query, "UpdateOptions")
     sent = await read_object(call, options.validation)
     check_name(call, sent)
