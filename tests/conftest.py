@@ -51,6 +51,12 @@ class Local:
         except ValueError:
             return reply.code, joined
 
+    async def replace(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """PUT over what is stored, whatever that is."""
+        _, stored = await self("GET", path)
+        revision = {"resourceVersion": stored["metadata"]["resourceVersion"]}
+        return await self("PUT", path, {**body, "metadata": {**body["metadata"], **revision}})
+
     async def raw(
         self, method: str, target: str, body: Any = None, content_type: str = "application/json", **headers: str
     ) -> Response:

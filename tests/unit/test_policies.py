@@ -68,7 +68,7 @@ async def test_a_policy_refuses(api: Local) -> None:
     assert status["message"] == refused("expression 'object.data.size() > 0' resulted in error: no such key: data")
     code, status = await api("POST", CONFIG_MAPS, config_map(data={"k": "v"}))
     assert code == 201
-    await api("PUT", POLICIES + "/p", {**policy("object.data.size() > 1"), "metadata": {"name": "p"}})
+    await api.replace(POLICIES + "/p", {**policy("object.data.size() > 1"), "metadata": {"name": "p"}})
     message = refused("failed expression: object.data.size() > 1", "b")
     code, status = await api("POST", CONFIG_MAPS, config_map("b", data={"k": "v"}))
     assert (code, status["reason"], status["message"]) == (422, "Invalid", message)
@@ -163,7 +163,7 @@ async def test_ignored_failures(api: Local) -> None:
     await enforce(api, policy("object.data.nothing == 1", failurePolicy="Ignore"))
     assert (await write(api))[0] == 201
     made = policy("object.data.nothing == 1", "object.metadata.name != 'z'", failurePolicy="Ignore")
-    await api("PUT", POLICIES + "/p", made)
+    await api.replace(POLICIES + "/p", made)
     assert (await write(api, config_map("z")))[0] == 422, "only errors are ignored"
 
 
@@ -212,11 +212,11 @@ async def test_parameters(api: Local) -> None:
     assert (await write(api, two))[1] == refused("failed expression: object.data.size() <= int(params.data.most)", "b")
     # by labels: each of them, in any order; none is fine with Allow
     selector = {"selector": {"matchLabels": {"limits": "yes"}}, "parameterNotFoundAction": "Allow"}
-    await api("PUT", BINDINGS + "/b", binding(paramRef=selector))
+    await api.replace(BINDINGS + "/b", binding(paramRef=selector))
     assert (await write(api, two))[0] == 422
     assert (await api("DELETE", CONFIG_MAPS + "/limit"))[0] == 200
     assert (await write(api, two))[0] == 201
-    await api("PUT", BINDINGS + "/b", binding(paramRef={**ref, "namespace": "kube-system"}))
+    await api.replace(BINDINGS + "/b", binding(paramRef={**ref, "namespace": "kube-system"}))
     assert "no params found" in (await write(api, config_map("c", {"x": ""})))[1]
 
 

@@ -41,9 +41,10 @@ NEW: list[tuple[Change, list[str]]] = [
 CHANGES: list[tuple[Change, Change, list[str]]] = [
     ({"name": "b", "namespace": "m", "uid": "v", "creationTimestamp": "2026-01-01T00:00:00Z"}, {"uid": "u"}, ['metadata.name: Invalid value: "b": field is immutable', 'metadata.namespace: Invalid value: "m": field is immutable', 'metadata.uid: Invalid value: "v": field is immutable', 'metadata.creationTimestamp: Invalid value: "2026-01-01T00:00:00Z": field is immutable']),
     ({"generation": 1}, {"generation": 2}, ["metadata.generation: Invalid value: 1: must not be decremented"]),
-    ({"finalizers": ["a/b", "a/c"]}, {"finalizers": ["a/b"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, ['metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{"a/c"}']),
+    ({"finalizers": ["a/b", "a/c"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["a/b"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, ['metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{"a/c"}']),
     ({"labels": {"a b": ""}}, {}, ['metadata.labels: Invalid value: "a b": name part must consist of …']),
-    ({"finalizers": ["a/c"]}, {"finalizers": ["a/b", "a/c"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, []),
+    ({"finalizers": ["a/c"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["a/b", "a/c"], "deletionTimestamp": "2026-01-01T00:00:00Z"}, []),
+    ({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}, {}, ['metadata.deletionTimestamp: Invalid value: "2026-01-01T00:00:00Z": field is immutable', "metadata.deletionGracePeriodSeconds: Invalid value: 0: field is immutable"]),
 ]
 #: names of kinds that are no subdomains: good ones, bad ones
 NAMES = [

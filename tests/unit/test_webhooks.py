@@ -250,7 +250,7 @@ async def test_match_conditions(api: Local, webhook: Webhook) -> None:
     assert (code, status["message"]) == (403, f'configmaps "c" is forbidden: {why}')
     ignoring = webhook.hook(matchConditions=conditions, failurePolicy="Ignore")
     path = REGISTER.format("validating") + "/hooks"
-    assert (await api("PUT", path, configuration("Validating", ignoring)))[0] == 200
+    assert (await api.replace(path, configuration("Validating", ignoring)))[0] == 200
     assert (await api("POST", CONFIG_MAPS, config_map("c")))[0] == 201
     assert len(webhook.seen) == asked
 
@@ -300,7 +300,7 @@ async def test_a_service_is_dialled_at_a_ready_endpoint(api: Local, webhook: Web
     assert webhook.paths == ["/check/me?timeout=10s"]
 
     gone = {**hook, "clientConfig": {"service": {**service, "name": "gone"}, "caBundle": webhook.ca}}
-    await api("PUT", REGISTER.format("validating") + "/hooks", configuration("Validating", gone))
+    await api.replace(REGISTER.format("validating") + "/hooks", configuration("Validating", gone))
     code, status = await api("POST", CONFIG_MAPS, config_map("b"))
     assert status["message"].endswith('svc:8443/check/me?timeout=10s": service "gone" not found')
 

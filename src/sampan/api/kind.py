@@ -86,16 +86,16 @@ NAME = Column("Name", format="name")
 AGE = Column("Age")
 
 
-#: writes to their status do not own labels and annotations (`GetResetFields` of the strategies)
-STATUS_ALONE = {
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
-    ("apiregistration.k8s.io", "apiservices"),
-    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
-    ("resource.k8s.io", "resourceclaims"),
-    ("storage.k8s.io", "volumeattachments"),
-}
+#: what of a `generateName` is in the name
+MAX_GENERATED = 58
+
+
+def keep(obj: Obj, old: Obj, name: str) -> None:
+    """`name` stays what it was, absent or not."""
+    if name in old:
+        obj[name] = old[name]
+    else:
+        obj.pop(name, None)
 
 
 class Kind:
@@ -113,6 +113,8 @@ class Kind:
     has_status: bool = False
     #: ... except that what is created may bring one
     status_on_create: ClassVar[bool] = False
+    #: `/status` leaves labels, annotations, finalizers and owners as they are, and owns none of metadata
+    status_alone: ClassVar[bool] = False
     columns: tuple[Column, ...] = DEFAULT_COLUMNS
     #: `spec.replicas`-like paths for `/scale`, as (spec replicas, status replicas, selector), dotted; empty: no scale
     scale_paths: tuple[str, str, str] | None = None
@@ -168,6 +170,10 @@ class Kind:
         """Why `name` cannot be the name of this kind (empty: it can). `generate`: it is a generateName prefix."""
         return names.is_dns1123_subdomain(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
 
+    def generated_name(self, prefix: str, suffix: str) -> str:
+        """The name of an object that came with a `generateName`."""
+        return prefix[:MAX_GENERATED] + suffix
+
     def unmade(self, writing: bool) -> Callable[[], None] | None:
         """What remains to be made before objects can be read, or written, if that takes long."""
         return None
@@ -185,12 +191,13 @@ class Kind:
         return obj
 
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
-        """Dotted fields that a write to this (sub)resource does not own, for server-side apply."""
+        """Dotted fields that a write to this (sub)resource does not own, for server-side apply; with `!` before them, the
+        only ones that it does own."""
         if not self.has_status:
             return ()
         if subresource != "status":
             return ("status",)
-        return ("metadata", "spec") if (self.names.group, self.names.resource) in STATUS_ALONE else ("spec",)
+        return ("metadata", "spec") if self.status_alone else ("spec",)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age, containers_cells
 from sampan.api.validation import pod_warnings
-from sampan.api.validation.workload import SPEC, status_counts
+from sampan.api.validation.workload import status_counts
 
 COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
 
@@ -41,9 +41,8 @@ class Replicas(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        if old is not None and obj["spec"].get("template") == old["spec"].get("template"):
-            return []
-        return pod_warnings.template(obj["spec"].get("template"), SPEC / "template")
+        # DEVIATION: of a ReplicationController upstream looks at the template that was, which is a bug there.
+        return pod_warnings.owner(obj, old)
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"status.replicas": str((obj.get("status") or {}).get("replicas", 0))}

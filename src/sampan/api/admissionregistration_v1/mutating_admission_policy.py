@@ -10,9 +10,9 @@ from sampan.api.admissionregistration_v1.policies import (
     validate_match_resources,
     validate_param_kind,
 )
-from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES
+from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, AdmissionKind
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.workload import SPEC
 
@@ -20,7 +20,7 @@ REINVOCATION = ("IfNeeded", "Never")
 PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 
 
-class MutatingAdmissionPolicy(Kind):
+class MutatingAdmissionPolicy(AdmissionKind):
     slow_checks = True
     not_enforced = True
     columns = (NAME, Column("Mutations", "integer"), Column("ParamKind"), AGE)

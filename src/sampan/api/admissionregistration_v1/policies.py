@@ -6,9 +6,9 @@ Source: kubernetes/pkg/apis/admissionregistration/{v1/defaults,validation/valida
 from __future__ import annotations
 
 from sampan.api import names
-from sampan.api.admissionregistration_v1.rules import MATCH_POLICIES, default_rules, validate_rule
+from sampan.api.admissionregistration_v1.rules import MATCH_POLICIES, AdmissionKind, default_rules, validate_rule
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.meta import validate_label_selector
 from sampan.api.validation.workload import SPEC
@@ -96,7 +96,7 @@ def validate_param_ref(ref: Obj, path: Path, out: ErrorList) -> None:
         out.not_supported(path / "parameterNotFoundAction", action, NOT_FOUND_ACTIONS)
 
 
-class PolicyBinding(Kind):
+class PolicyBinding(AdmissionKind):
     """What bindings of both kinds of policies are."""
 
     columns = (NAME, Column("PolicyName"), Column("ParamRef"), AGE)

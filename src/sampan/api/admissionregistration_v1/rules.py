@@ -9,15 +9,34 @@ from collections.abc import Callable, Sequence
 
 from sampan.api import names
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import Obj
+from sampan.api.kind import Kind, Obj
 
 FAILURE_POLICIES = ("Fail", "Ignore")
 MATCH_POLICIES = ("Equivalent", "Exact")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
 MAX_CONDITIONS = 64
+RESERVED = ".static.k8s.io"
+_IS_RESERVED = (
+    f'names ending with "{RESERVED}" are reserved for static manifest-based configurations and cannot be managed via the '
+    "API"
+)
 #: appends what is wrong with an expression
 CheckExpression = Callable[[str, Path, ErrorList], None]
+
+
+class AdmissionKind(Kind):
+    """What decides about other writes."""
+
+    unconditional_update = False
+
+    def validate_name(self, name: str, generate: bool) -> Sequence[str]:
+        found = super().validate_name(name, generate)
+        return [*found, _IS_RESERVED] if name.endswith(RESERVED) and not generate else found
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        reserved = old is not None and obj["metadata"]["name"].endswith(RESERVED)
+        return [f"metadata.name: {_IS_RESERVED}"] if reserved else []
 
 
 def default_rules(rules: Sequence[Obj] | None) -> None:

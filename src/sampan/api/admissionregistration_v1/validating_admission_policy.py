@@ -14,9 +14,9 @@ from sampan.api.admissionregistration_v1.policies import (
     validate_match_resources,
     validate_param_kind,
 )
-from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, validate_conditions
+from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, AdmissionKind, validate_conditions
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ RESERVED = frozenset((
 # fmt: on
 
 
-class ValidatingAdmissionPolicy(Kind):
+class ValidatingAdmissionPolicy(AdmissionKind):
+    status_alone = True
     slow_checks = True
     has_status = True
     columns = (NAME, Column("Validations", "integer"), Column("ParamKind"), AGE)

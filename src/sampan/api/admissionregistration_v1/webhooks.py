@@ -11,12 +11,13 @@ from sampan.api import names
 from sampan.api.admissionregistration_v1.rules import (
     FAILURE_POLICIES,
     MATCH_POLICIES,
+    AdmissionKind,
     default_rules,
     validate_conditions,
     validate_rule,
 )
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import age
 from sampan.api.validation.meta import validate_label_selector
 from sampan.api.validation.webhook import validate_webhook_service, validate_webhook_url
@@ -28,7 +29,7 @@ REINVOCATION = ("IfNeeded", "Never")
 WEBHOOKS = Path("webhooks")
 
 
-class Webhooks(Kind):
+class Webhooks(AdmissionKind):
     slow_checks = True
     columns = (NAME, Column("Webhooks", "integer"), AGE)
     reinvocation = False

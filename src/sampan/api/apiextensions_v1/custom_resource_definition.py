@@ -17,6 +17,7 @@ STATUS = Path("status")
 
 
 class CustomResourceDefinition(Kind):
+    unconditional_update = False
     slow_checks = True
     has_status = True
     columns = (NAME, Column("Created At", "date"))
@@ -47,6 +48,10 @@ class CustomResourceDefinition(Kind):
         storage = next((v["name"] for v in obj["spec"].get("versions") or () if v.get("storage")), None)
         if storage and storage not in stored:
             obj["status"] = {**status, "storedVersions": [*stored, storage]}
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        # /status changes metadata all the same: upstream takes it from the new object where it means the old one
+        return ("metadata", "spec") if subresource == "status" else super().reset_fields(subresource)
 
     def prepare_for_delete(self, obj: Obj, ctx: Context) -> Obj:
         """Its instances go first."""
@@ -118,7 +123,8 @@ class CustomResourceDefinition(Kind):
 
         if old is not None and old["spec"] == obj["spec"]:
             return []
-        return unknown_formats(obj["spec"])
+        known = unknown_formats(old["spec"]) if old is not None else ()
+        return [text for text in unknown_formats(obj["spec"]) if text not in known]
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]

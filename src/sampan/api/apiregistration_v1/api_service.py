@@ -13,6 +13,8 @@ from sampan.api.validation.workload import SPEC, STATUS
 
 
 class APIService(Kind):
+    unconditional_update = False
+    status_alone = True
     not_enforced = True
     has_status = True
     has_generation = False

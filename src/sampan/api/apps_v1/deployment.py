@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sampan.api.core_v1.pod_spec import default_pod_template
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj, keep
 from sampan.api.table import age, containers_cells, selector_text
 from sampan.api.validation import pod_warnings
 from sampan.api.validation.workload import (
@@ -56,6 +56,18 @@ class Deployment(Kind):
         spec.setdefault("revisionHistoryLimit", 10)
         spec.setdefault("progressDeadlineSeconds", 600)
 
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        # annotations are copied to replica sets: a change of them has to be observed like one of the spec
+        meta, was = obj["metadata"], old["metadata"]
+        if (meta.get("annotations") or {}) != (was.get("annotations") or {}):
+            meta["generation"] = was.get("generation", 0) + 1
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        keep(obj["metadata"], old["metadata"], "labels")
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        return ("spec", "metadata.labels") if subresource == "status" else super().reset_fields(subresource)
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         spec = obj["spec"]
@@ -92,10 +104,7 @@ class Deployment(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        # an unchanged template was told of before
-        if old is not None and obj["spec"].get("template") == old["spec"].get("template"):
-            return []
-        return pod_warnings.template(obj["spec"].get("template"), SPEC / "template")
+        return pod_warnings.owner(obj, old)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}

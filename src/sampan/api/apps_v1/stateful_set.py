@@ -130,7 +130,7 @@ class StatefulSet(Kind):
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
         spec, out = obj["spec"], list[str]()
-        if old is None or spec.get("template") != old["spec"].get("template"):
+        if pod_warnings.due(obj, old):
             out = pod_warnings.template(spec.get("template"), SPEC / "template")
         for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
             here = SPEC / "volumeClaimTemplates" @ index / "spec"

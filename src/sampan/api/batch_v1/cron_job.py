@@ -64,11 +64,9 @@ class CronJob(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        spec, path = obj["spec"]["jobTemplate"].get("spec") or {}, SPEC / "jobTemplate" / "spec"
-        out = job_warnings(spec, path) if old is None else []
-        before = ((old or {}).get("spec") or {}).get("jobTemplate") or {}
-        if old is None or spec.get("template") != (before.get("spec") or {}).get("template"):
-            out += pod_warnings.template(spec.get("template"), path / "template")
+        out = pod_warnings.name(obj) if old is None else []
+        if pod_warnings.due(obj, old):
+            out += job_warnings(obj["spec"]["jobTemplate"].get("spec") or {}, SPEC / "jobTemplate" / "spec")
         if _has_zone(obj["spec"].get("schedule", "")):
             out.append(
                 "CRON_TZ or TZ used in spec.schedule is not officially supported, see "

@@ -42,14 +42,15 @@ def default_template(spec: Obj) -> None:
 
 
 def job_warnings(spec: Obj, path: Path) -> list[str]:
-    """Of more indexes than can be kept track of."""
+    """Of a JobSpec: of more indexes than can be kept track of, and of its pods."""
     many = (spec.get("completions") or 0) > MANY and (spec.get("parallelism") or 0) > FEW
-    if spec.get("completionMode") != "Indexed" or not many:
-        return []
-    return [
-        f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
-        "Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
-    ]
+    out = list[str]()
+    if spec.get("completionMode") == "Indexed" and many:
+        out.append(
+            f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
+            "Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+        )
+    return out + pod_warnings.template(spec.get("template"), path / "template")
 
 
 class Job(Kind):
@@ -101,11 +102,8 @@ class Job(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        spec = obj["spec"]
-        out = job_warnings(spec, SPEC) if old is None else []
-        if old is None or spec.get("template") != old["spec"].get("template"):
-            out += pod_warnings.template(spec.get("template"), SPEC / "template")
-        return out
+        out = pod_warnings.name(obj) if old is None else []
+        return out + job_warnings(obj["spec"], SPEC) if pod_warnings.due(obj, old) else out
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"status.successful": str((obj.get("status") or {}).get("succeeded", 0))}

@@ -15,6 +15,9 @@ from sampan.api.validation.workload import SPEC
 
 
 class PodCertificateRequest(Kind):
+    unconditional_update = False
+    has_generation = False
+    status_alone = True
     not_enforced = True
     has_status = True
     columns = (NAME, Column("PodName"), Column("ServiceAccountName"), Column("NodeName"), Column("SignerName"), AGE)
@@ -22,6 +25,10 @@ class PodCertificateRequest(Kind):
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         spec = obj.get("spec") or {}
         return {f"spec.{name}": spec.get(name, "") for name in ("signerName", "podName", "nodeName")}
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        # of v1alpha1 alone upstream
+        return ("spec",) if subresource == "status" else super().reset_fields(subresource)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

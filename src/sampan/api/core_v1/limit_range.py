@@ -11,6 +11,7 @@ from sampan.api.validation.limits import limit_range
 
 
 class LimitRange(Kind):
+    create_on_update = True
     has_generation = False
 
     def default(self, obj: Obj) -> None:

@@ -13,6 +13,15 @@ from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.quotas import finalizer_name
 
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def label(obj: Obj) -> None:
+    """By its name, whatever else the label said: selectors of namespaces rely on it."""
+    meta = obj["metadata"]
+    if (meta.get("labels") or {}).get(NAME_LABEL) != meta["name"]:
+        meta["labels"] = {**(meta.get("labels") or {}), NAME_LABEL: meta["name"]}
+
 
 class Namespace(Kind):
     has_status = True
@@ -20,19 +29,22 @@ class Namespace(Kind):
     columns = (NAME, Column("Status"), AGE)
 
     def default(self, obj: Obj) -> None:
-        name = obj["metadata"].get("name")
-        if name:
-            obj["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/metadata.name", name)
+        if obj["metadata"].get("name"):
+            label(obj)
 
     def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
         obj["status"] = {"phase": "Active"}
         finalizers = obj.setdefault("spec", {}).get("finalizers") or []
         if "kubernetes" not in finalizers:
             obj["spec"]["finalizers"] = [*finalizers, "kubernetes"]
-        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+        label(obj)
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         obj["spec"] = old.get("spec", {})
+        label(obj)
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        label(obj)
 
     def validate_name(self, name: str, generate: bool) -> Sequence[str]:
         return names.is_dns1123_label(name.rstrip("-") + "a" if generate else name)

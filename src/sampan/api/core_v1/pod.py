@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.api import names
 from sampan.api.core_v1 import pod_spec
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj, keep
 from sampan.api.table import NONE, age, human_duration
 from sampan.api.times import parse_time
 from sampan.api.validation import ips, pod_update, pod_warnings
 from sampan.api.validation.pods import new_pod
+
+_RESIZED = [
+    f"!spec.{kind}.*.{field}" for kind in ("containers", "initContainers") for field in ("resources", "resizePolicy")
+]
+OWNS = {
+    "status": ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences"),
+    "ephemeralcontainers": ("!spec.ephemeralContainers",),
+    "resize": tuple(_RESIZED),
+}
 
 
 class Pod(Kind):
@@ -59,7 +67,8 @@ class Pod(Kind):
 
     def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Owners stay, which old kubelets would garble, and what an older kubelet does not know of."""
-        _keep(obj["metadata"], old["metadata"], "ownerReferences")
+        for name in ("ownerReferences", "deletionTimestamp"):
+            keep(obj["metadata"], old["metadata"], name)
         status, was = obj.get("status") or {}, old.get("status") or {}
         kept = {name: was[name] for name in ("qosClass", "observedGeneration") if name in was and not status.get(name)}
         if kept or any(item.get("observedGeneration") for item in was.get("conditions") or ()):
@@ -67,9 +76,7 @@ class Pod(Kind):
             _keep_generations(obj["status"], was)
 
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
-        if subresource != "status":
-            return super().reset_fields(subresource)
-        return ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")
+        return OWNS.get(subresource) or super().reset_fields(subresource)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
@@ -90,9 +97,7 @@ class Pod(Kind):
         # of a change, which comes often and seldom from people, nobody is warned
         if old is not None:
             return []
-        found = names.is_dns1123_label(obj["metadata"]["name"])
-        why = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
-        return [*([f"metadata.name: {why}: [{' '.join(found)}]"] if found else ()), *pod_warnings.pod(obj)]
+        return [*pod_warnings.name(obj, "the Pod's hostname"), *pod_warnings.pod(obj)]
 
     def status_warnings(self, obj: Obj) -> list[str]:
         status, out = obj.get("status") or {}, list[str]()
@@ -138,13 +143,6 @@ class Pod(Kind):
             status.get("nominatedNodeName") or NONE,
             f"{passed}/{len(gates)}" if gates else NONE,
         ]
-
-
-def _keep(new: Obj, old: Obj, name: str) -> None:
-    if name in old:
-        new[name] = old[name]
-    else:
-        new.pop(name, None)
 
 
 def _keep_generations(status: Obj, was: Obj) -> None:

@@ -25,7 +25,7 @@ class PodTemplate(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        return pod_warnings.template(obj["template"], Path("template"))
+        return pod_warnings.template(obj["template"], Path("template")) if pod_warnings.due(obj, old) else []
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         template = obj["template"]

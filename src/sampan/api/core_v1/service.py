@@ -22,6 +22,7 @@ from sampan.api.validation.workload import STATUS
 
 
 class Service(Kind):
+    create_on_update = True
     has_status = True
     has_generation = False
     columns = (

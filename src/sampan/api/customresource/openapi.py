@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.customresource.formats import FORMATS, NUMBERS
+from sampan.api.field import go_quote
 from sampan.api.kind import Obj
 
 Schema = dict[str, Any]
@@ -95,17 +96,20 @@ def definition_name(gvk: tuple[str, str, str]) -> str:
 def unknown_formats(spec: Obj) -> list[str]:
     found: dict[str, None] = {}
 
-    def walk(schema: Any, path: str) -> None:
+    def walk(schema: Any) -> None:
         if not isinstance(schema, dict):
             return
         name = schema.get("format", "")
         if name and name not in FORMATS and name not in NUMBERS:
-            found[f'{path}: unrecognized format "{name}"'] = None
-        for key, sub in (schema.get("properties") or {}).items():
-            walk(sub, f"{path}.properties[{key}]")
-        walk(schema.get("items"), f"{path}.items")
-        walk(schema.get("additionalProperties"), f"{path}.additionalProperties")
+            found[f"unrecognized format {go_quote(name)}"] = None
+        for sub in (schema.get("properties") or {}).values():
+            walk(sub)
+        for key in ("items", "additionalProperties", "not"):
+            walk(schema.get(key))
+        for key in ("allOf", "anyOf", "oneOf"):
+            for sub in schema.get(key) or ():
+                walk(sub)
 
-    for index, version in enumerate(spec.get("versions") or ()):
-        walk((version.get("schema") or {}).get("openAPIV3Schema"), f"spec.versions[{index}].schema.openAPIV3Schema")
+    for version in spec.get("versions") or ():
+        walk((version.get("schema") or {}).get("openAPIV3Schema"))
     return list(found)

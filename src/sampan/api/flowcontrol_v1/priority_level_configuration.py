@@ -12,6 +12,7 @@ from sampan.api.validation.flows import conditions, priority_level
 
 
 class PriorityLevelConfiguration(Kind):
+    status_alone = True
     has_status = True
     not_enforced = True
     columns = (

@@ -21,6 +21,10 @@ class IPAddress(Kind):
     def validate_name(self, name: str, generate: bool) -> list[str]:
         return ips.strict_ip(name)
 
+    def generated_name(self, prefix: str, suffix: str) -> str:
+        # no address would be one any more
+        return prefix
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         parent, here = (obj.get("spec") or {}).get("parentRef"), SPEC / "parentRef"

@@ -14,6 +14,8 @@ from sampan.api.validation.workload import SPEC
 
 
 class ServiceCIDR(Kind):
+    has_generation = False
+    status_alone = True
     has_status = True
     columns = (NAME, Column("CIDRs"), AGE)
 

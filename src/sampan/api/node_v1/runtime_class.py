@@ -16,6 +16,9 @@ from sampan.api.validation.scheduling import tolerations
 
 
 class RuntimeClass(Kind):
+    unconditional_update = False
+    create_on_update = True
+    has_generation = False
     not_enforced = True
     columns = (NAME, Column("Handler"), AGE)
 

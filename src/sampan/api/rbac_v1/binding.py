@@ -14,6 +14,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 class AnyBinding(Kind):
+    create_on_update = True
     has_generation = False
     columns = (
         NAME,

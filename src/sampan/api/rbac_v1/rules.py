@@ -11,6 +11,7 @@ from sampan.api.names import path_segment_name
 
 
 class AnyRole(Kind):
+    create_on_update = True
     has_generation = False
 
     def validate_name(self, name: str, generate: bool) -> list[str]:

@@ -15,6 +15,8 @@ from sampan.api.validation.workload import SPEC, STATUS
 
 
 class DeviceTaintRule(Kind):
+    unconditional_update = False
+    status_alone = True
     not_enforced = True
     has_status = True
     columns = (NAME, AGE)

@@ -17,6 +17,8 @@ MAX_CONSUMERS = 256
 
 
 class ResourceClaim(Kind):
+    has_generation = False
+    status_alone = True
     not_enforced = True
     has_status = True
     columns = (NAME, Column("State"), AGE)

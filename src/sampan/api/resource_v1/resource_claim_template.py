@@ -16,6 +16,7 @@ from sampan.api.validation.workload import SPEC
 
 
 class ResourceClaimTemplate(Kind):
+    has_generation = False
     not_enforced = True
     columns = (NAME, AGE)
 

@@ -6,7 +6,7 @@ Source: kubernetes/pkg/apis/scheduling/{v1/defaults,validation/validation}.go; p
 from __future__ import annotations
 
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.meta import validate_immutable
 
@@ -15,11 +15,16 @@ SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_00
 
 
 class PriorityClass(Kind):
+    has_generation = False
     columns = (NAME, Column("Value", "integer"), Column("Global-Default", "boolean"), AGE, Column("PreemptionPolicy"))
 
     def default(self, obj: Obj) -> None:
         if not obj.get("preemptionPolicy"):
             obj["preemptionPolicy"] = "PreemptLowerPriority"
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        # it is never counted up
+        obj["metadata"]["generation"] = 1
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

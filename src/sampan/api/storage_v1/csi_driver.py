@@ -15,6 +15,7 @@ from sampan.api.validation.workload import SPEC
 
 
 class CSIDriver(Kind):
+    unconditional_update = False
     columns = (
         NAME,
         Column("AttachRequired", "boolean"),

@@ -14,6 +14,7 @@ from sampan.api.validation.workload import SPEC
 
 
 class CSINode(Kind):
+    unconditional_update = False
     has_generation = False
     columns = (NAME, Column("Drivers", "integer"), AGE)
 

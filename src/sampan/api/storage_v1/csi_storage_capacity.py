@@ -15,6 +15,7 @@ from sampan.api.validation.resources import nonnegative_quantity
 
 
 class CSIStorageCapacity(Kind):
+    unconditional_update = False
     has_generation = False
     columns = (NAME, Column("StorageClassName"), Column("Capacity"))
 

@@ -14,6 +14,8 @@ from sampan.api.validation.workload import SPEC
 
 
 class VolumeAttachment(Kind):
+    unconditional_update = False
+    status_alone = True
     has_status = True
     has_generation = False
     columns = (NAME, Column("Attacher"), Column("PV"), Column("Node"), Column("Attached", "boolean"), AGE)

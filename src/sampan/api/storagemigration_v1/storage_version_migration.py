@@ -14,6 +14,9 @@ from sampan.api.validation.workload import SPEC, STATUS
 
 
 class StorageVersionMigration(Kind):
+    unconditional_update = False
+    has_generation = False
+    status_alone = True
     not_enforced = True
     has_status = True
     columns = (NAME, Column("Resource"), AGE)

@@ -14,6 +14,9 @@ from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
 
 IMMUTABLE = "field is immutable"
+IMMUTABLES = (
+    "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+)  # fmt: skip
 MAX_ANNOTATIONS = 256 * 1024
 FINALIZERS = {"orphan", "foregroundDeletion", "kubernetes"}
 ValidateName = Callable[[str, bool], Sequence[str]]
@@ -137,7 +140,7 @@ def validate_object_meta_update(new: Obj, old: Obj, path: Path) -> ErrorList:
             out.forbidden(
                 path / "finalizers", detail.replace('["', '[]string{"').replace('"]', '"}').replace('" "', '", "')
             )
-    for field in ("name", "namespace", "uid", "creationTimestamp"):
+    for field in IMMUTABLES:
         if new.get(field) != old.get(field):
             out.invalid(path / field, new.get(field), IMMUTABLE)
     _common(new, path, out)

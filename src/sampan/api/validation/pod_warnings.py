@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sampan.api import quantity
+from sampan.api import names, quantity
 from sampan.api.field import Path, go_quote
 from sampan.api.kind import Obj
 from sampan.api.validation import ips
@@ -37,6 +37,25 @@ VOLUMES = {
     "rbd": ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 }
 _NO_POD = "a null labelSelector results in matching no pod"
+
+
+def name(obj: Obj, used: str = "Pod names and hostnames") -> list[str]:
+    """Of the name of what is a pod or makes pods."""
+    found = names.is_dns1123_label(obj["metadata"]["name"])
+    why = f"this is used in {used}, which can result in surprising behavior; a DNS label is recommended"
+    return [f"metadata.name: {why}: [{' '.join(found)}]"] if found else []
+
+
+def due(obj: Obj, old: Obj | None) -> bool:
+    """Is a template told of? With every change that counts, in it or not."""
+    return old is None or obj["metadata"].get("generation") != old["metadata"].get("generation")
+
+
+def owner(obj: Obj, old: Obj | None) -> list[str]:
+    """Of what makes pods of `spec.template`."""
+    if not due(obj, old):
+        return []
+    return [*(name(obj) if old is None else ()), *template(obj["spec"].get("template"), Path("spec", "template"))]
 
 
 def pod(obj: Obj) -> list[str]:

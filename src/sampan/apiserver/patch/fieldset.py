@@ -101,16 +101,35 @@ def _intersection(a: FieldSet, b: FieldSet) -> FieldSet | None:
 
 
 def without(a: FieldSet, paths: tuple[str, ...]) -> FieldSet:
-    """Without everything at and below dotted field paths."""
-    for steps in _steps(paths):
+    """Without everything at and below dotted field paths; where some begin with `!`, with nothing but what is at and below
+    those, in which `*` is any item."""
+    gone, only = _steps(paths)
+    for steps in gone:
         if steps[0] in a:
             a = _without(a, steps)
-    return a
+    return _only(a, only) if only else a
 
 
 @functools.lru_cache(maxsize=256)
-def _steps(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple("f:" + step for step in path.split(".")) for path in paths)
+def _steps(paths: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], dict[str, Any]]:
+    gone = tuple(tuple("f:" + step for step in path.split(".")) for path in paths if path[0] != "!")
+    only: dict[str, Any] = {}
+    for path in paths:
+        below = only
+        for step in path[1:].split(".") if path[0] == "!" else ():
+            below = below.setdefault("*" if step == "*" else "f:" + step, {})
+    return gone, only
+
+
+def _only(a: FieldSet, wanted: dict[str, Any]) -> FieldSet:
+    out = {}
+    for key, value in _children(a):
+        below = wanted.get(key, wanted.get("*"))
+        # what is on the way stays a member
+        left = None if below is None else _make(member(value), _only(value, below)) if below else value
+        if left is not None:
+            out[key] = left
+    return out
 
 
 def _without(a: FieldSet, steps: tuple[str, ...]) -> FieldSet:

@@ -17,14 +17,15 @@ from sampan.http.server.messages import Response
 
 async def serve(call: Call) -> Response:
     """200 with the namespace; without any finalizer left a terminating one is gone."""
+    from sampan.api.core_v1.namespace import label
+
     options = write_options(call.query, "UpdateOptions")
     sent = await read_object(call, options.validation)
     check_name(call, sent)
+    label(sent)
 
     def produce(old: Obj | None) -> Produced:
         assert old is not None
-        new = {**old, "metadata": {**old["metadata"]}, "spec": sent.get("spec", {})}
-        new["metadata"]["resourceVersion"] = sent["metadata"].get("resourceVersion", "")
-        return Produced(new)
+        return Produced({**sent, "status": old.get("status", {})})
 
     return written(call, await change(call, call.key, produce, options, subresource="finalize"))

@@ -38,6 +38,10 @@ async def serve(call: Call, subresource: str, finish: Finish) -> Response:
         assert old is not None
         made = patch(old) if patch else Produced(sent or {})
         # what is wrong with it is told by the second look, after admission
-        return Produced(finish(made.obj, old)[0], made.managed)
+        new, uid = finish(made.obj, old)[0], made.obj["metadata"].get("uid")
+        if uid:
+            # a precondition
+            new["metadata"]["uid"] = uid
+        return Produced(new, made.managed)
 
     return written(call, await change(call, call.key, produce, options, subresource=subresource, finish=finish))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sampan.api import errors
 from sampan.api.field import ErrorList
-from sampan.api.kind import Kind, Obj
+from sampan.api.kind import Kind, Obj, keep
 from sampan.api.validation.meta import validate_object_meta_update
 from sampan.apiserver.allocators import Reservation
 from sampan.apiserver.authorization.attributes import authorize_create
@@ -22,6 +22,11 @@ from sampan.apiserver.write.parts import Finish, Produce, Produced, View, Writte
 from sampan.apiserver.write.rules import METADATA, checked, own_fields, raise_invalid, set_owners
 from sampan.apiserver.write.stored import preview, ready, record_of, served, stored, stored_form, transact
 from sampan.store.contract import Compare, Delete, Op, Put
+
+#: writes that are not counted: a binding goes past the strategy upstream
+NO_GENERATION = ("status", "binding")
+#: what a status of its own keeps (`ResetObjectMetaForStatus`)
+STATUS_ALONE = ("labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp")
 
 
 class _Hex(int):
@@ -94,7 +99,8 @@ async def _swap(
     if asked in ("", "0") and not kind.unconditional_update and produced.managed is None:
         problems = ErrorList()
         problems.invalid(METADATA / "resourceVersion", _Hex(0), "must be specified for an update")
-        raise errors.invalid(names.group, names.kind, record.name, problems)
+        # of the resource, as upstream says in this place alone
+        raise errors.invalid(names.group, names.resource, record.name, problems)
     _carry_system_fields(call, kind, obj, old)
     if produced.managed is not None:
         set_owners(meta, produced.managed)
@@ -112,11 +118,13 @@ async def _swap(
     context = call.context()
     if subresource == "":
         if kind.has_status:
-            _take(obj, old, "status")
+            keep(obj, old, "status")
         kind.prepare_for_update(obj, old, context)
     elif subresource == "status":
         for name in {*obj, *old} - {"metadata", "status", "kind", "apiVersion"}:
-            _take(obj, old, name)
+            keep(obj, old, name)
+        for name in STATUS_ALONE if kind.status_alone else ():
+            keep(meta, old_meta, name)
         kind.prepare_for_status_update(obj, old, context)
     finished = ErrorList()
     if finish is not None:
@@ -125,7 +133,7 @@ async def _swap(
         meta = obj["metadata"]
         if owners:
             meta["managedFields"] = owners
-    if kind.has_generation and subresource != "status" and _spec_changed(obj, old):
+    if kind.has_generation and subresource not in NO_GENERATION and _spec_changed(obj, old):
         meta["generation"] = old_meta.get("generation", 0) + 1
     reserved = api.allocators.allocate(call, obj, old)
     try:
@@ -153,6 +161,8 @@ def _check_changed(kind: Kind, obj: Obj, old: Obj, subresource: str, finished: E
     found, warned = ErrorList(), list[str]()
     if subresource == "" or (subresource == "scale" and kind.custom):
         found = kind.validate_update(obj, old)
+        warned = kind.warnings(obj, old)
+    elif subresource == "scale":
         warned = kind.warnings(obj, old)
     elif subresource == "status":
         found = kind.validate_status_update(obj, old)
@@ -215,23 +225,14 @@ def _carry_system_fields(call: Call, kind: Kind, obj: Obj, old: Obj) -> None:
     if uid and uid != old_meta["uid"]:
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old_meta['uid']}"
         raise errors.conflict(kind.names.group, kind.names.resource, old_meta["name"], why)
-    meta.setdefault("creationTimestamp", None)
-    if not meta["creationTimestamp"]:
-        meta["creationTimestamp"] = old_meta["creationTimestamp"]
-    meta["uid"] = old_meta["uid"]
-    for name in ("generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if name in old_meta:
-            meta[name] = old_meta[name]
-        else:
-            meta.pop(name, None)
+    for name in ("uid", "creationTimestamp", "generation"):
+        keep(meta, old_meta, name)
+    # a deletion that has begun goes on; an update cannot begin one, which is found when it is checked
+    if "deletionTimestamp" in old_meta:
+        meta["deletionTimestamp"] = old_meta["deletionTimestamp"]
+    if meta.get("deletionGracePeriodSeconds") is None:
+        keep(meta, old_meta, "deletionGracePeriodSeconds")
     meta.pop("selfLink", None)
-
-
-def _take(obj: Obj, old: Obj, name: str) -> None:
-    if name in old:
-        obj[name] = old[name]
-    else:
-        obj.pop(name, None)
 
 
 def _spec_changed(obj: Obj, old: Obj) -> bool:

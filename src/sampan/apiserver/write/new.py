@@ -23,8 +23,6 @@ from sampan.apiserver.write.rules import METADATA, checked, match_namespace, own
 from sampan.apiserver.write.stored import preview, ready, stored, stored_form, transact
 from sampan.store.contract import Compare, Op, Put
 
-MAX_GENERATED = 58
-
 
 async def create(call: Call, produced: Produced, options: WriteOptions, name: str = "") -> Written:
     """Store a new object. Raises 409 when its name is taken, 422 when it is invalid."""
@@ -61,8 +59,7 @@ async def _create(call: Call, produced: Produced, options: WriteOptions) -> Writ
     obj, meta = asked.obj, asked.obj["metadata"]
     match_namespace(call, meta)  # admission may have changed it
     if not meta.get("name") and meta.get("generateName"):
-        suffix = api.new_suffix()
-        meta["name"] = meta["generateName"][:MAX_GENERATED] + suffix
+        meta["name"] = kind.generated_name(meta["generateName"], api.new_suffix())
     # without a name it is refused below, with everything else that is wrong
     meta.setdefault("name", "")
     _fill_system_fields(call, obj)
@@ -127,7 +124,7 @@ async def _insert(call: Call, key: str, obj: Obj, options: WriteOptions, reserve
 def _fill_system_fields(call: Call, obj: Obj) -> None:
     """uid, creationTimestamp, and nothing that only the server's past could have set."""
     meta = obj["metadata"]
-    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
         meta.pop(name, None)
     meta["creationTimestamp"] = call.context().now
     meta["uid"] = call.api.new_uid()
