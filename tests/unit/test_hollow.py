@@ -62,7 +62,7 @@ async def test_a_stopped_node_leaves_its_pods_as_they_are(world: World) -> None:
 
 async def test_a_status_that_somebody_else_has_written_ends_no_life(world: World) -> None:
     """People make pods unready by hand, and do not say since when."""
-    await world.hollow()
+    await world.hollow(heartbeats=False)
     await world.admin.create("pods", pod("p"), namespace="default")
     await world.until(lambda: phase(world, "p") == "Running")
     unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
