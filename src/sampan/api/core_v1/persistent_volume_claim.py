@@ -1,6 +1,7 @@
 """PersistentVolumeClaim.
 
-Source: kubernetes/pkg/registry/core/persistentvolumeclaim/strategy.go; printPersistentVolumeClaim
+Source: kubernetes/pkg/registry/core/persistentvolumeclaim/strategy.go, pkg/api/persistentvolumeclaim/util.go;
+printPersistentVolumeClaim
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from sampan.api.validation.pod_warnings import claim_warnings
 from sampan.api.validation.workload import SPEC
 
 SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+#: group and kind of what `dataSource` alone may name
+SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 
 
 def modes_text(modes: list[str] | None) -> str:
@@ -43,6 +46,12 @@ class PersistentVolumeClaim(Kind):
 
     def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
         obj["status"] = {"phase": "Pending"}
+        _settle_sources(obj["spec"], {})
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        _settle_sources(obj["spec"], old["spec"])
+        # one that was stored before this was done
+        _fill_sources(old["spec"])
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
@@ -78,3 +87,23 @@ class PersistentVolumeClaim(Kind):
             age(meta.get("creationTimestamp"), now),
             spec.get("volumeMode") or UNSET,
         ]
+
+
+def _settle_sources(spec: Obj, old: Obj) -> None:
+    """`dataSource` and `dataSourceRef` say the same; what old clients could not have meant with the former goes."""
+    if (spec.get("dataSourceRef") or {}).get("namespace") and "dataSourceRef" not in old:
+        # CrossNamespaceVolumeDataSource is off
+        del spec["dataSourceRef"]
+    if "dataSourceRef" not in spec and not {"dataSource", "dataSourceRef"} & old.keys():
+        source = spec.get("dataSource") or {}
+        if (source.get("apiGroup") or "", source.get("kind")) not in SOURCES:
+            spec.pop("dataSource", None)
+    _fill_sources(spec)
+
+
+def _fill_sources(spec: Obj) -> None:
+    source, ref = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is not None and ref is None:
+        spec["dataSourceRef"] = dict(source)
+    elif ref is not None and source is None and not ref.get("namespace"):
+        spec["dataSource"] = {name: value for name, value in ref.items() if name != "namespace"}

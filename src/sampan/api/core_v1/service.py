@@ -159,10 +159,10 @@ def drop_type_dependent_fields(new: Obj, old: Obj) -> None:
         if all(new.get(name) == old.get(name) for name in ("clusterIP", "clusterIPs")):
             gone += ["clusterIP", "clusterIPs"]
         gone += ["ipFamilies", "ipFamilyPolicy"]
-    if old.get("type") in NODE_PORT_TYPES and new.get("type") not in NODE_PORT_TYPES:
-        if _node_ports(new) <= _node_ports(old):
-            for port in new.get("ports") or ():
-                port.pop("nodePort", None)
+    needed = old.get("type") in NODE_PORT_TYPES and new.get("type") not in NODE_PORT_TYPES
+    if needed and _node_ports(new) <= _node_ports(old):
+        for port in new.get("ports") or ():
+            port.pop("nodePort", None)
     if needs_health_port(old) and not needs_health_port(new):
         gone.append("healthCheckNodePort")
     if old.get("type") == "LoadBalancer" and new.get("type") != "LoadBalancer":
