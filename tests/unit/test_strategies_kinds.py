@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from sampan.api.kind import Context
+from sampan.api.registry import Registry
 from tests.conftest import Local
 
 CORE = "/api/v1/namespaces/default"
@@ -39,6 +45,12 @@ async def warned(api: Local, method: str, path: str, body: Obj, media: str = "ap
     assert reply.code in (200, 201), reply.body
     found = [value for name, value in reply.headers if name == "Warning"]
     return [text.removeprefix('299 - "').removesuffix('"').replace('\\"', '"') for text in found]
+
+
+def signing_request() -> str:
+    made_one = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    signed = made_one.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
 
 
 # -- Services ----------------------------------------------------------------------------------------------------------
@@ -121,3 +133,161 @@ async def test_cluster_ips_follow_cluster_ip(api: Local) -> None:
     assert svc["spec"]["clusterIPs"] == ["10.96.0.77"]
     said = await refused(api, "PATCH", f"{SERVICES}/x", {"spec": {"clusterIP": "10.96.0.78"}}, MERGE)
     assert said == ['spec.clusterIPs[0]: Invalid value: ["10.96.0.78"]: may not change once set']
+
+
+# -- claims and volumes ------------------------------------------------------------------------------------------------
+
+CLAIMS = f"{CORE}/persistentvolumeclaims"
+CLAIM: Obj = {"kind": "PersistentVolumeClaim", "name": "a"}
+SNAPSHOT: Obj = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "a"}
+OTHER: Obj = {"apiGroup": "a.io", "kind": "Foo", "name": "a"}
+
+
+def claim(name: str, **spec: Any) -> Obj:
+    wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"metadata": {"name": name}, "spec": {**wanted, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("sources", "stored"),
+    [
+        ({"dataSource": CLAIM}, {"dataSource": CLAIM, "dataSourceRef": CLAIM}),
+        ({"dataSource": SNAPSHOT}, {"dataSource": SNAPSHOT, "dataSourceRef": SNAPSHOT}),
+        ({"dataSource": OTHER}, {}),
+        ({"dataSourceRef": OTHER}, {"dataSource": OTHER, "dataSourceRef": OTHER}),
+        ({"dataSourceRef": {**OTHER, "namespace": "b"}}, {}),
+    ],
+)
+async def test_sources_of_claims_are_the_same(api: Local, sources: Obj, stored: Obj) -> None:
+    made_one = await made(api, CLAIMS, claim("x", **sources))
+    assert {key: value for key, value in made_one["spec"].items() if key.startswith("dataSource")} == stored
+    # who sends it again changes nothing, an old client with the old field alone included
+    for again in (sources, {"dataSource": stored["dataSource"]} if stored else {}):
+        code, obj = await api("PUT", f"{CLAIMS}/x", claim("x", **again))
+        assert code == 200 and obj["spec"] == made_one["spec"], obj
+
+
+async def test_a_volume_keeps_the_time_of_its_phase(api: Local) -> None:
+    path = "/api/v1/persistentvolumes"
+    spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}
+    since = (await made(api, path, {"metadata": {"name": "x"}, "spec": spec}))["status"]["lastPhaseTransitionTime"]
+    status = {"reason": "x", "lastPhaseTransitionTime": None}
+    assert (await patched(api, f"{path}/x/status", {"status": status}))["status"]["lastPhaseTransitionTime"] == since
+
+
+# -- workloads ---------------------------------------------------------------------------------------------------------
+
+JOBS = "/apis/batch/v1/namespaces/default/jobs"
+SETS = "/apis/apps/v1/namespaces/default/daemonsets"
+GENERATION = "deprecated.daemonset.template.generation"
+
+
+def template(**spec: Any) -> Obj:
+    return {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+async def test_a_copied_job_is_refused(api: Local) -> None:
+    job = await made(api, JOBS, {"metadata": {"name": "x"}, "spec": {"template": template(restartPolicy="Never")}})
+    assert job["spec"]["template"]["metadata"]["labels"]["job-name"] == "x"
+    said = await refused(api, "POST", JOBS, {"metadata": {"name": "y"}, "spec": job["spec"]})
+    assert len(said) == 5
+    assert said[1].startswith("spec.template.metadata.labels[job-name]: ") and said[1].endswith("must be 'y'")
+    assert said[4].startswith("spec.selector: ") and said[4].endswith("`selector` not auto-generated")
+
+
+async def test_generations_of_the_templates_of_daemon_sets(api: Local) -> None:
+    body = {"metadata": {"name": "x"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template()}}
+    daemons = await made(api, SETS, body)
+    assert daemons["metadata"]["annotations"] == {GENERATION: "1"}
+    assert f"f:{GENERATION}" in daemons["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:annotations"]
+    for change, number in (
+        ({"metadata": {"annotations": {GENERATION: "7"}}}, "1"),
+        ({"metadata": {"annotations": None}}, "1"),
+        ({"spec": {"minReadySeconds": 3}}, "1"),
+        ({"spec": {"template": {"spec": {"hostNetwork": True}}}}, "2"),
+    ):
+        for sub in ("", "/status"):
+            daemons = await patched(api, f"{SETS}/x{sub}", change)
+            assert daemons["metadata"]["annotations"] == {GENERATION: number}
+    body["metadata"] = {"name": "y", "annotations": {GENERATION: "5"}}
+    assert (await made(api, SETS, body))["metadata"]["annotations"] == {GENERATION: "5"}
+    body["metadata"] = {"name": "z", "annotations": {GENERATION: "z"}}
+    code, status = await api("POST", SETS, body)
+    assert code == 400 and status["message"].endswith('strconv.ParseInt: parsing "z": invalid syntax')
+
+
+# -- others ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_api_service_without_a_service_is_available(api: Local) -> None:
+    path = "/apis/apiregistration.k8s.io/v1/apiservices"
+    spec: Obj = {"version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
+    local = await made(api, path, {"metadata": {"name": "v1.a.io"}, "spec": {**spec, "group": "a.io"}})
+    (condition,) = local["status"]["conditions"]
+    assert condition.pop("lastTransitionTime") == local["metadata"]["creationTimestamp"]
+    assert condition == {
+        "type": "Available",
+        "status": "True",
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }
+    spec |= {"group": "b.io", "service": {"namespace": "a", "name": "b"}, "insecureSkipTLSVerify": True}
+    assert (await made(api, path, {"metadata": {"name": "v1.b.io"}, "spec": spec}))["status"] == {}
+
+
+async def test_accounts_name_secrets(api: Local) -> None:
+    path, secrets = f"{CORE}/serviceaccounts", [{"name": "a", "kind": "Secret", "namespace": "b"}]
+    account = await made(api, path, {"metadata": {"name": "x"}, "secrets": secrets})
+    assert account["secrets"] == [{"name": "a"}]
+    assert (await patched(api, f"{path}/x", {"secrets": secrets}))["secrets"] == [{"name": "a"}]
+
+
+async def test_limits_need_no_name(api: Local) -> None:
+    path, spec = f"{CORE}/limitranges", {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}
+    name = (await made(api, path, {"spec": spec}))["metadata"]["name"]
+    assert len(name) == 36 and (await api("GET", f"{path}/{name}"))[0] == 200
+
+
+async def test_conditions_of_signing_requests(api: Local) -> None:
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    spec = {"request": signing_request(), "signerName": "a.b/c", "usages": ["client auth"]}
+    request = await made(api, path, {"metadata": {"name": "x", "labels": {"a": "a"}}, "spec": spec})
+    assert set(request["metadata"]["managedFields"][0]["fieldsV1"]) == {"f:metadata"}
+    approved = {"type": "Approved", "status": "True", "reason": "r", "lastUpdateTime": "2001-02-03T04:05:06Z"}
+    change = {"metadata": {"labels": {"a": "b"}}, "status": {"conditions": [approved], "certificate": "eA=="}}
+    request = await patched(api, f"{path}/x/approval", change)
+    assert request["metadata"]["labels"] == {"a": "b"} and "certificate" not in request["status"]
+    owned = next(item for item in request["metadata"]["managedFields"] if item.get("subresource") == "approval")
+    assert set(owned["fieldsV1"]["f:status"]) == {"f:conditions"}
+    (was,) = request["status"]["conditions"]
+    assert was == {**approved, "lastTransitionTime": was["lastTransitionTime"]}
+    # the signer cannot change that, and what it says has times
+    failed = {"type": "Failed", "status": "True", "reason": "r"}
+    change = {"status": {"conditions": [{**approved, "message": "m"}, failed]}}
+    request = await patched(api, f"{path}/x/status", change)
+    assert request["status"]["conditions"][0] == was
+    assert {"lastUpdateTime", "lastTransitionTime"} < set(request["status"]["conditions"][1])
+    assert all(item.get("subresource") != "status" for item in request["metadata"]["managedFields"])
+    # a decision is about one object
+    change = {"metadata": {"uid": "x"}, "status": {"conditions": []}}
+    assert (await api("PATCH", f"{path}/x/approval", change, MERGE))[0] == 409
+
+
+async def test_a_signing_request_can_be_applied(api: Local) -> None:
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests/x"
+    spec = {"request": signing_request(), "signerName": "a.b/c", "usages": ["client auth"]}
+    body = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "x"}}
+    code, request = await api("PATCH", f"{path}?fieldManager=m", {**body, "spec": spec}, "application/apply-patch+yaml")
+    assert code == 201 and request["spec"]["signerName"] == "a.b/c"
+
+
+def test_conditions_of_requests_of_pods() -> None:
+    kind = Registry().get("certificates.k8s.io", "v1", "podcertificaterequests")
+    assert kind is not None
+    failed = {"type": "Failed", "status": "True", "reason": "r", "message": "m", "lastTransitionTime": "before"}
+    new: Obj = {"status": {"conditions": [{**failed, "message": "n"}]}}
+    kind.prepare_for_status_update(new, {"status": {"conditions": [failed]}}, Context("now"))
+    assert new["status"]["conditions"] == [failed]
+    new = {"status": {"conditions": [{"type": "Issued", "status": "True"}]}}
+    kind.prepare_for_status_update(new, {}, Context("now"))
+    assert new["status"]["conditions"] == [{"type": "Issued", "status": "True", "lastTransitionTime": "now"}]
