@@ -291,3 +291,67 @@ def test_conditions_of_requests_of_pods() -> None:
     new = {"status": {"conditions": [{"type": "Issued", "status": "True"}]}}
     kind.prepare_for_status_update(new, {}, Context("now"))
     assert new["status"]["conditions"] == [{"type": "Issued", "status": "True", "lastTransitionTime": "now"}]
+
+
+# -- pods --------------------------------------------------------------------------------------------------------------
+
+PODS = f"{CORE}/pods"
+
+
+def pod(name: str, labels: Obj | None = None, annotations: Obj | None = None, **spec: Any) -> Obj:
+    meta = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
+    return {"metadata": meta, "spec": template(automountServiceAccountToken=False, **spec)["spec"]}
+
+
+async def test_label_keys_of_pods_join_their_selectors(api: Local) -> None:
+    keys = {"matchLabelKeys": ["a", "none"], "labelSelector": {"matchLabels": {"x": "y"}}}
+    term = {**keys, "mismatchLabelKeys": ["b"], "topologyKey": "zone"}
+    preferred = [{"weight": 1, "podAffinityTerm": term}]
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    spec = {
+        "affinity": {
+            "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
+            "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred},
+        },
+        "topologySpreadConstraints": [{**spread, **keys}, {**spread, "topologyKey": "host"}],
+    }
+    found = (await made(api, PODS, pod("x", {"a": "1", "b": "2"}, **spec)))["spec"]
+    inside = {"key": "a", "operator": "In", "values": ["1"]}
+    outside = {"key": "b", "operator": "NotIn", "values": ["2"]}
+    affinity = found["affinity"]
+    (required,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert required["labelSelector"]["matchExpressions"] == [inside, outside]
+    (weighted,) = affinity["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert weighted["podAffinityTerm"]["labelSelector"]["matchExpressions"] == [inside, outside]
+    first, second = found["topologySpreadConstraints"]
+    assert first["labelSelector"]["matchExpressions"] == [inside] and "labelSelector" not in second
+    # once is enough
+    assert (await patched(api, f"{PODS}/x", {"metadata": {"labels": {"c": "3"}}}))["spec"] == found
+    both = {**spread, **keys, "labelSelector": {"matchLabels": {"a": "1"}}}
+    said = await refused(api, "POST", PODS, pod("y", {"a": "1"}, topologySpreadConstraints=[both]))
+    assert said == [
+        'spec.topologySpreadConstraints[0][0]: Invalid value: "a": exists in both matchLabelKeys and labelSelector'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "profile", "told"),
+    [
+        ("unconfined", {}, {"type": "Unconfined"}, True),
+        ("localhost/a", {}, {"type": "Localhost", "localhostProfile": "a"}, True),
+        ("localhost/ a", {}, None, True),
+        ("", {}, None, True),
+        ("runtime/default", {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}, None, False),
+        ("unconfined", {"os": {"name": "windows"}}, None, False),
+    ],
+)
+async def test_profiles_that_annotations_name(
+    api: Local, value: str, spec: Obj, profile: Obj | None, told: bool
+) -> None:
+    key = "container.apparmor.security.beta.kubernetes.io/c"
+    said = await warned(api, "POST", PODS, pod("x", annotations={key: value}, **spec))
+    detail = f'metadata.annotations[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead'
+    assert said == [detail] * told
+    _, found = await api("GET", f"{PODS}/x")
+    (container,) = found["spec"]["containers"]
+    assert (container.get("securityContext") or {}).get("appArmorProfile") == profile

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import names
-from sampan.api.core_v1 import pod_spec
+from sampan.api.core_v1 import pod_creation, pod_spec
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, human_duration
@@ -53,6 +53,8 @@ class Pod(Kind):
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }
             ]
+        pod_creation.merge_label_keys(obj)
+        pod_creation.adopt_profiles(obj, ctx)
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Status is the old one already."""
