@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from sampan.api.kind import Context
 from sampan.api.registry import Registry
@@ -308,7 +309,7 @@ async def test_label_keys_of_pods_join_their_selectors(api: Local) -> None:
     term = {**keys, "mismatchLabelKeys": ["b"], "topologyKey": "zone"}
     preferred = [{"weight": 1, "podAffinityTerm": term}]
     spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
-    spec = {
+    spec: Obj = {
         "affinity": {
             "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
             "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred},
@@ -355,3 +356,213 @@ async def test_profiles_that_annotations_name(
     _, found = await api("GET", f"{PODS}/x")
     (container,) = found["spec"]["containers"]
     assert (container.get("securityContext") or {}).get("appArmorProfile") == profile
+
+
+# -- what is dropped, and what is told ---------------------------------------------------------------------------------
+
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+RESOURCES = "/apis/resource.k8s.io/v1"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+
+async def test_endpoint_slices_count_labels_and_drop_topology(api: Local) -> None:
+    endpoint: Obj = {"addresses": ["192.0.2.1"], "deprecatedTopology": {"kubernetes.io/hostname": "n"}}
+    body = {"metadata": {"name": "x"}, "addressType": "IPv4", "endpoints": [endpoint]}
+    found = await made(api, SLICES, body)
+    assert (found["metadata"]["generation"], "deprecatedTopology" in found["endpoints"][0]) == (1, False)
+    for change, generation in (
+        ({"metadata": {"labels": {"a": "b"}}}, 2),
+        ({"metadata": {"annotations": {"a": "b"}}}, 2),
+        ({"ports": [{"port": 1}]}, 3),
+        ({"endpoints": [endpoint]}, 4),
+    ):
+        found = await patched(api, f"{SLICES}/x", change)
+        assert found["metadata"]["generation"] == generation
+        assert "deprecatedTopology" not in found["endpoints"][0]
+
+
+def test_the_node_of_an_older_slice_is_kept() -> None:
+    kind = Registry().get("discovery.k8s.io", "v1", "endpointslices")
+    assert kind is not None
+    old: Obj = {"metadata": {}, "endpoints": [{"deprecatedTopology": {"kubernetes.io/hostname": "n"}}]}
+    same: Obj = {"metadata": {}, "endpoints": [dict(old["endpoints"][0])]}
+    kind.prepare_for_update(same, old, Context("now"))
+    assert same == old
+    new: Obj = {"metadata": {}, "endpoints": [{"deprecatedTopology": {"kubernetes.io/hostname": n}} for n in "nm"]}
+    kind.prepare_for_update(new, old, Context("now"))
+    assert new["endpoints"] == [{"nodeName": "n"}, {}]
+
+
+async def test_what_is_told_of_endpoint_slices(api: Local) -> None:
+    body = {"metadata": {"name": "x"}, "addressType": "FQDN", "endpoints": [{"addresses": ["a.b.io"]}]}
+    assert await warned(api, "POST", SLICES, body) == ["spec.addressType: FQDN endpoints are deprecated"]
+    assert await warned(api, "PATCH", f"{SLICES}/x", {"metadata": {"labels": {"a": "b"}}}, MERGE) == []
+
+
+async def test_taint_rules_are_dated_anew_with_their_effect(api: Local) -> None:
+    path, time = f"{RESOURCES}/devicetaintrules", "2001-02-03T04:05:06Z"
+    taint = {"key": "a.io/b", "effect": "NoSchedule", "timeAdded": time}
+    await made(api, path, {"metadata": {"name": "x"}, "spec": {"taint": taint}})
+    for change, kept in ({"value": "v"}, True), ({"effect": "NoExecute"}, False), ({"timeAdded": time}, True):
+        rule = await patched(api, f"{path}/x", {"spec": {"taint": change}})
+        assert (rule["spec"]["taint"]["timeAdded"] == time) == kept
+
+
+async def test_a_service_cidr_may_bring_its_status(api: Local) -> None:
+    path = "/apis/networking.k8s.io/v1/servicecidrs"
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "r",
+        "message": "",
+        "lastTransitionTime": "2001-02-03T04:05:06Z",
+    }
+    body = {"metadata": {"name": "x"}, "spec": {"cidrs": ["10.7.0.0/16"]}, "status": {"conditions": [ready]}}
+    assert (await made(api, path, body))["status"] == {"conditions": [ready]}
+    for sub in ("", "/status"):
+        ready["reason"] += "r"
+        cidr = await patched(api, f"{path}/x{sub}", {"status": {"conditions": [ready]}})
+        assert cidr["status"] == {"conditions": [ready]}
+
+
+def test_devices_that_went_leave_no_status() -> None:
+    kind = Registry().get("resource.k8s.io", "v1", "resourceclaims")
+    assert kind is not None
+    one, two, mine = ({"driver": "d", "pool": "p", "device": name} for name in ("a", "b", "c"))
+    old = {"status": {"allocation": {"devices": {"results": [one, two]}}, "devices": [one, two, mine]}}
+    new: Obj = {"status": {"allocation": {"devices": {"results": [two]}}, "devices": [one, two, mine]}}
+    kind.prepare_for_status_update(new, old, Context("now"))
+    assert new["status"]["devices"] == [two, mine]
+    new = {"status": {"devices": [one]}}
+    kind.prepare_for_status_update(new, old, Context("now"))
+    assert new["status"] == {}
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "spec"),
+    [
+        ("coordination.k8s.io", "leases", {"strategy": "OldestEmulationVersion", "preferredHolder": "a"}),
+        ("", "nodes", {"configSource": {"configMap": {}}}),
+        ("resource.k8s.io", "resourceslices", {"partitionTypeAttribute": "a"}),
+    ],
+)
+def test_what_no_gate_opens_is_dropped_unless_it_was_there(group: str, resource: str, spec: Obj) -> None:
+    kind = Registry().get(group, "v1", resource)
+    assert kind is not None
+    new: Obj = {"spec": dict(spec), "status": {}}
+    kind.prepare_for_create(new, Context("now"))
+    assert new["spec"] == {}
+    new = {"spec": dict(spec)}
+    kind.prepare_for_update(new, {"spec": {}}, Context("now"))
+    assert new["spec"] == {}
+    new = {"spec": dict(spec)}
+    kind.prepare_for_update(new, {"spec": dict(spec)}, Context("now"))
+    assert new["spec"] == spec
+
+
+def test_the_configuration_of_a_node_is_dropped_from_its_status() -> None:
+    kind = Registry().get("", "v1", "nodes")
+    assert kind is not None
+    for old, left in ({"status": {}}, {}), ({"status": {"config": {}}}, {"config": {}}):
+        new: Obj = {"status": {"config": {}}}
+        kind.prepare_for_status_update(new, old, Context("now"))
+        assert new["status"] == left
+
+
+def test_lists_as_attributes_of_devices_are_dropped() -> None:
+    kind = Registry().get("resource.k8s.io", "v1", "resourceslices")
+    assert kind is not None
+
+    def made_one() -> Obj:
+        device = {"attributes": {"a": {"bools": [True]}, "b": {"int": 1}}, "nodeAllocatableResources": {"x": {}}}
+        return {"spec": {"devices": [device]}}
+
+    new = made_one()
+    kind.prepare_for_create(new, Context("now"))
+    assert new == {"spec": {"devices": [{"attributes": {"a": {}, "b": {"int": 1}}}]}}
+    new = made_one()
+    kind.prepare_for_update(new, made_one(), Context("now"))
+    assert new == made_one()
+
+
+async def test_drivers_have_small_letters(api: Local) -> None:
+    pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+    body = {"metadata": {"name": "x"}, "spec": {"driver": "Dra.Example.com", "nodeName": "n", "pool": pool}}
+    said = 'spec.driver: driver names should be lowercase; "Dra.Example.com" contains uppercase characters'
+    assert said in await warned(api, "POST", f"{RESOURCES}/resourceslices", body)
+
+
+async def test_what_is_told_of_claims(api: Local) -> None:
+    amounts = {"requests": {"storage": "1500m"}, "limits": {"storage": "2500m"}}
+    body = claim("x", resources=amounts)
+    body["metadata"]["annotations"] = {"volume.beta.kubernetes.io/storage-class": "a"}
+    fractions = [
+        f'resources.{side}[storage]: fractional byte value "{amounts[side]["storage"]}" is invalid, must be an integer'
+        for side in ("requests", "limits")
+    ]
+    assert await warned(api, "POST", CLAIMS, body) == [
+        "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; "
+        'use "storageClassName" attribute instead',
+        *(f"spec.{text}" for text in fractions),
+    ]
+    path = "/apis/apps/v1/namespaces/default/statefulsets"
+    spec = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": template(),
+        "volumeClaimTemplates": [claim("v", resources=amounts)],
+        "revisionHistoryLimit": -1,
+    }
+    limit = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+    told = await warned(api, "POST", path, {"metadata": {"name": "x"}, "spec": spec})
+    assert told == [*(f"spec.volumeClaimTemplates[0].{text}" for text in fractions), limit]
+    told = await warned(api, "PATCH", f"{path}/x", {"spec": {"replicas": 2}}, MERGE)
+    assert told == [*(f"spec.volumeClaimTemplates[0].Spec.{text}" for text in fractions), limit]
+
+
+def test_zones_in_schedules_are_told_of_when_they_stay() -> None:
+    kind = Registry().get("batch", "v1", "cronjobs")
+    assert kind is not None
+    spec = {"schedule": "CRON_TZ=UTC * * * * *", "jobTemplate": {"spec": {"template": template()}}}
+    job = {"metadata": {"name": "x"}, "spec": spec}
+    assert kind.warnings(job, None) == []
+    assert kind.warnings(job, job) == [
+        "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+        "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+    ]
+
+
+def pair(key: ec.EllipticCurvePrivateKey) -> tuple[str, str]:
+    """A certificate and its key, in PEM."""
+    name, start = x509.Name([]), datetime.datetime(2026, 1, 1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + datetime.timedelta(days=1))
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(encoding)
+    return certificate.decode(), key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+async def test_keys_that_do_not_fit(api: Local) -> None:
+    crt, key = pair(ec.generate_private_key(ec.SECP256R1()))
+    other = pair(ec.generate_private_key(ec.SECP256R1()))[1]
+    foreign = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    broken = "-----BEGIN {0}-----\neA==\n-----END {0}-----\n".format
+    skipped = "PEM block in certificate input after skipping PEM blocks of the following types: [X Y]"
+    for number, (certificate, private, said) in enumerate([
+        (crt, key, ""),
+        ("", "", "failed to find any PEM data in certificate input"),
+        (crt, "", "failed to find any PEM data in key input"),
+        (key, crt, "failed to find certificate PEM data in certificate input, but did find a private key; "
+                   "PEM inputs may have been switched"),
+        (broken("X") + broken("Y"), key, f'failed to find "CERTIFICATE" {skipped}'),
+        (crt, crt, "found a certificate rather than a key in the PEM for the private key"),
+        (crt, broken("PRIVATE KEY"), "failed to parse private key"),
+        (crt, other, "private key does not match public key"),
+        (crt, foreign.decode(), "private key type does not match public key type"),
+    ]):  # fmt: skip
+        data = {"tls.crt": certificate, "tls.key": private}
+        body = {"metadata": {"name": f"x{number}"}, "type": "kubernetes.io/tls", "stringData": data}
+        assert await warned(api, "POST", f"{CORE}/secrets", body) == ([f"tls: {said}"] if said else [])
+        told = await warned(api, "PATCH", f"{CORE}/secrets/x{number}", {"metadata": {"labels": {"a": "b"}}}, MERGE)
+        assert told == ([f"tls: {said}"] if said else [])

@@ -69,9 +69,10 @@ class CronJob(Kind):
         before = ((old or {}).get("spec") or {}).get("jobTemplate") or {}
         if old is None or spec.get("template") != (before.get("spec") or {}).get("template"):
             out += pod_warnings.template(spec.get("template"), path / "template")
-        if _has_zone(obj["spec"].get("schedule", "")):
+        # a new one is refused
+        if old is not None and _has_zone(obj["spec"].get("schedule", "")):
             out.append(
-                "CRON_TZ or TZ used in spec.schedule is not officially supported, see "
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
                 "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
             )
         return out

@@ -6,7 +6,7 @@ printPersistentVolumeClaim
 
 from __future__ import annotations
 
-from sampan.api.field import ErrorList
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.claims import claim_spec, claim_status, claim_update
@@ -14,6 +14,7 @@ from sampan.api.validation.pod_warnings import claim_warnings
 from sampan.api.validation.workload import SPEC
 
 SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
 #: group and kind of what `dataSource` alone may name
 SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 
@@ -69,7 +70,11 @@ class PersistentVolumeClaim(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        return claim_warnings(obj["spec"], SPEC)
+        out = claim_warnings(obj["spec"], SPEC)
+        if OLD_CLASS in (obj["metadata"].get("annotations") or {}):
+            said = 'deprecated since v1.8; use "storageClassName" attribute instead'
+            return [f"{Path('metadata', 'annotations') @ OLD_CLASS}: {said}", *out]
+        return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
@@ -81,8 +86,7 @@ class PersistentVolumeClaim(Kind):
             spec.get("volumeName", ""),
             (status.get("capacity") or {}).get("storage", "0") if bound else "",
             modes_text(status.get("accessModes")) if bound else "",
-            spec.get("storageClassName")
-            or (meta.get("annotations") or {}).get("volume.beta.kubernetes.io/storage-class", ""),
+            spec.get("storageClassName") or (meta.get("annotations") or {}).get(OLD_CLASS, ""),
             spec.get("volumeAttributesClassName") or UNSET,
             age(meta.get("creationTimestamp"), now),
             spec.get("volumeMode") or UNSET,
