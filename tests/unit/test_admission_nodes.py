@@ -173,4 +173,5 @@ async def test_pods_carry_zone_and_region_of_their_node(api: Local) -> None:
     binding = {"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "z"}}
     assert (await api("POST", f"{PODS}/bound/binding", binding))[0] == 201
     _, found = await api("GET", f"{PODS}/bound")
-    assert found["metadata"]["labels"] == {**labels, "topology.kubernetes.io/zone": "mine"}
+    # where it really is, whatever it said
+    assert found["metadata"]["labels"] == labels

@@ -320,14 +320,15 @@ async def test_claims_stay_or_go_as_the_policy_says(world: World) -> None:
     assert not any(claim["metadata"].get("ownerReferences") for claim in world.all("persistentvolumeclaims"))
 
 
-async def test_old_revisions_are_thrown_away(world: World) -> None:
-    await begin(world, stateful_set(1, revisionHistoryLimit=1))
+@pytest.mark.parametrize(("limit", "kept"), [(1, 2), (-1, 5)])
+async def test_old_revisions_are_thrown_away(world: World, limit: int, kept: int) -> None:
+    await begin(world, stateful_set(1, revisionHistoryLimit=limit))
     for version in range(2, 6):
         await ready(world, 1)
         await patch(world, **image(version))
     await ready(world, 1)
     await world.settle()
-    assert len(world.all("controllerrevisions", group="apps")) == 2
+    assert len(world.all("controllerrevisions", group="apps")) == kept
 
 
 @pytest.mark.parametrize("after", [False, True])

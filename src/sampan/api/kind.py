@@ -33,15 +33,21 @@ class Column:
     description: str = ""
 
 
+def _unheard(text: str) -> None:
+    pass
+
+
 @frozen
 class Context:
-    """What a step may know of the request. `now` is RFC 3339 with seconds, `user` the requester's name."""
+    """What a step may know of the request. `now` is RFC 3339 with seconds, `user` the requester's name; `warn` takes what
+    `warnings` cannot know any more."""
 
     now: str
     user: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    warn: Callable[[str], None] = _unheard
 
 
 @frozen

@@ -20,6 +20,7 @@ from sampan.api import errors
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
 from sampan.api.times import format_time
+from sampan.api.validation.services import NODE_PORT_TYPES, needs_health_port
 from sampan.apiserver.cache import encode
 from sampan.apiserver.resource import storage_prefix
 from sampan.store.contract import Compare, Delete, Op, Put
@@ -84,13 +85,7 @@ class Allocators:
     def _families(self, obj: Obj) -> None:
         spec = obj["spec"]
         if spec.get("type") == "ExternalName":
-            for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-                spec.pop(name, None)
             return
-        if spec.get("clusterIPs") and not spec.get("clusterIP"):
-            spec["clusterIP"] = spec["clusterIPs"][0]
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
         headless = spec.get("clusterIP") == "None" and not spec.get("selector")
         if headless:
             policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack")
@@ -117,7 +112,8 @@ class Allocators:
                 detail = "not configured on this cluster"
                 problems.invalid(SPEC / "ipFamilies" @ 0, spec["ipFamilies"][0], detail)
                 return
-            if not spec.get("clusterIP"):
+            # one without the other is refused by validation
+            if not spec.get("clusterIP") and not spec.get("clusterIPs"):
                 chosen = self._choose(call, out)
                 spec["clusterIP"], spec["clusterIPs"] = chosen, [chosen]
         after = set(addresses(obj))
@@ -204,7 +200,7 @@ class Allocators:
             spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
         )
         fresh: set[int] = set()
-        for index, port in enumerate(spec.get("ports") or ()):
+        for index, port in enumerate(spec.get("ports") or () if spec.get("type") in NODE_PORT_TYPES else ()):
             asked = port.get("nodePort", 0)
             if asked and asked not in before and asked not in fresh:
                 why = self._port_taken(asked)
@@ -214,10 +210,9 @@ class Allocators:
                 self._hold(out, f"port/{asked}")
                 fresh.add(asked)
             elif wants and not asked:
-                port["nodePort"] = self._shared(spec, port) or self._choose_port(out)
+                port["nodePort"] = (self._shared(spec, port) if old is None else 0) or self._choose_port(out)
                 fresh.add(port["nodePort"])
-        local = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-        if local:
+        if needs_health_port(spec):
             asked = spec.get("healthCheckNodePort", 0)
             if not asked:
                 spec["healthCheckNodePort"] = self._choose_port(out)
@@ -243,7 +238,7 @@ class Allocators:
 
     @staticmethod
     def _shared(spec: Obj, port: Obj) -> int:
-        """TCP and UDP on the same port share a node port."""
+        """TCP and UDP on the same port of a new Service share a node port."""
         for other in spec["ports"]:
             same = other.get("port") == port.get("port") and other.get("protocol") != port.get("protocol")
             if same and other.get("nodePort"):

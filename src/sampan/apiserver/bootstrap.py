@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from sampan.api.apiregistration_v1.api_service import local_condition
 from sampan.api.kind import Obj
 from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
@@ -219,17 +220,7 @@ class Bootstrap:
                             "groupPriorityMinimum": 18000 - 50 * index,
                             "versionPriority": max(1, 15 - order),
                         },
-                        "status": {
-                            "conditions": [
-                                {
-                                    "type": "Available",
-                                    "status": "True",
-                                    "lastTransitionTime": format_time(self.api.clock()),
-                                    "reason": "Local",
-                                    "message": "Local APIServices are always available",
-                                }
-                            ]
-                        },
+                        "status": {"conditions": [local_condition(format_time(self.api.clock()))]},
                     },
                 )
 

@@ -84,5 +84,5 @@ class Call:
             user = self.user
             extra = tuple((key, tuple(values)) for key, values in user.extra.items()) if user.extra else ()
             now = format_time(self.api.clock())
-            self._context = Context(now, user.name, user.uid, user.groups, extra)
+            self._context = Context(now, user.name, user.uid, user.groups, extra, self.warnings.append)
         return self._context

@@ -101,7 +101,9 @@ class History:
         return await self.client.update(REVISIONS, {**revision, "revision": number})
 
     async def truncate(self, revisions: list[Obj], live: set[str], limit: int) -> None:
-        """Delete the oldest of those not in use; `live` are names."""
+        """Delete the oldest of those not in use; `live` are names. A negative limit is none."""
+        if limit < 0:
+            return
         old = [revision for revision in revisions if revision["metadata"]["name"] not in live]
         for revision in old[: max(0, len(old) - limit)]:
             meta = revision["metadata"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from sampan.api.apps_v1.daemon_set import TEMPLATE_GENERATION
 from sampan.api.selectors import label_selector_from
 from sampan.client import Controller, Expectations
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
@@ -30,6 +31,8 @@ Obj = dict[str, Any]
 ACCOUNT = "daemon-set-controller"
 SOURCE = "daemonset-controller"
 SETS = "daemonsets.apps"
+#: a label of older versions
+GENERATION = "pod-template-generation"
 BURST = 250
 FIRST_BACKOFF, MOST_BACKOFF = 1.0, 900.0
 ZEROS = ("observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable")
@@ -217,6 +220,9 @@ class DaemonSetController:
         template = look.set["spec"]["template"]
         meta, spec = template.get("metadata") or {}, template["spec"]
         labels = {**(meta.get("labels") or {}), HASH: look.hash}
+        generation = (look.set["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION)
+        if generation:
+            labels[GENERATION] = generation
         spec = {**spec, "tolerations": tolerations_of(spec)}
         common = {"metadata": {**meta, "labels": labels}}
 

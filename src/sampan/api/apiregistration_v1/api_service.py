@@ -1,15 +1,26 @@
 """APIService.
 
-Source: kube-aggregator/pkg/registry/apiservice/etcd (ConvertToTable)
+Source: kube-aggregator/pkg/registry/apiservice/{strategy,etcd/etcd}.go (ConvertToTable)
 """
 
 from __future__ import annotations
 
 from sampan.api import names
 from sampan.api.field import ErrorList, Path, go_quote
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.workload import SPEC, STATUS
+
+
+def local_condition(now: str) -> Obj:
+    """Of those without a Service."""
+    return {
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }
 
 
 class APIService(Kind):
@@ -24,6 +35,10 @@ class APIService(Kind):
         service = (obj.get("spec") or {}).get("service")
         if service is not None:
             service.setdefault("port", 443)
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        if (obj.get("spec") or {}).get("service") is None:
+            obj["status"] = {"conditions": [local_condition(ctx.now)]}
 
     def validate_name(self, name: str, generate: bool) -> list[str]:
         return names.path_segment_name(name)

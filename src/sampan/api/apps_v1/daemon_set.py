@@ -1,13 +1,16 @@
 """DaemonSet.
 
-Source: kubernetes/pkg/registry/apps/daemonset/strategy.go, pkg/apis/apps/{v1/defaults,validation/validation}.go
+Source: kubernetes/pkg/registry/apps/daemonset/strategy.go, pkg/apis/apps/{v1/{defaults,conversion},validation/validation}.go
 """
 
 from __future__ import annotations
 
+import re
+
+from sampan.api import errors
 from sampan.api.core_v1.pod_spec import default_pod_template
-from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.field import ErrorList, go_quote
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age, containers_cells, labels_text, selector_text
 from sampan.api.validation import pod_warnings
 from sampan.api.validation.meta import validate_label_selector
@@ -26,6 +29,8 @@ from sampan.api.validation.workload import (
     selector_unchanged,
 )
 
+#: a field of older versions
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 COUNTS = (
     "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
     "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
@@ -59,6 +64,22 @@ class DaemonSet(Kind):
             rolling.setdefault("maxUnavailable", 1)
             rolling.setdefault("maxSurge", 0)
         spec.setdefault("revisionHistoryLimit", 10)
+        # who writes a set owns it
+        if TEMPLATE_GENERATION not in (obj["metadata"].get("annotations") or {}):
+            _set_template_generation(obj, 0)
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        _set_template_generation(obj, max(_template_generation(obj), 1))
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        # refused if it is no number, but not taken
+        _template_generation(obj)
+        changed = obj["spec"].get("template") != old["spec"].get("template")
+        _set_template_generation(obj, _template_generation(old) + changed)
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        _template_generation(obj)
+        _set_template_generation(obj, _template_generation(old))
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
@@ -129,3 +150,17 @@ class DaemonSet(Kind):
             images,
             selector_text(spec.get("selector")),
         ]
+
+
+def _template_generation(obj: Obj) -> int:
+    """Raises 400."""
+    text = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "0")
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        said = f"strconv.ParseInt: parsing {go_quote(text)}: invalid syntax"
+        raise errors.bad_request(f'DaemonSet in version "v1" cannot be handled as a DaemonSet: {said}')
+    return int(text)
+
+
+def _set_template_generation(obj: Obj, number: int) -> None:
+    meta = obj["metadata"]
+    meta["annotations"] = {**(meta.get("annotations") or {}), TEMPLATE_GENERATION: str(number)}

@@ -91,7 +91,7 @@ class StatefulSet(Kind):
             if retention and retention.get(when) not in ("Retain", "Delete"):
                 here = SPEC / "persistentVolumeClaimRetentionPolicy" / when
                 out.not_supported(here, retention.get(when, ""), ("Retain", "Delete"))
-        nonnegative(spec, out, "replicas", "minReadySeconds", "revisionHistoryLimit")
+        nonnegative(spec, out, "replicas", "minReadySeconds")
         # upstream names the two as one field
         out.extend(validate_nonnegative((spec.get("ordinals") or {}).get("start", 0), SPEC / "ordinals.start"))
         template = spec.get("template") or {}
@@ -133,8 +133,12 @@ class StatefulSet(Kind):
         if pod_warnings.due(obj, old):
             out = pod_warnings.template(spec.get("template"), SPEC / "template")
         for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-            here = SPEC / "volumeClaimTemplates" @ index / "spec"
-            out += pod_warnings.claim_warnings(claim.get("spec") or {}, here)
+            # upstream's paths
+            here = SPEC / "volumeClaimTemplates" @ index
+            out += pod_warnings.claim_warnings(claim.get("spec") or {}, here if old is None else here / "Spec")
+        if spec.get("revisionHistoryLimit", 0) < 0:
+            said = "a negative value retains all historical revisions; a value >= 0 is recommended"
+            out.append(f"{SPEC / 'revisionHistoryLimit'}: {said}")
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

@@ -67,9 +67,10 @@ class CronJob(Kind):
         out = pod_warnings.name(obj) if old is None else []
         if pod_warnings.due(obj, old):
             out += job_warnings(obj["spec"]["jobTemplate"].get("spec") or {}, SPEC / "jobTemplate" / "spec")
-        if _has_zone(obj["spec"].get("schedule", "")):
+        # a new one is refused
+        if old is not None and _has_zone(obj["spec"].get("schedule", "")):
             out.append(
-                "CRON_TZ or TZ used in spec.schedule is not officially supported, see "
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
                 "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
             )
         return out

@@ -82,9 +82,10 @@ class Job(Kind):
         template = spec["template"] = {**spec["template"]}
         meta = template["metadata"] = {**(template.get("metadata") or {})}
         added = {UID: uid, OLD_UID: uid, NAME_LABEL: name, OLD_NAME: name}
-        meta["labels"] = {**(meta.get("labels") or {}), **added}
+        # what is there already and does not fit is refused
+        meta["labels"] = {**added, **(meta.get("labels") or {})}
         selector = spec["selector"] = {**(spec.get("selector") or {})}
-        selector["matchLabels"] = {**(selector.get("matchLabels") or {}), UID: uid}
+        selector["matchLabels"] = {UID: uid, **(selector.get("matchLabels") or {})}
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

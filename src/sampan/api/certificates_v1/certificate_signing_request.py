@@ -5,6 +5,7 @@ Source: kubernetes/pkg/registry/certificates/certificates/strategy.go; validatio
 
 from __future__ import annotations
 
+from sampan.api.certificates_v1 import conditions
 from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, human_duration
@@ -39,6 +40,15 @@ class CertificateSigningRequest(Kind):
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         obj["spec"] = old["spec"]
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        conditions.preserve(obj, old, ("Approved", "Denied"))
+        conditions.date(obj, old, ctx.now)
+
+    def reset_fields(self, subresource: str) -> tuple[str, ...]:
+        # but when it is made, nobody writes the spec
+        own = {"status": "status.conditions", "approval": "status.certificate"}
+        return ("spec", own.get(subresource, "status"))
 
     def validate_name(self, name: str, generate: bool) -> list[str]:
         # any will do that a URL can have

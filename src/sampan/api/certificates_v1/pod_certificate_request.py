@@ -1,16 +1,17 @@
 """PodCertificateRequest.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printPodCertificateRequest)
+Source: kubernetes/pkg/registry/certificates/podcertificaterequest/strategy.go; printPodCertificateRequest
 """
 
 from __future__ import annotations
 
+from sampan.api.certificates_v1 import conditions
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.certificates import pod_request
 from sampan.api.validation.meta import validate_immutable
-from sampan.api.validation.pod_certificates import pod_request_status
+from sampan.api.validation.pod_certificates import OUTCOMES, pod_request_status
 from sampan.api.validation.workload import SPEC
 
 
@@ -29,6 +30,10 @@ class PodCertificateRequest(Kind):
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
         # of v1alpha1 alone upstream
         return ("spec",) if subresource == "status" else super().reset_fields(subresource)
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        conditions.preserve(obj, old, OUTCOMES)
+        conditions.date(obj, old, ctx.now, updates=False)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

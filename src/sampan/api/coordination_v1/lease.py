@@ -1,13 +1,13 @@
 """Lease.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printLease)
+Source: kubernetes/pkg/registry/coordination/lease/strategy.go; printLease
 """
 
 from __future__ import annotations
 
 from sampan.api import names
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age
 from sampan.api.validation.workload import SPEC
 
@@ -17,6 +17,16 @@ class Lease(Kind):
     create_on_update = True
     unconditional_update = False
     columns = (NAME, Column("Holder"), AGE)
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        self.prepare_for_update(obj, {}, ctx)
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        # CoordinatedLeaderElection is off
+        spec, was = obj.get("spec") or {}, old.get("spec") or {}
+        for name in ("strategy", "preferredHolder"):
+            if was.get(name) is None:
+                spec.pop(name, None)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

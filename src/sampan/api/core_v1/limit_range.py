@@ -1,12 +1,12 @@
 """LimitRange.
 
-Source: kubernetes/pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem)
+Source: kubernetes/pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem), pkg/registry/core/limitrange/strategy.go
 """
 
 from __future__ import annotations
 
 from sampan.api.field import ErrorList
-from sampan.api.kind import Kind, Obj
+from sampan.api.kind import Context, Kind, Obj
 from sampan.api.validation.limits import limit_range
 
 
@@ -29,6 +29,12 @@ class LimitRange(Kind):
                 item["default"] = default
             if request:
                 item["defaultRequest"] = request
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        meta = obj["metadata"]
+        if not meta.get("name"):
+            # upstream takes another UUID
+            meta["name"] = meta["uid"]
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sampan.api.core_v1.pod_spec import round_quantities
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age
 from sampan.api.validation import ips
 from sampan.api.validation.avoided_pods import avoided_pods
@@ -42,6 +42,20 @@ class Node(Kind):
         for name in ("capacity", "allocatable"):
             if status.get(name):
                 round_quantities(status[name])
+
+    # dynamic kubelet configuration is no more: what an old node has of it may stay
+
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        self.prepare_for_update(obj, {}, ctx)
+        (obj.get("status") or {}).pop("config", None)
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        if (old.get("spec") or {}).get("configSource") is None:
+            (obj.get("spec") or {}).pop("configSource", None)
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        if (old.get("status") or {}).get("config") is None:
+            (obj.get("status") or {}).pop("config", None)
 
     def reset_fields(self, subresource: str) -> tuple[str, ...]:
         return ("spec",) if subresource == "status" else ("status",)
@@ -88,7 +102,7 @@ class Node(Kind):
         spec = obj.get("spec") or {}
         out = []
         if spec.get("configSource") is not None:
-            out.append(f"{SPEC / 'configSource'}: deprecated in v1.22, support removed in v1.24")
+            out.append(f"{SPEC / 'configSource'}: the feature is removed")
         if spec.get("externalID"):
             out.append(f"{SPEC / 'externalID'}: this field is deprecated, and is unused by Kubernetes")
         for index, cidr in enumerate(spec.get("podCIDRs") or ()):

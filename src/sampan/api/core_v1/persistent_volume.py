@@ -46,6 +46,8 @@ class PersistentVolume(Kind):
         since = new.get("lastPhaseTransitionTime")
         if new.get("phase") != was.get("phase") and since in (None, was.get("lastPhaseTransitionTime")):
             obj["status"] = {**new, "lastPhaseTransitionTime": ctx.now}
+        elif since is None and was.get("lastPhaseTransitionTime") and new.get("phase") == was.get("phase"):
+            obj["status"] = {**new, "lastPhaseTransitionTime": was["lastPhaseTransitionTime"]}
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

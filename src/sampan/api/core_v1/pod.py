@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.api.core_v1 import pod_spec
+from sampan.api.core_v1 import pod_creation, pod_spec
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj, keep
 from sampan.api.table import NONE, age, human_duration
@@ -61,6 +61,8 @@ class Pod(Kind):
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }
             ]
+        pod_creation.merge_label_keys(obj)
+        pod_creation.adopt_profiles(obj, ctx)
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         """Status is the old one already."""

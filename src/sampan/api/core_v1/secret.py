@@ -14,6 +14,7 @@ from sampan.api.core_v1.config_map import MAX_BYTES, decoded_length
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
+from sampan.api.validation.key_pairs import key_pair_problem
 from sampan.api.validation.meta import validate_immutable
 
 DOCKER_JSON, DOCKER_CFG = "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"
@@ -69,6 +70,13 @@ class Secret(Kind):
                 out.forbidden(Path("data"), "field is immutable when `immutable` is set")
         out.extend(self.validate(obj))
         return out
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        if obj.get("type") != "kubernetes.io/tls":
+            return []
+        data = obj.get("data") or {}
+        problem = key_pair_problem(*(base64.b64decode(data.get(key, "")) for key in ("tls.crt", "tls.key")))
+        return [problem] if problem else []
 
     def selectable_fields(self, obj: Obj) -> dict[str, str]:
         return {"type": obj.get("type", "")}

@@ -1,6 +1,6 @@
 """Service.
 
-Source: kubernetes/pkg/apis/core/v1/defaults.go, pkg/registry/core/service/strategy.go; printService
+Source: kubernetes/pkg/apis/core/v1/defaults.go, pkg/registry/core/service/{strategy,storage/storage}.go; printService
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from sampan.api.field import ErrorList
 from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import NONE, age, labels_text
 from sampan.api.validation.services import (
+    NODE_PORT_TYPES,
+    externally_accessible,
     health_port_update,
     load_balancer_status,
+    needs_health_port,
     service,
     service_update,
     service_warnings,
@@ -51,7 +54,7 @@ class Service(Kind):
                 port["protocol"] = "TCP"
             if port.get("targetPort") in (None, 0, ""):
                 port["targetPort"] = port.get("port", 0)
-        external = spec["type"] in ("NodePort", "LoadBalancer")
+        external = spec["type"] in NODE_PORT_TYPES
         if (external or (spec["type"] == "ClusterIP" and spec.get("externalIPs"))) and not spec.get(
             "externalTrafficPolicy"
         ):
@@ -64,9 +67,16 @@ class Service(Kind):
             if item.get("ip") and not item.get("ipMode"):
                 item["ipMode"] = "VIP"
 
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        normalize_cluster_ips(obj["spec"], None)
+
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
         carry_over_allocated(obj["spec"], old["spec"])
+        normalize_cluster_ips(obj["spec"], old["spec"])
         drop_type_dependent_fields(obj["spec"], old["spec"])
+        status = obj.get("status") or {}
+        if obj["spec"].get("type") != "LoadBalancer" and status.get("loadBalancer"):
+            obj["status"] = {**status, "loadBalancer": {}}
 
     def validate_name(self, name: str, generate: bool) -> list[str]:
         return names.is_dns1035_label(name.rstrip("-") + "a" if generate else name)
@@ -110,48 +120,70 @@ class Service(Kind):
         ]
 
 
+ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+
+
 def carry_over_allocated(new: Obj, old: Obj) -> None:
-    """What was allocated stays where an update does not mention it."""
-    same_kind = "ExternalName" not in (new.get("type"), old.get("type"))
-    if same_kind:
-        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+    """What was allocated stays where an update does not mention it (`patchAllocatedValues`)."""
+    if "ExternalName" not in (new.get("type"), old.get("type")):
+        for name in ADDRESS_FIELDS:
             if not new.get(name) and old.get(name):
                 new[name] = old[name]
-    both = ("NodePort", "LoadBalancer")
-    if new.get("type") in both and old.get("type") in both:
-        known: dict[tuple[Any, Any], int] = {
-            (port.get("protocol"), port.get("port")): port.get("nodePort", 0) for port in old.get("ports") or ()
-        }
-        taken = {port.get("nodePort") for port in new.get("ports") or ()}
+    if new.get("type") in NODE_PORT_TYPES and old.get("type") in NODE_PORT_TYPES:
+        used = _node_ports(old) & _node_ports(new)
+        # whatever else of the port may have changed
+        known = {port.get("name", ""): port.get("nodePort", 0) for port in old.get("ports") or ()}
         for port in new.get("ports") or ():
-            number = known.get((port.get("protocol"), port.get("port")), 0)
-            if not port.get("nodePort") and number and number not in taken:
+            number = known.get(port.get("name", ""), 0)
+            if number and number not in used and not port.get("nodePort"):
                 port["nodePort"] = number
-        if (
-            new.get("healthCheckNodePort") is None
-            and old.get("healthCheckNodePort")
-            and new.get("externalTrafficPolicy") == "Local"
-        ):
-            new["healthCheckNodePort"] = old["healthCheckNodePort"]
+    if needs_health_port(new) and needs_health_port(old) and not new.get("healthCheckNodePort"):
+        _set(new, "healthCheckNodePort", old.get("healthCheckNodePort"))
+
+
+def normalize_cluster_ips(new: Obj, old: Obj | None) -> None:
+    """Old clients know `clusterIP` alone (`normalizeClusterIPs`)."""
+    address, addresses = new.get("clusterIP", ""), new.get("clusterIPs") or []
+    before: Obj = old or {}
+    if old is None or address != before.get("clusterIP", ""):
+        if addresses == (before.get("clusterIPs") or []):
+            _set(new, "clusterIPs", [address] if address else None)
+    elif not addresses:
+        _set(new, "clusterIPs", before.get("clusterIPs"))
 
 
 def drop_type_dependent_fields(new: Obj, old: Obj) -> None:
-    """Fields that the old type needed and the new one does not go, unless the update changed them."""
-    kind = new.get("type")
-    if kind == "ExternalName" and old.get("type") != "ExternalName":
-        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            new.pop(name, None)
-    if kind not in ("NodePort", "LoadBalancer") and old.get("type") in ("NodePort", "LoadBalancer"):
-        before = [port.get("nodePort") for port in old.get("ports") or ()]
+    """What the old type needed and the new one does not goes, where the update did not change it as well: that is told
+    by validation."""
+    gone: list[str] = []
+    if old.get("type") != "ExternalName" and new.get("type") == "ExternalName":
+        if all(new.get(name) == old.get(name) for name in ("clusterIP", "clusterIPs")):
+            gone += ["clusterIP", "clusterIPs"]
+        gone += ["ipFamilies", "ipFamilyPolicy"]
+    needed = old.get("type") in NODE_PORT_TYPES and new.get("type") not in NODE_PORT_TYPES
+    if needed and _node_ports(new) <= _node_ports(old):
         for port in new.get("ports") or ():
-            if port.get("nodePort") in before:
-                port.pop("nodePort", None)
-        if not (kind == "ClusterIP" and new.get("externalIPs")):  # which is reached from outside all the same
-            new.pop("externalTrafficPolicy", None)
-    if kind != "LoadBalancer" and old.get("type") == "LoadBalancer":
-        for name in ("healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
-            if new.get(name) == old.get(name):
-                new.pop(name, None)
+            port.pop("nodePort", None)
+    if needs_health_port(old) and not needs_health_port(new):
+        gone.append("healthCheckNodePort")
+    if old.get("type") == "LoadBalancer" and new.get("type") != "LoadBalancer":
+        gone += ["allocateLoadBalancerNodePorts", "loadBalancerClass"]
+    if externally_accessible(old) and not externally_accessible(new):
+        gone.append("externalTrafficPolicy")
+    for name in gone:
+        if new.get(name) == old.get(name):
+            new.pop(name, None)
+
+
+def _node_ports(spec: Obj) -> set[int]:
+    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
+
+
+def _set(spec: Obj, name: str, value: Any) -> None:
+    if value:
+        spec[name] = value
+    else:
+        spec.pop(name, None)
 
 
 def _port_text(port: Obj) -> str:

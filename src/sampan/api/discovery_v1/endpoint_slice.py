@@ -1,15 +1,19 @@
 """EndpointSlice.
 
-Source: kubernetes/pkg/apis/discovery/{v1/defaults,validation/validation}.go; printEndpointSlice
+Source: kubernetes/pkg/registry/discovery/endpointslice/strategy.go, pkg/apis/discovery/{v1/defaults,
+validation/validation}.go; printEndpointSlice
 """
 
 from __future__ import annotations
 
+from sampan.api import names
 from sampan.api.field import ErrorList, Path
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.endpoints import slice_, slice_warnings
 from sampan.api.validation.meta import validate_immutable
+
+HOSTNAME = "kubernetes.io/hostname"
 
 
 class EndpointSlice(Kind):
@@ -22,6 +26,18 @@ class EndpointSlice(Kind):
             if not port.get("protocol"):
                 port["protocol"] = "TCP"
 
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        _drop_topology(obj, {})
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        meta, was = obj["metadata"], old["metadata"]
+        moved = obj.get("endpoints") != old.get("endpoints")
+        # what is dropped then counts too
+        if moved or meta.get("labels") != was.get("labels"):
+            meta["generation"] = was.get("generation", 0) + 1
+        if moved:
+            _drop_topology(obj, old)
+
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
         slice_(obj, out)
@@ -33,7 +49,7 @@ class EndpointSlice(Kind):
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
-        return slice_warnings(obj)
+        return slice_warnings(obj, new=old is None)
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         meta = obj["metadata"]
@@ -51,3 +67,12 @@ class EndpointSlice(Kind):
 def _some(items: list[str]) -> str:
     shown = ",".join(items[:3])
     return f"{shown} + {len(items) - 3} more..." if len(items) > 3 else shown
+
+
+def _drop_topology(obj: Obj, old: Obj) -> None:
+    """`deprecatedTopology` is not written any more. The node that it named in a slice from before has its own field."""
+    known = {(item.get("deprecatedTopology") or {}).get(HOSTNAME) for item in old.get("endpoints") or ()}
+    for endpoint in obj.get("endpoints") or ():
+        name = (endpoint.pop("deprecatedTopology", None) or {}).get(HOSTNAME)
+        if name and name in known and endpoint.get("nodeName") is None and not names.is_dns1123_subdomain(name):
+            endpoint["nodeName"] = name

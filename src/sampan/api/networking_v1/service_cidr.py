@@ -1,6 +1,6 @@
 """ServiceCIDR.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printServiceCIDR)
+Source: kubernetes/pkg/registry/networking/servicecidr/strategy.go; printServiceCIDR
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sampan.api.validation.workload import SPEC
 class ServiceCIDR(Kind):
     has_generation = False
     status_alone = True
-    has_status = True
+    # it has one, but who writes the rest may write that too
+    has_status = False
     columns = (NAME, Column("CIDRs"), AGE)
 
     def validate(self, obj: Obj) -> ErrorList:

@@ -1,6 +1,6 @@
 """DeviceTaintRule.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printDeviceTaintRule)
+Source: kubernetes/pkg/registry/resource/devicetaintrule/strategy.go; printDeviceTaintRule
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ class DeviceTaintRule(Kind):
         date_taints(((obj.get("spec") or {}).get("taint"),), ctx)
 
     def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        taint, was = ((item.get("spec") or {}).get("taint") or {} for item in (obj, old))
+        if taint.get("effect") != was.get("effect") and taint.get("timeAdded") == was.get("timeAdded"):
+            taint.pop("timeAdded", None)
         self.prepare_for_create(obj, ctx)
 
     def validate(self, obj: Obj) -> ErrorList:

@@ -1,12 +1,12 @@
 """ResourceClaim.
 
-Source: kubernetes/pkg/printers/internalversion/printers.go (printResourceClaim)
+Source: kubernetes/pkg/registry/resource/resourceclaim/strategy.go; printResourceClaim
 """
 
 from __future__ import annotations
 
 from sampan.api.field import ErrorList
-from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
+from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.resource_v1.defaults import default_claim
 from sampan.api.table import age
 from sampan.api.validation.devices import claim_spec
@@ -25,6 +25,16 @@ class ResourceClaim(Kind):
 
     def default(self, obj: Obj) -> None:
         default_claim(obj.get("spec") or {})
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        """Clients that know nothing of the status of devices leave it behind when they let devices go."""
+        status = obj.get("status") or {}
+        gone = _allocated(old.get("status") or {}) - _allocated(status)
+        if gone and status.get("devices"):
+            left = [device for device in status["devices"] if _device(device) not in gone]
+            obj["status"] = {**status, "devices": left}
+            if not left:
+                del obj["status"]["devices"]
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
@@ -64,3 +74,12 @@ class ResourceClaim(Kind):
             if on
         ]
         return [meta["name"], ",".join(states) or "pending", old]
+
+
+def _allocated(status: Obj) -> set[tuple[str | None, ...]]:
+    results = ((status.get("allocation") or {}).get("devices") or {}).get("results") or ()
+    return {_device(result) for result in results}
+
+
+def _device(item: Obj) -> tuple[str | None, ...]:
+    return tuple(item.get(name) for name in ("driver", "pool", "device", "shareID"))

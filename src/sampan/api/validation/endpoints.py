@@ -15,6 +15,9 @@ from sampan.api.validation.containers import PROTOCOLS
 
 TYPES = ("FQDN", "IPv4", "IPv6")
 MAX_ENDPOINTS, MAX_ADDRESSES, MAX_PORTS, MAX_TOPOLOGY, MAX_HINTS = 1000, 100, 20000, 16, 8
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+#: they write addresses as they should be
+OWN = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
 
 def _protocol(protocol: str, path: Path, out: ErrorList) -> None:
@@ -158,11 +161,13 @@ def _slice_ports(ports: list[Obj], path: Path, out: ErrorList) -> None:
         _app_protocol(port, here, out)
 
 
-def slice_warnings(obj: Obj) -> list[str]:
+def slice_warnings(obj: Obj, *, new: bool) -> list[str]:
     out: list[str] = []
     if obj.get("addressType") == "FQDN":
-        out.append(f"{Path('addressType')}: FQDN endpoints are deprecated")
-    else:
+        if new:
+            # upstream's path
+            out.append(f"{Path('spec', 'addressType')}: FQDN endpoints are deprecated")
+    elif (obj["metadata"].get("labels") or {}).get(MANAGED_BY) not in OWN:
         for index, endpoint in enumerate(obj.get("endpoints") or ()):
             for at, address in enumerate(endpoint.get("addresses") or ()):
                 out += ips.ip_warnings(Path("endpoints") @ index / "addresses" @ at, address)

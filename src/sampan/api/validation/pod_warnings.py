@@ -139,9 +139,10 @@ def _volumes(volumes: list[Obj], path: Path, out: list[str]) -> None:
 def claim_warnings(spec: Obj, path: Path) -> list[str]:
     """Of a claim's spec. Source: kubernetes/pkg/api/persistentvolumeclaim/util.go"""
     out: list[str] = []
-    storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if storage is not None:
-        fraction_warning(storage, path / "resources" / "requests" @ "storage", out)
+    for side in ("requests", "limits"):
+        storage = ((spec.get("resources") or {}).get(side) or {}).get("storage")
+        if storage is not None:
+            fraction_warning(storage, path / "resources" / side @ "storage", out)
     return out
 
 

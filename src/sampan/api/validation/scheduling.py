@@ -254,21 +254,9 @@ def topology_spread(constraints: Sequence[Obj], path: Path, out: ErrorList) -> N
             if item.get(name) not in (None, "Honor", "Ignore"):
                 out.not_supported(here / name, item[name], ("Honor", "Ignore"))
         if item.get("matchLabelKeys"):
-            _spread_keys(item, here / "matchLabelKeys", out)
+            _label_keys(item, item["matchLabelKeys"], (), here, out)
         if item.get("labelSelector"):
             out.extend(validate_label_selector(item["labelSelector"], here / "labelSelector"))
-
-
-def _spread_keys(item: Obj, path: Path, out: ErrorList) -> None:
-    selector = item.get("labelSelector")
-    if selector is None:
-        out.forbidden(path, "must not be specified when labelSelector is not set")
-        selector = {}
-    inside = {*(selector.get("matchLabels") or ()), *(e.get("key", "") for e in selector.get("matchExpressions") or ())}
-    for index, key in enumerate(item["matchLabelKeys"]):
-        out.each(path @ index, key, names.is_qualified_name(key))
-        if key in inside:
-            out.invalid(path @ index, key, "exists in both matchLabelKeys and labelSelector")
 
 
 def topology_selector_terms(terms: Sequence[Obj], path: Path, out: ErrorList) -> None:

@@ -15,6 +15,7 @@ from sampan.api.validation.meta import IMMUTABLE, validate_labels
 from sampan.api.validation.workload import SPEC
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+NODE_PORT_TYPES = ("NodePort", "LoadBalancer")
 FAMILIES = ("IPv4", "IPv6")
 POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
@@ -162,7 +163,7 @@ def _balanced(spec: Obj, annotations: dict[str, str], out: ErrorList) -> None:
 
 def externally_accessible(spec: Obj) -> bool:
     kind = spec.get("type")
-    return kind in ("LoadBalancer", "NodePort") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
+    return kind in NODE_PORT_TYPES or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
 def _traffic(spec: Obj, out: ErrorList) -> None:
@@ -174,7 +175,7 @@ def _traffic(spec: Obj, out: ErrorList) -> None:
     else:
         _one_of(external, ("Cluster", "Local"), here, out)
     port, here = spec.get("healthCheckNodePort") or 0, SPEC / "healthCheckNodePort"
-    if not (kind == "LoadBalancer" and external == "Local"):
+    if not needs_health_port(spec):
         if port:
             out.invalid(here, port, ONLY_LOCAL)
     elif not port:
@@ -245,13 +246,17 @@ def service_update(obj: Obj, old: Obj, out: ErrorList) -> None:
         out.invalid(SPEC / "loadBalancerClass", new.get("loadBalancerClass"), NOT_CHANGED)
 
 
-def _needs(spec: Obj) -> bool:
+def needs_health_port(spec: Obj) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def health_port_update(obj: Obj, old: Obj, out: ErrorList) -> None:
     new, was = obj["spec"], old["spec"]
-    if _needs(new) and _needs(was) and (new.get("healthCheckNodePort") or 0) != (was.get("healthCheckNodePort") or 0):
+    if (
+        needs_health_port(new)
+        and needs_health_port(was)
+        and (new.get("healthCheckNodePort") or 0) != (was.get("healthCheckNodePort") or 0)
+    ):
         out.forbidden(SPEC / "healthCheckNodePort", IMMUTABLE)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sampan.api.apiregistration_v1.api_service import local_condition
 from sampan.api.kind import Obj
 from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
@@ -59,13 +60,6 @@ class ApiServices:
 
     def _object(self, name: str, group: str, version: str) -> Obj:
         now = format_time(self.api.clock())
-        available = {
-            "type": "Available",
-            "status": "True",
-            "lastTransitionTime": now,
-            "reason": "Local",
-            "message": "Local APIServices are always available",
-        }
         return {
             "kind": "APIService",
             "apiVersion": "apiregistration.k8s.io/v1",
@@ -76,5 +70,5 @@ class ApiServices:
                 "labels": {LABEL: "true"},
             },
             "spec": {"group": group, "version": version, "groupPriorityMinimum": 1000, "versionPriority": 100},
-            "status": {"conditions": [available]},
+            "status": {"conditions": [local_condition(now)]},
         }

@@ -71,7 +71,9 @@ def apply(
     last = managers.get(mine)
     wanted = without(of(config, struct), ignored)
     managers[mine] = Owned(wanted, time, api_version)
-    merged: Json = merge(base, _without_reset(config, reset_fields), struct)
+    # what is new may have fields that are not to be changed
+    taken = config if live is None else _without_reset(config, reset_fields)
+    merged: Json = merge(base, taken, struct)
     merged = _prune(merged, last, managers, struct, api_version, convert)
     reference = base if live is not None else zero(struct)
     comparisons = Comparisons(struct, reference, merged, api_version, reset_fields, convert)

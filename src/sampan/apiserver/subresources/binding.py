@@ -68,8 +68,7 @@ def _bound(call: Call, old: Obj, binding: Obj) -> Obj:
         raise refused(f"pod {name} has non-empty .spec.schedulingGates")
     meta = dict(old["metadata"])
     meta["annotations"] = {**(meta.get("annotations") or {}), **(binding["metadata"].get("annotations") or {})}
-    # a label of the pod's own stays
-    meta["labels"] = {**(binding["metadata"].get("labels") or {}), **(meta.get("labels") or {})}
+    meta["labels"] = {**(meta.get("labels") or {}), **(binding["metadata"].get("labels") or {})}
     for name in ("annotations", "labels"):
         if not meta[name]:
             del meta[name]
