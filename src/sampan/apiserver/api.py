@@ -331,3 +331,5 @@ class Api:
             except StoreError as error:
                 log.warning("compaction failed, will try again: %s", error)
             before = now
+            if done == now:
+                await self.cache.change()

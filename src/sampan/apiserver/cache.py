@@ -348,6 +348,7 @@ class Cache:
         self.revision = 0
         self.resources: dict[str, ResourceCache] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._next: asyncio.Future[None] | None = None
 
     def add(self, prefix: str, kind: Callable[[], Kind]) -> ResourceCache:
         cache = self.resources[prefix] = ResourceCache(prefix, kind)
@@ -369,10 +370,21 @@ class Cache:
             cache = self.find(event.kv.key)
             if cache is not None:
                 cache.apply(event)
-            self.revision = max(self.revision, event.kv.mod_revision)
+            if event.kv.mod_revision > self.revision:
+                self.revision = event.kv.mod_revision
         self.wake()
 
+    async def change(self) -> None:
+        """Until there is one. For one waiter."""
+        self._next = asyncio.get_running_loop().create_future()
+        try:
+            await self._next
+        finally:
+            self._next = None
+
     def wake(self) -> None:
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
         if self._waiting:
             still = []
             for revision, waiter in self._waiting:

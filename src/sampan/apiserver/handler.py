@@ -169,21 +169,26 @@ class Handler:
         except Exception as error:
             reply = self.failed(request, error, accept, info.warnings)
         finally:
-            inflight.leave(self.api.clock())
-        return self._finish(request, info, started, reply)
+            ended = self.api.clock()
+            inflight.leave(ended)
+        return self._finish(request, info, started, reply, ended)
 
-    def _finish(self, request: Request, info: RequestInfo | None, started: float, reply: Response) -> Response:
+    def _finish(
+        self, request: Request, info: RequestInfo | None, started: float, reply: Response, ended: float | None = None
+    ) -> Response:
         """Count it; what goes on for a while is counted when it has ended."""
         if info is None:
             return reply
         if reply.stream is not None or reply.upgrade is not None:
             lasting(reply, info, request, self.api.metrics, lambda: self._count(request, info, started, reply))
         else:
-            self._count(request, info, started, reply)
+            self._count(request, info, started, reply, ended)
         return reply
 
-    def _count(self, request: Request, info: RequestInfo, started: float, reply: Response) -> None:
-        took = max(self.api.clock() - started, 0.0)
+    def _count(
+        self, request: Request, info: RequestInfo, started: float, reply: Response, ended: float | None = None
+    ) -> None:
+        took = max((self.api.clock() if ended is None else ended) - started, 0.0)
         self.api.metrics.request(info, request, reply.code, size_of(reply), took, self.api.registry.serves)
 
     def failed(self, request: Request, error: Exception, accept: Accept, warnings: Sequence[str] = ()) -> Response:

@@ -11,10 +11,13 @@ Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+#: longer paths are not remembered
+MEMORABLE = 256
 _NAMESPACE_SUBRESOURCES = {"status", "finalize"}
 
 
@@ -42,6 +45,17 @@ class RequestInfo:
 
 def parse(method: str, raw_path: str) -> RequestInfo | None:
     """None: a path that no rule reads (empty segments, `.`/`..`, bad encoding)."""
+    found = _known(method, raw_path) if len(raw_path) <= MEMORABLE else _parse(method, raw_path)
+    if found is None:
+        return None
+    # the caller's own
+    return RequestInfo(
+        found.path, found.verb, found.group, found.version, found.namespace, found.resource, found.name,
+        found.subresource, found.tail,
+    )  # fmt: skip
+
+
+def _parse(method: str, raw_path: str) -> RequestInfo | None:
     parts = raw_path[1:].split("/")
     if "%" in raw_path:
         try:
@@ -88,6 +102,10 @@ def parse(method: str, raw_path: str) -> RequestInfo | None:
     elif not info.name and info.verb == "delete":
         info.verb = "deletecollection"
     return info
+
+
+#: what is created, listed and watched has the same path again and again
+_known = functools.lru_cache(maxsize=1024)(_parse)
 
 
 def _fill(info: RequestInfo, rest: list[str]) -> None:

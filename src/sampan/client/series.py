@@ -49,6 +49,7 @@ class SeriesRecorder(Recorder):
         self.controller = controller
         self.instance = instance or controller
         self._series: dict[tuple[Any, ...], _Series] = {}
+        self._some = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
 
     def event(
@@ -74,6 +75,7 @@ class SeriesRecorder(Recorder):
         if known is None:
             if len(self._series) < MAX_SERIES:
                 self._series[key] = _Series(event, now)
+                self._some.set()
             self.put(event)
             return
         known.last = now
@@ -100,6 +102,9 @@ class SeriesRecorder(Recorder):
     async def _refresh(self) -> None:
         rounds = 0
         while True:
+            if not self._series:
+                self._some.clear()
+                await self._some.wait()
             await asyncio.sleep(FINISH_SECONDS)
             rounds += 1
             finished = self.clock() - FINISH_SECONDS

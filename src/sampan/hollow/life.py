@@ -33,7 +33,7 @@ class Template:
 
 def _render(value: Any, variables: Mapping[str, Any]) -> Any:
     if isinstance(value, cel.Program):
-        return cel.to_json(value.evaluate(variables, cel.Budget()))
+        return cel.to_json(value.evaluate(variables))
     if isinstance(value, dict):
         return {key: _render(item, variables) for key, item in value.items()}
     if isinstance(value, list):
@@ -65,7 +65,7 @@ class Life:
     def next(self, variables: Mapping[str, Any]) -> Stage | None:
         """What happens next (None: nothing does). Raises cel.EvaluationError."""
         for stage in self.stages:
-            if stage.when.evaluate(variables, cel.Budget()):
+            if stage.when.evaluate(variables):
                 return None if stage.rest else stage
         return None
 

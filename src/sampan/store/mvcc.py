@@ -108,12 +108,17 @@ class Mvcc:
 
     def txn(self, compare: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op]) -> Applied:
         """Check and apply. Raises ValueError, LeaseNotFound, with nothing applied."""
-        succeeded = all(self.holds(item) for item in compare)
+        succeeded = True
+        for item in compare:
+            if not self.holds(item):
+                succeeded = False
+                break
         ops = success if succeeded else failure
         self._admissible(ops)
         next_revision = self.current + 1
         events: list[Event] = []
         responses: list[Range | int | None] = []
+        gets = False
         for op in ops:
             if isinstance(op, Put):
                 events.append(self._put(op, next_revision))
@@ -125,16 +130,17 @@ class Mvcc:
                 responses.append(len(gone))
             else:
                 responses.append(self._get(op, next_revision))
+                gets = True
         if events:
             self.current = next_revision
             self.log.extend(events)
-        result = TxnResult(succeeded, Revision(self.current), [self._stamp(item) for item in responses])
-        return Applied(result, events)
+        if gets:
+            # what was read is of the whole transaction
+            responses = [self._stamp(item) if isinstance(item, Range) else item for item in responses]
+        return Applied(TxnResult(succeeded, Revision(self.current), responses), events)
 
-    def _stamp(self, response: Range | int | None) -> Range | int | None:
-        if isinstance(response, Range):
-            return Range(response.kvs, response.count, Revision(self.current), response.more)
-        return response
+    def _stamp(self, response: Range) -> Range:
+        return Range(response.kvs, response.count, Revision(self.current), response.more)
 
     def _get(self, op: Get, revision: int) -> Range:
         end = op.end if op.end is not None else op.key + b"\0"

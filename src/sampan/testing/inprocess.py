@@ -57,8 +57,10 @@ class InProcessTransport:
             with self._within(timeout):
                 for _ in range(MAX_RETRIES):
                     reply = await self._once(method, path, headers, body)
+                    if reply.code != 429 and reply.code < 500:
+                        return reply
                     after = reply.headers.get("retry-after", "")
-                    if not after.isdigit() or (reply.code != 429 and reply.code < 500):
+                    if not after.isdigit():
                         return reply
                     await asyncio.sleep(float(after))
                 return await self._once(method, path, headers, body)
@@ -306,10 +308,12 @@ def _read(headers: tuple[tuple[str, str], ...]) -> tuple[list[tuple[str, str]], 
 
 
 def _lower(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        out[key] = f"{out[key]}, {value}" if key in out else value
+    out = {name.lower(): value for name, value in headers}
+    if len(out) < len(headers):
+        out.clear()
+        for name, value in headers:
+            key = name.lower()
+            out[key] = f"{out[key]}, {value}" if key in out else value
     return out
 
 

@@ -72,12 +72,16 @@ def difference(a: FieldSet, b: FieldSet) -> FieldSet:
 
 
 def _difference(a: FieldSet, b: FieldSet) -> FieldSet | None:
+    if not a:
+        return None if member(b) else a
     children = {}
-    for key, value in _children(a):
+    for key, value in a.items():
+        if key == ".":
+            continue
         left = _difference(value, b[key]) if key in b else value
         if left is not None:
             children[key] = left
-    return _make(member(a) and not member(b), children)
+    return _make("." in a and not member(b), children)
 
 
 def intersection(a: FieldSet, b: FieldSet) -> FieldSet:

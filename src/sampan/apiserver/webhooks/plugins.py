@@ -25,10 +25,12 @@ class _Webhooks(Plugin):
     def concerns(self, attributes: Attributes) -> bool:
         return super().concerns(attributes) and not is_exempt(attributes)
 
+    def idle(self, api: Api) -> bool:
+        """There never was one."""
+        return self._hooks is None and not api.cached(GROUP, self.configurations).records
+
     async def registered(self, api: Api) -> tuple[Hook, ...]:
         if self._hooks is None:
-            if not api.cached(GROUP, self.configurations).records:
-                return ()
             from sampan.apiserver.webhooks.hooks import Hooks
 
             self._hooks = Hooks(self.configurations)
@@ -39,6 +41,8 @@ class MutatingAdmissionWebhook(_Webhooks):
     configurations = "mutatingwebhookconfigurations"
 
     async def mutate(self, attributes: Attributes) -> None:
+        if self.idle(attributes.api):
+            return
         hooks = await self.registered(attributes.api)
         if hooks:
             from sampan.apiserver.webhooks.mutating import dispatch
@@ -50,6 +54,8 @@ class ValidatingAdmissionWebhook(_Webhooks):
     configurations = "validatingwebhookconfigurations"
 
     async def validate(self, attributes: Attributes) -> None:
+        if self.idle(attributes.api):
+            return
         hooks = await self.registered(attributes.api)
         if hooks:
             from sampan.apiserver.webhooks.validating import dispatch
