@@ -83,3 +83,41 @@ async def test_which_generation_a_status_is_about(world: World) -> None:
     assert shown is not None
     seen = {item["observedGeneration"] for item in shown["status"]["conditions"]}
     assert seen == {shown["status"]["observedGeneration"]} == {made["metadata"]["generation"]}
+
+
+def ready(world: World, name: str) -> Obj:
+    found = world.get("pods", name)
+    return next(item for item in (found or {})["status"]["conditions"] if item["type"] == "Ready")
+
+
+async def test_pods_of_a_node_that_was_given_up_are_ready_again_with_it(world: World) -> None:
+    await world.start("node-lifecycle-controller")
+    await world.hollow()
+    await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    await world.admin.patch("nodes", "n1", {"metadata": {"annotations": {"hollow.sampan.io/down": "true"}}})
+    await world.until(lambda: ready(world, "p")["status"] == "False", "the node is given up")
+    await world.admin.patch("nodes", "n1", {"metadata": {"annotations": {"hollow.sampan.io/down": None}}})
+    await world.until(lambda: ready(world, "p")["status"] == "True", "the pod is ready again", 60)
+
+
+async def test_readiness_gates(world: World) -> None:
+    await world.hollow(heartbeats=False)
+    gated = pod("p")
+    gated["spec"]["readinessGates"] = [{"conditionType": "example.com/g"}]
+    await world.admin.create("pods", gated, namespace="default")
+    await world.until(lambda: phase(world, "p") == "Running")
+    said = ready(world, "p")
+    assert (said["status"], said["reason"]) == ("False", "ReadinessGatesNotReady")
+    assert said["message"] == 'corresponding condition of pod readiness gate "example.com/g" does not exist.'
+
+    async def gate(status: str) -> None:
+        patch = {"status": {"conditions": [{"type": "example.com/g", "status": status}]}}
+        await world.admin.patch("pods", "p", patch, "default", type="strategic", subresource="status")
+
+    await gate("True")
+    await world.until(lambda: ready(world, "p")["status"] == "True")
+    await gate("False")
+    await world.until(lambda: ready(world, "p")["status"] == "False")
+    assert ready(world, "p")["message"] == 'the status of pod readiness gate "example.com/g" is not "True", but False'
+    await world.settle(30)

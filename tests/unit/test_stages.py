@@ -28,6 +28,10 @@ def container(state: Obj, **more: Any) -> Obj:
 
 
 RUNNING: Obj = {"phase": "Running", "containerStatuses": [container({"running": {"startedAt": NOW}}, ready=True)]}
+READY: list[Obj] = [{"type": "Ready", "status": "True"}]
+UNREADY: list[Obj] = [{"type": "Ready", "status": "False"}]
+GATES: list[Obj] = [{"conditionType": "g"}]
+OPEN: Obj = {"type": "g", "status": "True"}
 JOB: Obj = {"metadata": {"ownerReferences": [{"kind": "Job"}]}, "restartPolicy": "Never"}
 DELETED: Obj = {"metadata": {"deletionTimestamp": NOW}}
 
@@ -51,6 +55,11 @@ def backing_off(restarts: int) -> Obj:
         (pod(status=RUNNING, **JOB), "complete", 1),
         (pod(status=RUNNING, options={"run-for": "60"}, **JOB), "complete", 60),
         (pod(status=RUNNING, options={"exit-code": "3"}, **JOB), "complete-badly", 1),
+        (pod(status={**RUNNING, "conditions": READY}), None, 0),
+        (pod(status={**RUNNING, "conditions": UNREADY}), "readiness", 0),
+        (pod(status={**RUNNING, "conditions": READY}, readinessGates=GATES), "readiness", 0),
+        (pod(status={**RUNNING, "conditions": UNREADY}, readinessGates=GATES), None, 0),
+        (pod(status={**RUNNING, "conditions": [*UNREADY, OPEN]}, readinessGates=GATES), "readiness", 0),
         (pod(status=backing_off(0)), "restart", 10),
         (pod(status=backing_off(3)), "restart", 40),
         (pod(status=backing_off(9)), "restart", 300),
@@ -88,6 +97,9 @@ def test_a_crash_keeps_how_it_ended_and_counts_the_restart() -> None:
     crashed = rendered(pod(status=RUNNING, options={"behaviour": "oom"}))["containerStatuses"][0]
     assert crashed["lastState"]["terminated"]["reason"] == "OOMKilled"
     assert crashed["lastState"]["terminated"]["exitCode"] == 137
-    assert crashed["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert crashed["state"]["waiting"] == {
+        "reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container=c pod=p_default(u)",
+    }  # fmt: skip
+    assert "now" not in crashed and "pod" not in crashed
     again = rendered(pod(status={"phase": "Running", "containerStatuses": [crashed]}))["containerStatuses"][0]
     assert again["restartCount"] == 1 and "running" in again["state"]

@@ -29,6 +29,7 @@ CLIENTS = (
     ("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
 )
 Key = ec.EllipticCurvePrivateKey
+Span = tuple[datetime.datetime, datetime.datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,15 @@ class Pki:
         return self.directory / name
 
 
-def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
-    """Make what is missing, or nearly expired, or lacks one of `addresses`. Raises OSError."""
+def ensure(directory: Path, addresses: Sequence[str], valid: Span | None = None) -> Pki:
+    """Make what is missing, or nearly expired, or lacks one of `addresses`. `valid`: from when to when, if it is not the
+    usual time from now on. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pki = Pki(directory)
     if not (_good(pki.path("ca.crt")) and pki.path("ca.key").exists()):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(pki, "ca", key, _certificate(_name("kubernetes"), key.public_key(), None, key, CA_DAYS))
+        span = valid or _from_now(CA_DAYS)
+        _write(pki, "ca", key, _certificate(_name("kubernetes"), key.public_key(), None, key, span))
         for name in ("apiserver", *(client[0] for client in CLIENTS)):
             pki.path(f"{name}.crt").unlink(missing_ok=True)
     ca = x509.load_pem_x509_certificate(pki.path("ca.crt").read_bytes())
@@ -56,14 +59,14 @@ def ensure(directory: Path, addresses: Sequence[str]) -> Pki:
     names = _server_names(addresses)
     if not _good(pki.path("apiserver.crt"), names):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(
-            pki, "apiserver", key, _certificate(_name("kube-apiserver"), key.public_key(), ca, ca_key, LEAF_DAYS, names)
-        )
+        span = valid or _from_now(LEAF_DAYS)
+        _write(pki, "apiserver", key, _certificate(_name("kube-apiserver"), key.public_key(), ca, ca_key, span, names))
     for file, common, organisations in CLIENTS:
         if not _good(pki.path(f"{file}.crt")):
             key = ec.generate_private_key(ec.SECP256R1())
             subject = _name(common, *organisations)
-            _write(pki, file, key, _certificate(subject, key.public_key(), ca, ca_key, LEAF_DAYS))
+            span = valid or _from_now(LEAF_DAYS)
+            _write(pki, file, key, _certificate(subject, key.public_key(), ca, ca_key, span))
     if not pki.path("sa.key").exists():
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(
@@ -80,7 +83,7 @@ def issue(pki: Pki, name: str, groups: Sequence[str] = ()) -> tuple[bytes, bytes
     ca_key = serialization.load_pem_private_key(pki.path("ca.key").read_bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(_name(name, *groups), key.public_key(), ca, ca_key, LEAF_DAYS)
+    certificate = _certificate(_name(name, *groups), key.public_key(), ca, ca_key, _from_now(LEAF_DAYS))
     return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
 
 
@@ -102,15 +105,19 @@ def _name(common: str, *organisations: str) -> x509.Name:
     return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
+def _from_now(days: int) -> Span:
+    now = datetime.datetime.now(datetime.UTC)
+    return now - datetime.timedelta(minutes=5), now + datetime.timedelta(days=days)
+
+
 def _certificate(
     subject: x509.Name,
     public: ec.EllipticCurvePublicKey,
     issuer: x509.Certificate | None,
     signer: Key,
-    days: int,
+    valid: Span,
     names: Sequence[x509.GeneralName] = (),
 ) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
     authority = issuer is None
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -129,8 +136,8 @@ def _certificate(
         .issuer_name(subject if issuer is None else issuer.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

@@ -120,7 +120,8 @@ class PodGc:
         try:
             if message is not None:
                 target = {
-                    "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": message,
+                    "type": "DisruptionTarget", "observedGeneration": meta.get("generation", 0), "status": "True",
+                    "reason": "DeletionByPodGC", "message": message,
                     "lastTransitionTime": format_time(self.context.clock()),
                 }  # fmt: skip
                 body = {"metadata": {"uid": meta["uid"]}, "status": {"phase": "Failed", "conditions": [target]}}

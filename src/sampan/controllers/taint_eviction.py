@@ -103,6 +103,7 @@ class TaintEviction:
         meta = pod["metadata"]
         target = {
             "type": "DisruptionTarget",
+            "observedGeneration": meta.get("generation", 0),
             "status": "True",
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",

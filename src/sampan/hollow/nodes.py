@@ -25,7 +25,7 @@ from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_
 from sampan.client.errors import is_already_exists, is_conflict, is_not_found
 from sampan.hollow import life as lives
 from sampan.hollow.life import Life, Stage
-from sampan.hollow.pod import PREFIX, Variables
+from sampan.hollow.pod import PREFIX, Variables, unmet_gates
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
@@ -328,11 +328,14 @@ class HollowNodes:
         """What changed laid over what there was; a condition whose status stays keeps its time."""
         there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
         now, generation = format_time(self.clock()), pod["metadata"].get("generation", 0)
+        gates = unmet_gates(pod)
         # that it is scheduled a kubelet says too
         for item in (*(there[kind] for kind in ("PodScheduled",) if kind in there), *changed):
             clean = {key: value for key, value in item.items() if value != ""}
+            if gates and item["type"] == "Ready" and item["status"] == "True":
+                clean = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": gates}
             before = there.get(item["type"]) or {}
-            same = before.get("status") == item["status"]
+            same = before.get("status") == clean["status"]
             clean["lastTransitionTime"] = (before.get("lastTransitionTime") if same else "") or now
             clean["lastProbeTime"] = None
             clean["observedGeneration"] = generation

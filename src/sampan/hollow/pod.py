@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sampan.api import cel
+from sampan.api import cel, durations
 from sampan.api.cel import types
 
 Obj = dict[str, Any]
@@ -21,7 +21,7 @@ _TYPES: dict[str, types.Type] = {
     **dict.fromkeys(
         (
             "phase", "waiting", "restartPolicy", "now", "hostIP", "podIP", "startTime", "unready", "name",
-            "podNamespace", "uid",
+            "podNamespace", "uid", "gates", "told",
         ),
         types.String,
     ),
@@ -44,6 +44,25 @@ def environment() -> cel.Environment:
     library.member("restarted", "hollow_restarted", "dyn -> dyn", restarted)
     library.member("ready", "hollow_ready", "dyn -> dyn", ready)
     return cel.Environment(_TYPES, library)
+
+
+def backoff_after(restarts: int) -> float:
+    """Seconds; doubled no more often than it takes to reach the most."""
+    doublings: int = min(max(0, restarts - 1), 10)
+    return min(10.0 * (1 << doublings), MAX_BACKOFF)
+
+
+def unmet_gates(pod: Obj) -> str:
+    """Why a pod whose containers are ready is not, in the kubelet's words; empty: it is."""
+    there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
+    missing = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        kind = gate["conditionType"]
+        if kind not in there:
+            missing.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif there[kind]["status"] != "True":
+            missing.append(f'the status of pod readiness gate "{kind}" is not "True", but {there[kind]["status"]}')
+    return ", ".join(missing)
 
 
 class Variables(dict[str, Any]):
@@ -86,10 +105,7 @@ class Variables(dict[str, Any]):
         return float(self["options"].get("run-for") or ("1" if owner.get("kind") == "Job" else "-1"))
 
     def backoff(self) -> float:
-        restarts = max((item.get("restartCount", 0) for item in self.statuses), default=0)
-        # doubled no more often than it takes to reach the most
-        doublings: int = min(max(0, restarts - 1), 10)
-        return float(min(10.0 * 2**doublings, MAX_BACKOFF))
+        return backoff_after(max((item.get("restartCount", 0) for item in self.statuses), default=0))
 
     def containers(self, field: str) -> list[Obj]:
         return [_container(self.meta, container, self["now"]) for container in self.spec.get(field) or ()]
@@ -100,6 +116,14 @@ class Variables(dict[str, Any]):
     def ready_now(self) -> bool:
         options = self["options"]
         return float(options.get("ready-delay") or 0) <= 0 and options.get("behaviour") != "not-ready"
+
+    def told(self) -> str:
+        conditions = self.status.get("conditions") or ()
+        return next((item.get("status", "") for item in conditions if item.get("type") == "Ready"), "")
+
+    def notes(self) -> Obj:
+        """What functions of container statuses want to know besides."""
+        return {"now": self["now"], "pod": f"{self.meta['name']}_{self.meta['namespace']}({self.meta['uid']})"}
 
     def waiting(self) -> str:
         return next((state["waiting"].get("reason", "") for state in self.states() if "waiting" in state), "")
@@ -122,10 +146,12 @@ _MADE: dict[str, Callable[[Variables], Any]] = {
     "waiting": Variables.waiting,
     "ready": lambda of: bool(of.statuses) and all(item.get("ready") for item in of.statuses),
     "readyNow": Variables.ready_now,
+    "gates": lambda of: unmet_gates(of["object"]),
+    "told": Variables.told,
     "restartPolicy": lambda of: of.spec.get("restartPolicy", "Always"),
     "containers": lambda of: of.containers("containers"),
     "initContainers": lambda of: of.containers("initContainers"),
-    "statuses": lambda of: [{**item, "now": of["now"]} for item in of.statuses],
+    "statuses": lambda of: [{**item, **of.notes()} for item in of.statuses],
     "unready": Variables.unready,
     "startTime": lambda of: of.status.get("startTime") or of["now"],
     "hostIP": Variables.host,
@@ -185,6 +211,12 @@ def completed(container: Obj) -> Obj:
     return _status(container, {"terminated": state}, is_ready=True, started=False)
 
 
+def _clean(status: Obj) -> Obj:
+    """Without our notes."""
+    del status["now"], status["pod"]
+    return status
+
+
 def _terminated(status: Obj, reason: str, code: int) -> Obj:
     began = (status["state"].get("running") or {}).get("startedAt") or status["now"]
     return {
@@ -202,28 +234,24 @@ def ended(status: Obj, reason: str, code: int) -> Obj:
     out = {**status, "ready": False, "started": False}
     if "running" in status["state"]:
         out["state"] = _terminated(status, reason, code)
-    del out["now"]
-    return out
+    return _clean(out)
 
 
 def crashed(status: Obj, reason: str, code: int) -> Obj:
     """Ended, and waiting to be started again."""
     out = {**status, "ready": False, "started": False, "lastState": _terminated(status, reason, code)}
-    out["state"] = {
-        "waiting": {"reason": "CrashLoopBackOff", "message": f"back-off restarting failed container={status['name']}"}
-    }
-    del out["now"]
-    return out
+    wait = durations.text(int(backoff_after(status["restartCount"])) * 1_000_000_000)
+    said = f"back-off {wait} restarting failed container={status['name']} pod={status['pod']}"
+    out["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
+    return _clean(out)
 
 
 def restarted(status: Obj) -> Obj:
     out = {**status, "ready": True, "started": True, "restartCount": status["restartCount"] + 1}
     out["state"] = {"running": {"startedAt": status["now"]}}
-    del out["now"]
-    return out
+    return _clean(out)
 
 
 def ready(status: Obj) -> Obj:
     out = {**status, "ready": True}
-    del out["now"]
-    return out
+    return _clean(out)

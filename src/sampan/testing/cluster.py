@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ PATIENCE, FLOWING_PATIENCE = 600.0, 60.0
 #: watches within the process need not be opened anew
 WATCH_SECONDS = 10**9
 MANAGER = "kube-controller-manager"
+CERTIFICATE_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ class Cluster:
         if self._directory is not None:
             from sampan.cluster import certificates
 
-            pki = certificates.ensure(self._directory / "pki", ["10.96.0.1"])
+            pki = certificates.ensure(self._directory / "pki", ["10.96.0.1"], self._valid())
             config = replace(
                 config,
                 cert_file=pki.path("apiserver.crt"),
@@ -324,6 +326,13 @@ class Cluster:
         self._parts.push_async_callback(self._stop, tasks)
         if self.node_names:
             await self.wait_for(self._all_ready, timeout=60)
+
+    def _valid(self) -> tuple[datetime, datetime]:
+        """When certificates are: clients look at the machine's clock, and the server at a virtual one, which may be put on
+        by years."""
+        first, last = sorted((time.time(), self.clock()))
+        span = timedelta(days=CERTIFICATE_DAYS)
+        return datetime.fromtimestamp(first, UTC) - timedelta(days=1), datetime.fromtimestamp(last, UTC) + span
 
     async def _stop(self, tasks: builtins.list[asyncio.Task[None]]) -> None:
         for task in tasks:
