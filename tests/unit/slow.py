@@ -100,6 +100,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     ),
     "test_security_webhooks.py": ("test_one_that_hangs_is_left_after_its_time",),
     "test_store.py": ("test_a_killed_process_loses_no_acknowledged_write",),
+    "test_testing.py": (
+        "test_an_idle_day_is_nothing",
+        "test_async_tests_say_what_they_need",
+        "test_without_https_there_is_no_endpoint",
+    ),
     "test_validation_page.py": ("test_all_tests_are_there",),
     "test_validation_speed.py": ("test_a_typical_pod_is_validated_faster_than_it_is_read",),
 }

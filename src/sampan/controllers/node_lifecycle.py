@@ -174,8 +174,10 @@ class NodeLifecycle:
                 node, "Normal", "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
             )
         self.zones.put(name, zone_of(node), is_ready(node))
-        again: float | None = self._silence_until(node) - self.context.clock()
-        if self.options.last_seen(name) == self.context.clock():
+        now = self.context.clock()
+        again: float | None = self._silence_until(node) - now
+        seen = self.options.last_seen(name)
+        if seen is not None and seen >= now:
             again = None  # a simulated node that lives: its object changes when it stops
         if again is not None and again <= 0:
             node = await self._give_up(node)

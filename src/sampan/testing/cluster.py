@@ -39,7 +39,7 @@ from sampan.hollow import HollowNodes
 from sampan.scheduler.scheduler import Scheduler
 from sampan.store.contract import KeyValue, prefix_end
 from sampan.store.memory import MemoryStore
-from sampan.testing.conditions import Condition, holds
+from sampan.testing.conditions import Condition, holds, late
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
 
@@ -98,6 +98,8 @@ class Cluster:
         self._parts = contextlib.AsyncExitStack()
         self._files = contextlib.ExitStack()
         self._changed = asyncio.Event()
+        #: how often something was stored
+        self.changes = 0
         self._walls: list[tuple[int, float]] = []
         self._port = 0
         self._directory: Path | None = None
@@ -147,7 +149,7 @@ class Cluster:
                     known = (names.resource, names.singular, *names.short)
                     if plain in known and (not wanted or wanted == group) and "get" in names.verbs:
                         return Resource(group, version, names.resource, names.kind, names.namespaced)
-        raise KeyError(name)
+        raise KeyError(f'the server doesn\'t have a resource type "{name}"')
 
     def get(self, what: str, namespace: str = "default") -> Obj | None:
         """`pod/web-0`, `deployments.apps/web`: as it is stored now; None: it is not there. The caller's own."""
@@ -178,11 +180,11 @@ class Cluster:
         """Until `condition` holds for an object, and then that object; or until a function says something true.
 
         `condition`: the type of a status condition (`Available`; `Ready=False`), `path=value` (`status.phase=Running`),
-        `exists`, `deleted`, or a function of the object. Raises TimeoutError after so many seconds of the cluster's
-        time (600, or 60 where it flows), saying how the object stands.
+        `exists`, `deleted`, what `kubectl wait --for` takes, or a function of the object. Raises TimeoutError after so
+        many seconds of the cluster's time (600, or 60 where it flows), saying how the object stands.
         """
         if timeout is None:
-            timeout = FLOWING_PATIENCE if self.https else PATIENCE
+            timeout = self.patience
 
         def check() -> Any:
             if callable(what):
@@ -198,18 +200,25 @@ class Cluster:
                         self._changed.clear()
                         await self._changed.wait()
             except TimeoutError:
-                shown = "" if callable(what) else f": it is {self.get(what, namespace)}"
-                raise TimeoutError(f"{what} was not {condition} within {timeout:.0f} s{shown}") from None
+                obj = None if callable(what) else self.get(what, namespace)
+                raise late(what, condition, timeout, obj) from None
         return found
+
+    @property
+    def patience(self) -> float:
+        """How many seconds `wait_for` waits, unless told."""
+        return FLOWING_PATIENCE if self.https else PATIENCE
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
     async def apply(
         self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
     ) -> builtins.list[Obj]:
-        """Server-side apply of a file, YAML text, an object or several; what they are then. Raises StatusError."""
+        """Server-side apply of a file, YAML text, an object or several; what they are then. Raises StatusError, and
+        FileNotFoundError, KeyError (of the kind) or ValueError."""
         out = []
         for obj in documents(source):
+            _check(obj)
             group, _, version = obj["apiVersion"].rpartition("/")
             kind = self.server.registry.by_kind(group, version, obj["kind"])
             if kind is None:
@@ -222,14 +231,13 @@ class Cluster:
         return out
 
     async def delete(self, what: str, namespace: str = "default") -> None:
-        """What is not there is no error."""
+        """What is not there is no error. Raises KeyError for a kind that is not."""
         found, name = self._named(what)
-        with contextlib.suppress(KeyError):
-            try:
-                await self.client.delete(found, name, namespace if found.namespaced else "")
-            except StatusError as error:
-                if error.code != 404:
-                    raise
+        try:
+            await self.client.delete(found, name, namespace if found.namespaced else "")
+        except StatusError as error:
+            if error.code != 404:
+                raise
 
     # -- states --------------------------------------------------------------------------------------------------------
 
@@ -391,6 +399,7 @@ class Cluster:
         return made
 
     def _stored(self, events: Any) -> None:
+        self.changes += 1
         self._changed.set()
         if self.history:
             self._walls.append((events[-1].kv.mod_revision, self.clock()))
@@ -409,11 +418,30 @@ class Cluster:
 
 
 def documents(source: str | Path | Obj | list[Obj]) -> list[Obj]:
-    """The objects in a file, in YAML text, or as they are; Lists are opened."""
+    """The objects in a file, in YAML text, or as they are; Lists are opened. Raises FileNotFoundError, ValueError."""
     if isinstance(source, (dict, list)):
         found = [source] if isinstance(source, dict) else source
     else:
-        is_file = isinstance(source, Path) or ("\n" not in source and Path(source).exists())
-        text = Path(source).read_text() if is_file else str(source)
+        # no file's name has lines or begins with a brace
+        is_text = isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{"))
+        text = str(source) if is_text else Path(source).read_text()
         found = [item for item in yaml.safe_load_all(text) if item]
+    for item in found:
+        if not isinstance(item, dict):
+            raise ValueError(f"not an object: {item!r}")
     return [inner for item in found for inner in (item["items"] if item.get("kind") == "List" else [item])]
+
+
+def _check(obj: Obj) -> None:
+    """Raises ValueError for what cannot be applied, as kubectl says it."""
+    missing = [f"{key} not set" for key in ("apiVersion", "kind") if not obj.get(key)]
+    if missing:
+        raise ValueError(f"error validating data: [{', '.join(missing)}]: {obj!r}")
+    meta = obj.get("metadata") or {}
+    if not meta.get("name"):
+        prefix = meta.get("generateName")
+        raise ValueError(
+            f"from {prefix}: cannot use generate name with apply"
+            if prefix
+            else f"resource name may not be empty: {obj!r}"
+        )

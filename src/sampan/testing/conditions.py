@@ -1,29 +1,70 @@
-"""What `wait_for` can wait for, in words as `kubectl wait` has them."""
+"""What `wait_for` can wait for, in words as `kubectl wait` has them.
+
+Source: k8s.io/kubectl/pkg/cmd/wait/{wait,condition,json}.go
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+from sampan.api.customresource import jsonpath
+
 Obj = dict[str, Any]
 Condition = str | Callable[[Obj], Any]
+#: braces as kubectl has them, or none
+_JSONPATH = re.compile(r"(\{.*\}|(?:[^{=]|==)+)(?:=(.+))?", re.DOTALL)
 
 
 def holds(condition: Condition, obj: Obj | None) -> bool:
-    """`exists`, `deleted`; a condition's type with an optional status; a path with a value; a function."""
-    if condition == "deleted":
+    """`exists`, `deleted`; a condition's type with an optional status; a path with a value; what `kubectl wait --for` takes;
+    a function. Raises ValueError for a bad path."""
+    if condition in ("deleted", "delete"):
         return obj is None
     if obj is None:
         return False
     if callable(condition):
         return bool(condition(obj))
-    if condition == "exists":
+    if condition in ("exists", "create"):
         return True
+    if condition.startswith("condition="):
+        return _is(obj, condition.removeprefix("condition="))
+    if condition.startswith("jsonpath="):
+        return _matches(obj, condition.removeprefix("jsonpath="))
     name, _, wanted = condition.partition("=")
-    if "." in name:
-        return _shown(_at(obj, name)) == wanted
-    found = (obj.get("status") or {}).get("conditions") or ()
-    return any(item.get("type") == name and item.get("status") == (wanted or "True") for item in found)
+    return _shown(_at(obj, name)) == wanted if "." in name else _is(obj, condition)
+
+
+def late(what: object, condition: Condition, timeout: float, obj: Obj | None) -> TimeoutError:
+    """That it took too long; `obj` is how it stands."""
+    said = f"{what} was not true" if callable(what) else f"{what} was not {condition}"
+    return TimeoutError(f"{said} within {timeout:.0f} s{'' if callable(what) else f': it is {obj}'}")
+
+
+def _is(obj: Obj, condition: str) -> bool:
+    """A condition, of the object as it is now: one of an earlier generation says nothing."""
+    name, _, wanted = condition.partition("=")
+    status = obj.get("status") or {}
+    for item in status.get("conditions") or ():
+        if item.get("type", "").casefold() == name.casefold():
+            generation = obj["metadata"].get("generation", 0)
+            if item.get("observedGeneration", status.get("observedGeneration", generation)) < generation:
+                return False
+            return bool(item.get("status", "").casefold() == (wanted or "True").casefold())
+    return False
+
+
+def _matches(obj: Obj, wanted: str) -> bool:
+    """`{.status.phase}=Running`; without a value: there is something."""
+    match = _JSONPATH.fullmatch(wanted)
+    if match is None:
+        raise ValueError(
+            "jsonpath wait format must be jsonpath={.status.readyReplicas}=3 or jsonpath={.status.readyReplicas}"
+        )
+    path, value = match[1].strip("{}"), match[2]
+    found = jsonpath.find(jsonpath.parse(path), obj)
+    return any(value is None or _shown(item) == value.strip("'\"") for item in found)
 
 
 def _at(obj: Any, path: str) -> Any:

@@ -6,7 +6,8 @@
     def test_theirs(cluster, kubectl):       # in a thread, with an endpoint
         kubectl("apply", "-f", "app.yaml")
 
-`@pytest.mark.cluster(nodes=3, seed=7)` passes what `Cluster` takes; without it there is one node.
+`@pytest.mark.cluster(nodes=3, seed=7)` passes what `Cluster` takes; without it there is one node. Async tests need
+pytest-asyncio (`pip install 'sampan[pytest]'`), and its mode `auto` or its mark.
 """
 
 from __future__ import annotations
@@ -69,10 +70,21 @@ if importlib.util.find_spec("pytest_asyncio"):
             yield made
 
 
+def _lacking(request: pytest.FixtureRequest) -> str:
+    """What an async test wants to run under virtual time."""
+    if not request.config.hook.pytest_asyncio_loop_factories.has_spec():
+        return "an async test with a cluster needs pytest-asyncio 1.4 or later: pip install 'sampan[pytest]'"
+    if request.node.get_closest_marker("asyncio") is None:
+        return 'pytest-asyncio leaves this test alone: set asyncio_mode = "auto", or mark it with pytest.mark.asyncio'
+    return ""
+
+
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster | SyncCluster]:
     """A cluster of its own for this test: `Cluster` where the test is async, else `SyncCluster`."""
     if inspect.iscoroutinefunction(request.function):
+        if lacking := _lacking(request):
+            pytest.fail(lacking, pytrace=False)
         yield request.getfixturevalue("_async_cluster")
         return
     from sampan.testing.sync import SyncCluster

@@ -58,13 +58,12 @@ class Server:
             )
             self.port = server.sockets[0].getsockname()[1]
             self._servers.append(server)
-        self._sweep()
 
     def _sweep(self) -> None:
         now = self.loop.time()
         for connection in tuple(self.connections):
             connection.sweep(now)
-        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep) if self.connections else None
 
     def date(self) -> bytes:
         """The Date header's line, made anew each second."""
@@ -72,6 +71,12 @@ class Server:
         if now >= self._date_until:
             self._date, self._date_until = http_date(), now + 1
         return self._date
+
+    def remember(self, connection: Connection) -> None:
+        """It is open. While there is none, no timer ticks."""
+        self.connections.add(connection)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def forget(self, connection: Connection) -> None:
         """It is closed."""

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.certificate = tls.getpeercert(binary_form=True)
-        self.server.connections.add(self)
+        self.server.remember(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
