@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from sampan.client import StatusError
-from sampan.testing import SyncCluster
+from sampan.testing import Cluster, SyncCluster
 from sampan.testing.cluster import documents
 from sampan.testing.conditions import holds
 from sampan.testing.loop import VirtualLoop
@@ -251,3 +252,22 @@ def test_links_of_the_page_lead_somewhere() -> None:
     docs = Path(__file__).parent.parent.parent / "docs"
     for link in re.findall(r"\]\(([^)#:]+)", (docs / "testing.md").read_text()):
         assert (docs / link).exists(), link
+
+
+def test_an_async_function_is_waited_for_too() -> None:
+    async def main() -> None:
+        async with Cluster(controllers=()) as cluster:
+
+            async def there() -> bool:
+                found = await cluster.client.list("configmaps", "default")
+                return any(item["metadata"]["name"] == "a" for item in found["items"])
+
+            with pytest.raises(TimeoutError):
+                await cluster.wait_for(there, timeout=5)
+            waiting = asyncio.create_task(cluster.wait_for(there, timeout=5))
+            await asyncio.sleep(1)
+            await cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+            assert await waiting is True
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import inspect
 import random
 import tempfile
 import time
@@ -177,7 +178,8 @@ class Cluster:
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Until `condition` holds for an object, and then that object; or until a function says something true.
+        """Until `condition` holds for an object, and then that object; or until a function, async or not, says something
+        true.
 
         `condition`: the type of a status condition (`Available`; `Ready=False`), `path=value` (`status.phase=Running`),
         `exists`, `deleted`, what `kubectl wait --for` takes, or a function of the object. Raises TimeoutError after so
@@ -186,9 +188,10 @@ class Cluster:
         if timeout is None:
             timeout = self.patience
 
-        def check() -> Any:
+        async def check() -> Any:
             if callable(what):
-                return what()
+                said = what()
+                return await said if inspect.isawaitable(said) else said
             obj = self.get(what, namespace)
             return (obj or True) if holds(condition, obj) else None
 
@@ -196,8 +199,11 @@ class Cluster:
         with jumping or contextlib.nullcontext():
             try:
                 async with asyncio.timeout(timeout):
-                    while not (found := check()):
+                    while True:
+                        # before it is asked, since asking may take time
                         self._changed.clear()
+                        if found := await check():
+                            break
                         await self._changed.wait()
             except TimeoutError:
                 obj = None if callable(what) else self.get(what, namespace)
