@@ -121,3 +121,20 @@ async def test_readiness_gates(world: World) -> None:
     await world.until(lambda: ready(world, "p")["status"] == "False")
     assert ready(world, "p")["message"] == 'the status of pod readiness gate "example.com/g" is not "True", but False'
     await world.settle(30)
+
+
+async def test_each_container_has_its_events(world: World) -> None:
+    await world.hollow(heartbeats=False)
+    several = pod("p")
+    several["spec"]["initContainers"] = [{"name": "i", "image": "busybox"}]
+    several["spec"]["containers"].append({"name": "d", "image": "redis"})
+    await world.admin.create("pods", several, namespace="default")
+    await world.until(lambda: len(world.events("Started")) == 3)
+    told = [(each["involvedObject"]["fieldPath"], each["reason"]) for each in world.events()]
+    assert [item for item in told if item[1] in ("Pulled", "Created", "Started")] == [
+        (field, reason)
+        for field in ("spec.initContainers{i}", "spec.containers{c}", "spec.containers{d}")
+        for reason in ("Pulled", "Created", "Started")
+    ]
+    (message,) = {each["message"] for each in world.events("Pulled") if "redis" in each["message"]}
+    assert message == 'Container image "redis" already present on machine and can be accessed by the pod'

@@ -23,6 +23,7 @@ from sampan.api.hollow import HOLLOW
 from sampan.api.times import format_micro_time, format_time
 from sampan.client import NODE, Client, EventRecorder, HttpError, Informers, by_node, key_of
 from sampan.client.errors import is_already_exists, is_conflict, is_not_found
+from sampan.client.recorder import reference
 from sampan.hollow import life as lives
 from sampan.hollow.life import Life, Stage
 from sampan.hollow.pod import PREFIX, Variables, unmet_gates
@@ -322,7 +323,8 @@ class HollowNodes:
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
             await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status", unread=True)
         for event in stage.events.render(known):
-            self._recorder.event(pod, event["type"], event["reason"], event["message"])
+            about = reference(pod, event.get("field", ""))
+            self._recorder.event(about, event["type"], event["reason"], event["message"])
 
     def _conditions(self, pod: Obj, changed: list[Obj]) -> list[Obj]:
         """What changed laid over what there was; a condition whose status stays keeps its time."""

@@ -21,7 +21,7 @@ _TYPES: dict[str, types.Type] = {
     **dict.fromkeys(
         (
             "phase", "waiting", "restartPolicy", "now", "hostIP", "podIP", "startTime", "unready", "name",
-            "podNamespace", "uid", "gates", "told",
+            "podNamespace", "uid", "gates", "told", "first",
         ),
         types.String,
     ),
@@ -43,6 +43,7 @@ def environment() -> cel.Environment:
     library.member("crashed", "hollow_crashed", "dyn, string, int -> dyn", crashed)
     library.member("restarted", "hollow_restarted", "dyn -> dyn", restarted)
     library.member("ready", "hollow_ready", "dyn -> dyn", ready)
+    library.member("begun", "hollow_begun", "list(dyn), string -> list(dyn)", begun)
     return cel.Environment(_TYPES, library)
 
 
@@ -148,6 +149,7 @@ _MADE: dict[str, Callable[[Variables], Any]] = {
     "readyNow": Variables.ready_now,
     "gates": lambda of: unmet_gates(of["object"]),
     "told": Variables.told,
+    "first": lambda of: f"spec.containers{{{of.spec['containers'][0]['name']}}}",
     "restartPolicy": lambda of: of.spec.get("restartPolicy", "Always"),
     "containers": lambda of: of.containers("containers"),
     "initContainers": lambda of: of.containers("initContainers"),
@@ -170,6 +172,20 @@ def _container(meta: Obj, container: Obj, now: str) -> Obj:
         "id": f"hollow://{digest}",
         "now": now,
     }
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+def begun(containers: list[Obj], field: str) -> list[Obj]:
+    """What a kubelet tells of containers whose images are there, one after the other."""
+    out: list[Obj] = []
+    for container in containers:
+        about = {"type": "Normal", "field": f"{field}{{{container['name']}}}"}
+        image = f'Container image "{container["image"]}" already present on machine and can be accessed by the pod'
+        for reason, message in (("Pulled", image), ("Created", "Container created"), ("Started", "Container started")):
+            out.append({**about, "reason": reason, "message": message})
+    return out
 
 
 # -- statuses of containers --------------------------------------------------------------------------------------------
