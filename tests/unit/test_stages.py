@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.hollow import life as stages
-from sampan.hollow.pod import Variables
+from sampan.hollow.pod import Variables, environment
 
 Obj = dict[str, Any]
 NOW = "2026-01-01T00:00:00Z"
@@ -103,3 +103,18 @@ def test_a_crash_keeps_how_it_ended_and_counts_the_restart() -> None:
     assert "now" not in crashed and "pod" not in crashed
     again = rendered(pod(status={"phase": "Running", "containerStatuses": [crashed]}))["containerStatuses"][0]
     assert again["restartCount"] == 1 and "running" in again["state"]
+
+
+@pytest.mark.parametrize(
+    ("when", "needs"),
+    [
+        ("running", ("running",)),
+        ("running && !ready && pending", ("running", "pending")),
+        ("running || pending", ()),
+        ("(running || pending) && started", ("started",)),
+        ("!running", ()),
+        ('phase == "Failed"', ()),
+    ],
+)
+def test_what_a_stage_needs_is_looked_at_first(when: str, needs: tuple[str, ...]) -> None:
+    assert environment().compile(when).needs == needs

@@ -50,6 +50,14 @@ class Stage:
     events: Template
     delete: bool
     rest: bool
+    #: what must be true before the rest of `when` is worth a look
+    needs: tuple[str, ...]
+
+    def holds(self, variables: Mapping[str, Any]) -> bool:
+        for name in self.needs:
+            if not variables[name]:
+                return False
+        return bool(self.when.evaluate(variables))
 
     def delay(self, variables: Mapping[str, Any]) -> float:
         return max(0.0, float(self.after.render(variables)))
@@ -65,7 +73,7 @@ class Life:
     def next(self, variables: Mapping[str, Any]) -> Stage | None:
         """What happens next (None: nothing does). Raises cel.EvaluationError."""
         for stage in self.stages:
-            if stage.when.evaluate(variables):
+            if stage.holds(variables):
                 return None if stage.rest else stage
         return None
 
@@ -81,18 +89,20 @@ def read(text: str, environment: cel.Environment) -> Life:
             return {key: compiled(item) for key, item in value.items()}
         return [compiled(item) for item in value] if isinstance(value, list) else value
 
-    stages = tuple(
-        Stage(
+    def stage(item: Obj) -> Stage:
+        when = environment.compile(item["when"], expect=cel.types.Bool)
+        return Stage(
             item["name"],
-            environment.compile(item["when"], expect=cel.types.Bool),
+            when,
             Template(compiled(item.get("after", 0))),
             Template(compiled(item["status"])) if "status" in item else None,
             Template(compiled(item.get("events") or [])),
             bool(item.get("delete")),
             bool(item.get("rest")),
+            when.needs,
         )
-        for item in raw["stages"]
-    )
+
+    stages = tuple(stage(item) for item in raw["stages"])
     return Life({key: str(value) for key, value in raw.get("defaults", {}).items()}, stages)
 
 

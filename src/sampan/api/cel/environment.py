@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sampan.api.cel import types
-from sampan.api.cel.ast import Node
+from sampan.api.cel.ast import Ident, Logical, Node
 from sampan.api.cel.checker import TYPE_NAMES, Checker
 from sampan.api.cel.closures import UNSET, Code
 from sampan.api.cel.compiler import Compiler
@@ -136,6 +136,13 @@ class Program:
         if self._estimate is None:
             self._estimate = Estimator(self._variables).cost(self._tree)
         return self._estimate
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Variables of type bool without which the result is false, whatever else there is: those that it joins by `&&`."""
+        joined = self._tree.args if isinstance(self._tree, Logical) and self._tree.op == "&&" else [self._tree]
+        named = [node.name for node in joined if isinstance(node, Ident)]
+        return tuple(name for name in named if self._variables.get(name) == types.Bool)
 
     def uses(self, name: str) -> bool:
         """Whether it refers to the variable."""
