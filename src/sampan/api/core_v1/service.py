@@ -79,7 +79,7 @@ class Service(Kind):
             obj["status"] = {**status, "loadBalancer": {}}
 
     def validate_name(self, name: str, generate: bool) -> list[str]:
-        return names.is_dns1035_label(name.rstrip("-") + "a" if generate else name)
+        return names.is_dns1123_label(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()

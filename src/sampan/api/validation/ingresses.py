@@ -97,7 +97,7 @@ def _service(service: Obj, path: Path, out: ErrorList) -> None:
     if not name:
         out.required(path / "service" / "name", "")
     else:
-        out.each(path / "service" / "name", name, names.is_dns1035_label(name))
+        out.each(path / "service" / "name", name, names.is_dns1123_label(name))
     at = path / "service" / "port"
     if port.get("name") and port.get("number"):
         out.invalid(path, "", "cannot set both port name & port number")
