@@ -24,6 +24,38 @@ async def test_discovery_as_a_whole_is_v2(api: Local, accept: str, kind: str) ->
     assert code == 200 and found["kind"] == kind
 
 
+# -- deletion of what cannot be read -----------------------------------------------------------------------------------
+
+UNSAFE = "ignoreStoreReadErrorWithClusterBreakingPotential"
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+async def test_what_can_be_read_is_not_deleted_unread(api: Local) -> None:
+    await api("POST", MAPS, {"metadata": {"name": "a"}})
+    said = f"{UNSAFE}: Invalid value: true: is exclusively used to delete corrupt object(s), try again by removing this option"
+    for query, body in ((f"?{UNSAFE}=true", None), ("", {"kind": "DeleteOptions", "apiVersion": "v1", UNSAFE: True})):
+        code, refused = await api("DELETE", f"{MAPS}/a{query}", body)
+        assert (code, refused["message"]) == (422, f'configmaps "a" is invalid: {said}')
+    code, refused = await api("DELETE", f"{MAPS}?{UNSAFE}=true")
+    said = f"{UNSAFE}: Invalid value: true: is not allowed with DELETECOLLECTION, try again after removing the option"
+    assert (code, refused["message"]) == (422, f'DeleteOptions.meta.k8s.io "" is invalid: {said}')
+    code, refused = await api("DELETE", f"{MAPS}/a?{UNSAFE}=true&gracePeriodSeconds=0")
+    said = f"{UNSAFE}: Invalid value: true: cannot be set together with .gracePeriodSeconds"
+    assert (code, refused["message"]) == (422, f'DeleteOptions.meta.k8s.io "" is invalid: {said}')
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete"]}]
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    await api("POST", f"{rbac}/clusterroles", {"metadata": {"name": "r"}, "rules": rules})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}
+    await api(
+        "POST", f"{rbac}/clusterrolebindings", {"metadata": {"name": "r"}, "roleRef": role, "subjects": [subject]}
+    )
+    code, refused = await api("DELETE", f"{MAPS}/a?{UNSAFE}=true", impersonate_user="ann")
+    said = 'configmaps "a" is forbidden: not permitted to do "unsafe-delete-ignore-read-errors", reason: '
+    assert (code, refused["message"]) == (403, said)
+    assert (await api("DELETE", f"{MAPS}/a?{UNSAFE}=false", impersonate_user="ann"))[0] == 200
+
+
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 POD = {

@@ -216,7 +216,7 @@ def resize(obj: Obj, old: Obj, qos: tuple[str, str], out: ErrorList) -> None:
         if unfit:
             out.forbidden(Path(""), f"{who} cannot be resized")
             return
-    pod_metadata_and_spec(obj, out)
+    pod_metadata_and_spec(obj, out, old)
     if qos[0] != qos[1]:
         out.invalid(SPEC, qos[1], "Pod QOS Class may not change as a result of resizing")
     new, was = obj["spec"], old["spec"]
