@@ -214,9 +214,9 @@ ValidateGeneratedSelector validation.jobs:generated_selector validation_jobs:job
 ValidateJob validation.jobs:job validation_jobs:job+validation_jobs:pod_failure_policy
 ValidateJobSpec validation.jobs:job_spec validation_jobs:job
 ValidateJobSpecUpdate validation.jobs:job_update validation_jobs:job_update
-ValidateJobStatus validation.jobs:job_status validation_jobs:job_status
+ValidateJobStatus validation.job_status:job_status validation_jobs:job_status
 ValidateJobUpdate validation.jobs:job_update validation_jobs:job_update
-ValidateJobUpdateStatus validation.jobs:job_status validation_jobs:job_status
+ValidateJobUpdateStatus validation.job_status:job_status validation_jobs:job_status
 ValidateJobTemplateSpec batch_v1.cron_job:CronJob validation_jobs:cron_job
 ValidateCronJobCreate batch_v1.cron_job:CronJob validation_jobs:cron_job
 ValidateCronJobUpdate batch_v1.cron_job:CronJob validation_jobs:cron_job_update

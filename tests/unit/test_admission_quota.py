@@ -56,6 +56,15 @@ async def test_a_raised_limit_counts_at_once(api: Local) -> None:
     assert await used(api) == {"pods": "2", "count/pods": "2"}
 
 
+async def test_compute_that_is_said_for_the_pod_as_a_whole(api: Local) -> None:
+    await limit(api, {"requests.cpu": "1", "limits.memory": "1Gi"})
+    body = pod("whole")
+    body["spec"]["resources"] = {"requests": {"cpu": "700m"}, "limits": {"memory": "512Mi"}}
+    code, made = await api("POST", PODS, body)
+    assert code == 201, made
+    assert await used(api) == {"requests.cpu": "700m", "limits.memory": "512Mi"}
+
+
 async def test_compute_must_be_said_and_is_summed(api: Local) -> None:
     await limit(api, {"requests.cpu": "1", "limits.memory": "1Gi", "requests.example.com/gpu": "2"})
     _, refused = await api("POST", PODS, pod())

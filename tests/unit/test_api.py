@@ -321,9 +321,9 @@ async def test_people_are_warned_of_new_pods_alone(api: Local) -> None:
     assert await warned("PATCH", f"{PODS}/a.b", {"metadata": {"labels": {"a": "b"}}}, merge) == []
     status = {"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}}
     assert await warned("PATCH", f"{PODS}/a.b/status", status, merge) == []
-    status = {"status": {"podIP": "010.0.0.1", "podIPs": [{"ip": "010.0.0.1"}]}}
+    status = {"status": {"podIP": "fd00:0::1", "podIPs": [{"ip": "fd00:0::1"}]}}
     (said,) = await warned("PATCH", f"{PODS}/a.b/status", status, merge)
-    assert 'status.podIPs[0].ip: non-standard IP address \\"010.0.0.1\\"' in said
+    assert 'status.podIPs[0].ip: IPv6 address \\"fd00:0::1\\" should be in RFC 5952 canonical format' in said
 
 
 async def test_a_kubelet_that_does_not_know_a_field_of_a_status_does_not_lose_it(api: Local) -> None:

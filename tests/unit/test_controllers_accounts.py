@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
+from sampan.cluster.certificates import Pki
 from tests.controllers_world import World
 
 NAMES = ("serviceaccount-controller", "root-ca-certificate-publisher-controller")
@@ -43,3 +45,24 @@ async def test_nothing_new_in_a_namespace_that_goes(world: World) -> None:
     await world.admin.delete("serviceaccounts", "default", "n")
     await world.settle()
     assert world.get("serviceaccounts", "default", "n") is None
+
+
+async def test_whom_to_believe_that_it_is_the_api_server(world: World, pki: Pki) -> None:
+    ca = pki.path("ca.crt").read_text()
+    world.options = dataclasses.replace(world.options, root_ca=ca)
+    signer = "kubernetes.io/kube-apiserver-serving"
+    name = f"{signer.replace('/', ':')}:{hashlib.sha256(ca.encode()).hexdigest()[:24]}"
+
+    def published() -> dict[str, str]:
+        found = world.all("clustertrustbundles", group="certificates.k8s.io")
+        return {item["metadata"]["name"]: item["spec"]["trustBundle"] for item in found}
+
+    old = {"metadata": {"name": name[:-1] + "x"}, "spec": {"signerName": signer, "trustBundle": ca}}
+    other = {"metadata": {"name": "example.com:a:b"}, "spec": {"signerName": "example.com/a", "trustBundle": ca}}
+    for bundle in (old, other):
+        await world.admin.create("clustertrustbundles.certificates.k8s.io", bundle)
+    await world.start("kube-apiserver-serving-clustertrustbundle-publisher-controller")
+    await world.until(lambda: published() == {name: ca, "example.com:a:b": ca}, "the bundle")
+    await world.admin.delete("clustertrustbundles.certificates.k8s.io", name)
+    await world.until(lambda: name not in published(), "its end")
+    await world.until(lambda: name in published(), "the next")

@@ -421,7 +421,7 @@ async def test_other_metrics_that_nobody_serves(world: World) -> None:
     none = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
     assert world.events("FailedGetPodsMetric")[0]["message"] == f"unable to get metric queue: {none}"
     said = world.events("FailedGetObjectMetric")[0]["message"]
-    assert said == f"unable to get metric queue: Service default/s on {none}"
+    assert said == f"unable to get metric queue: Service on default s/{none}"
     said = world.events("FailedGetExternalMetric")[0]["message"]
     labels = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
     assert said.startswith(f"unable to get external metric default/queue/{labels}: unable to fetch metrics from")

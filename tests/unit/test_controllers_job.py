@@ -152,6 +152,23 @@ async def test_suspended_it_has_no_pods_and_resumed_it_starts_over(world: World)
     }  # fmt: skip
 
 
+async def test_suspended_it_may_end_all_the_same(world: World) -> None:
+    await world.start(NAME)
+    obj = job(podReplacementPolicy="Failed", backoffLimit=0)
+    await world.admin.create("jobs.batch", obj, namespace="default")
+    await world.until(lambda: status(world).get("active") == 1)
+    (pod,) = world.pods()
+    where = pod["metadata"]["name"], "default"
+    # there is no kubelet: it stays for now
+    await world.admin.delete("pods", *where)
+    await world.admin.patch("jobs.batch", "work", {"spec": {"suspend": True}}, "default")
+    await world.until(lambda: "Suspended" in conditions(world))
+    assert "startTime" not in status(world)
+    await world.admin.patch("pods", where[0], {"status": {"phase": "Failed"}}, "default", subresource="status")
+    assert "Failed" in await ended(world)
+    assert status(world)["startTime"]
+
+
 async def test_while_suspended_its_pods_may_be_shaped_anew(world: World) -> None:
     async def patch(**spec: Any) -> None:
         await world.admin.patch("jobs.batch", "work", {"spec": spec}, "default", type="strategic")

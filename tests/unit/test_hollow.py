@@ -24,8 +24,10 @@ async def test_a_pod_runs_and_goes(world: World) -> None:
     await world.hollow()
     await world.admin.create("pods", pod("p"), namespace="default")
     await world.until(lambda: phase(world, "p") == "Running")
-    shown = world.get("pods", "p")
+    shown, node = world.get("pods", "p"), await world.admin.get("nodes", "n1")
     assert shown is not None and shown["status"]["podIP"].startswith("10.244.")
+    # nobody knows which service proxy there is
+    assert node["status"]["nodeInfo"]["kubeProxyVersion"] == ""
     assert {e["reason"] for e in await world.until(lambda: world.events("Started"))} == {"Started"}
     await world.admin.delete("pods", "p", "default")
     await world.until(lambda: world.get("pods", "p") is None, "its end")

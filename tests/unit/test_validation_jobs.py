@@ -125,9 +125,59 @@ def test_the_template_of_a_suspended_job_may_be_shaped(change: Change, old: Chan
     assert all(error.endswith(": field is immutable") for error in errors)
 
 
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+INDEXED5 = {"spec/completionMode": "Indexed", "spec/completions": 5, "spec/parallelism": 1}
+PER_INDEX5 = {**INDEXED5, "spec/backoffLimitPerIndex": 1}
+
+
+def true(*names: str, **status: object) -> Change:
+    return {"status": {"conditions": [{"type": name, "status": "True"} for name in names], **status}}
+
+
+COMPLETE = true("SuccessCriteriaMet", "Complete", startTime=NOW, completionTime=NOW)
+FAILED = true("FailureTarget", "Failed", startTime=NOW)
+CONDITIONS = "status.conditions: Invalid value: "
+
 JOB_STATUS_ROWS: list[tuple[Change, Change, list[str]]] = [
     ({"status": {"active": -1, "ready": -1, "terminating": -1}}, {}, ["status.active: Invalid value: -1: must be greater than or equal to 0", "status.ready: Invalid value: -1: must be greater than or equal to 0", "status.terminating: Invalid value: -1: must be greater than or equal to 0"]),
     ({"status": {"uncountedTerminatedPods": {"succeeded": ["a", "a"], "failed": ["a", ""]}}}, {}, ['status.uncountedTerminatedPods.succeeded[1]: Duplicate value: "a"', 'status.uncountedTerminatedPods.failed[0]: Duplicate value: "a"', 'status.uncountedTerminatedPods.failed[1]: Invalid value: "": must not be empty']),
+    # which conditions go together
+    (COMPLETE, {}, []),
+    (FAILED, {}, []),
+    (true("SuccessCriteriaMet"), {}, []),
+    (true("Complete"), {}, ["status.completionTime: Required value: completionTime is required for Complete jobs", f"{CONDITIONS}cannot set Complete=True condition without the SuccessCriteriaMet=true condition", "status.startTime: Required value: startTime is required for finished job"]),
+    (true("Failed"), {}, [f"{CONDITIONS}cannot set Failed=True condition without the FailureTarget=true condition", "status.startTime: Required value: startTime is required for finished job"]),
+    (true("SuccessCriteriaMet", "Complete", "FailureTarget", startTime=NOW, completionTime=NOW), COMPLETE, [f"{CONDITIONS}cannot set Complete=True and FailureTarget=true conditions", f"{CONDITIONS}cannot set SuccessCriteriaMet=True and FailureTarget=true conditions"]),
+    (true("Complete", "FailureTarget", "Failed", startTime=NOW, completionTime=NOW), FAILED, [f"{CONDITIONS}cannot set Complete=True and Failed=true conditions", f"{CONDITIONS}cannot set Complete=True and FailureTarget=true conditions", f"{CONDITIONS}cannot set Complete=True condition without the SuccessCriteriaMet=true condition"]),
+    (true("SuccessCriteriaMet", "Failed", "FailureTarget", startTime=NOW), FAILED, [f"{CONDITIONS}cannot set SuccessCriteriaMet=True and Failed=true conditions", f"{CONDITIONS}cannot set SuccessCriteriaMet=True and FailureTarget=true conditions"]),
+    (true("Complete", active=1), true("Complete"), ["status.active: Invalid value: 1: active>0 is invalid for finished job"]),
+    # what has ended does not go on
+    ({"status": {}}, FAILED, [f"{CONDITIONS}cannot disable the terminal Failed=True condition", f"{CONDITIONS}cannot disable the terminal FailureTarget=True condition", 'status.startTime: Invalid value: "null": field is immutable for unsuspended job once set']),
+    ({"status": {}}, true("SuccessCriteriaMet", "Complete"), [f"{CONDITIONS}cannot disable the terminal Complete=True condition", f"{CONDITIONS}cannot disable the SuccessCriteriaMet=True condition"]),
+    (true("Complete", "SuccessCriteriaMet", completionTime=NOW, startTime=NOW), true("Complete", completionTime=NOW, startTime=NOW), [f"{CONDITIONS}cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"]),
+    (true("Complete", "SuccessCriteriaMet", startTime=NOW, completionTime=LATER), COMPLETE, ["status.completionTime: Invalid value: 2026-01-01 00:01:00 +0000 UTC: field is immutable"]),
+    (true("Complete", "SuccessCriteriaMet", startTime=NOW), COMPLETE, ["status.completionTime: Required value: completionTime is required for Complete jobs"]),
+    (true("Complete", "SuccessCriteriaMet", startTime=LATER, completionTime=NOW), {}, ["status.completionTime: Invalid value: 2026-01-01 00:00:00 +0000 UTC: must be equal to or after `startTime`"]),
+    ({"status": {"completionTime": NOW}}, {}, ["status.completionTime: Invalid value: 2026-01-01 00:00:00 +0000 UTC: cannot set completionTime when there is no Complete=True condition"]),
+    ({"status": {"completionTime": NOW, "active": 1}}, {"status": {"completionTime": NOW}}, []),
+    ({"status": {"startTime": LATER}}, {"status": {"startTime": NOW}}, ["status.startTime: Invalid value: 2026-01-01 00:01:00 +0000 UTC: field is immutable for unsuspended job once set"]),
+    ({"status": {}}, {"status": {"startTime": NOW}, "spec/suspend": True}, []),
+    ({"status": {"startTime": LATER, "conditions": [{"type": "Suspended", "status": "False"}]}}, true("Suspended", startTime=NOW), []),
+    (true("SuccessCriteriaMet", "Complete", completionTime=NOW), {"spec/suspend": True, "spec/completions": 0}, []),
+    ({"status": {"failed": 1, "succeeded": 1}}, {"status": {"failed": 2, "succeeded": 2}}, ["status.failed: Invalid value: 1: cannot decrease the failed counter", "status.succeeded: Invalid value: 1: cannot decrease the succeeded counter"]),
+    ({"status": {"succeeded": 1}}, {**INDEXED5, "spec/parallelism": 5, "status": {"succeeded": 2}}, []),
+    # counts
+    ({"status": {"active": 1, "ready": 2}}, {}, ["status.ready: Invalid value: 2: cannot set more ready pods than active"]),
+    ({"status": {"active": 1, "ready": 2, "failed": 1}}, {"status": {"active": 1, "ready": 2}}, []),
+    ({"status": {**FAILED["status"], "active": 1, "terminating": 1, "uncountedTerminatedPods": {"failed": ["a"]}}}, {}, ["status.active: Invalid value: 1: active>0 is invalid for finished job", 'status.uncountedTerminatedPods: Invalid value: {"failed":["a"]}: must be empty for finished job', "status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"]),
+    # indexes
+    ({"status": {"completedIndexes": "0"}}, {"spec/completions": 5}, ['status.completedIndexes: Invalid value: "0": cannot set non-empty completedIndexes when non-indexed completion mode']),
+    ({"status": {"completedIndexes": "0-1,3"}}, INDEXED5, []),
+    ({"status": {"completedIndexes": "5"}}, INDEXED5, ['status.completedIndexes: Invalid value: "5": error parsing completedIndexes: too large index: "5"']),
+    ({"status": {"completedIndexes": "5", "active": 1}}, {**INDEXED5, "status": {"completedIndexes": "5"}}, []),
+    ({"status": {"failedIndexes": "0"}}, INDEXED5, ['status.failedIndexes: Invalid value: "0": cannot set non-null failedIndexes when backoffLimitPerIndex is null']),
+    ({"status": {"failedIndexes": "a"}}, PER_INDEX5, ['status.failedIndexes: Invalid value: "a": error parsing failedIndexes: cannot convert string to integer for index: "a"']),
+    ({"status": {"failedIndexes": "0,2", "completedIndexes": "x,1,2-4"}}, {**PER_INDEX5, "status": {"failedIndexes": "0,2", "completedIndexes": "x,1"}}, ['status.completedIndexes: Invalid value: "x,1,2-4": error parsing completedIndexes: cannot convert string to integer for index: "x"', 'status.failedIndexes: Invalid value: "0,2": failedIndexes and completedIndexes overlap at index: 2']),
 ]
 
 @pytest.mark.parametrize(("change", "old", "expected"), JOB_STATUS_ROWS, ids=ids(JOB_STATUS_ROWS))

@@ -49,7 +49,7 @@ CHANGES: list[tuple[Change, Change, list[str]]] = [
 #: names of kinds that are no subdomains: good ones, bad ones
 NAMES = [
     ("", "v1", "pods", ("a.b", "1"), ("A", "a_b", "a/b", "-a", "")),
-    ("", "v1", "services", ("a-b",), ("1a", "a.b", "A")),
+    ("", "v1", "services", ("a-b", "1a", "1"), ("a.b", "A", "a" * 64)),
     ("", "v1", "namespaces", ("a-b", "1"), ("a.b", "A")),
     ("rbac.authorization.k8s.io", "v1", "roles", ("A:b", "system:x"), ("a/b", "a%b", "..", ".")),
     ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", ("A:b",), ("a/b",)),

@@ -165,6 +165,7 @@ SCHEDULING_ROWS: list[tuple[Change, list[str]]] = [
     ({"spec/tolerations": [{"operator": "Equal", "value": "a"}]}, ['spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys"']),
     ({"spec/tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, ["spec.tolerations[0].operator: Invalid value: \"b\": value must be empty when `operator` is 'Exists'"]),
     ({"spec/tolerations": [{"key": "a", "operator": "Near"}]}, ['spec.tolerations[0].operator: Unsupported value: "Near": supported values: "Equal", "Exists"']),
+    ({"spec/tolerations": [{"key": "a", "operator": "Gt", "value": "5"}]}, ['spec.tolerations[0].operator: Unsupported value: "Gt": supported values: "Equal", "Exists"']),
     ({"spec/tolerations": [{"key": "a", "effect": "x"}]}, ['spec.tolerations[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"']),
     ({"spec/tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 1}]}, ["spec.tolerations[0].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set"]),
     ({"spec/tolerations": [{"key": "a b"}]}, ['spec.tolerations[0].key: Invalid value: "a b": name part must consist of …']),

@@ -175,6 +175,8 @@ DRIVER = Valid("storage.k8s.io", "v1", "csidrivers", {"spec": {}})
 
 CSI_DRIVER_ROWS: list[tuple[Change, list[str]]] = [
     ({"spec/fsGroupPolicy": "x"}, ['spec.fsGroupPolicy: Unsupported value: "x": supported values: "File", "None", "ReadWriteOnceWithFSType"']),
+    ({"spec/serviceAccountTokenInSecrets": True, "spec/tokenRequests": [{"audience": "a"}]}, []),
+    ({"spec/serviceAccountTokenInSecrets": False}, ["spec.serviceAccountTokenInSecrets: Invalid value: false: serviceAccountTokenInSecrets is set but no tokenRequests are specified"]),
     ({"spec/tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 10}]}, ['spec.tokenRequests[1].audience: Duplicate value: "a"', "spec.tokenRequests[1].expirationSeconds: Invalid value: 10: may not specify a duration less than 10 minutes"]),
     ({"spec/volumeLifecycleModes": ["x"]}, ['spec.volumeLifecycleModes: Unsupported value: "x": supported values: "Persistent", "Ephemeral"']),
     ({"spec/nodeAllocatableUpdatePeriodSeconds": 1}, ["spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 1: must be greater than or equal to 10 seconds"]),

@@ -146,7 +146,7 @@ def _crosses_namespaces(affinity: Obj) -> bool:
 def constraint(resource: Resource, required: Iterable[str], obj: Obj) -> str:
     """What a pod's containers must say once it is limited, and do not (empty: all is said)."""
     wanted = _REQUIRED.intersection(required)
-    if resource != PODS or not wanted:
+    if resource != PODS or not wanted or pod_resources.says_for_the_whole(obj["spec"]):
         return ""
     missing: dict[str, set[str]] = {}
     for container in pod_spec.containers(obj["spec"]):

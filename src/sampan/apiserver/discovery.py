@@ -1,7 +1,7 @@
 """Discovery: which groups, versions and resources there are, in both of its forms.
 
-Aggregated (one document for all, v2 and v2beta1) for clients that ask for it, the older one document per group-version
-for the rest, in protobuf too. Built when first asked for, and again when the registry changes.
+Aggregated (one document for all) for clients that ask for it, the older one document per group-version for the rest, in
+protobuf too. Built when first asked for, and again when the registry changes.
 
 Source: k8s.io/apiserver/pkg/endpoints/discovery; staging api/apidiscovery/v2
 """
@@ -22,7 +22,7 @@ from sampan.apiserver.negotiation import JSON, PROTOBUF, negotiate
 
 Json = dict[str, Any]
 Document = tuple[int, list[tuple[str, str]], bytes]
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class Discovery:
@@ -36,43 +36,30 @@ class Discovery:
         if self._generation != self.registry.generation:
             self._generation, self._cache = self.registry.generation, {}
         accept = headers.get("accept", "")
-        form = self._form(accept) if path in ("/api", "/apis") else ""
-        media = JSON if form or PROTOBUF not in accept else _media(accept)
-        found = self._cache.get((path, form or media))
+        whole = path in ("/api", "/apis") and _wants_whole(accept)
+        media = AGGREGATED if whole else _media(accept) if PROTOBUF in accept else JSON
+        found = self._cache.get((path, media))
         if found is None:
-            document = self._aggregated(path, form) if form else self._legacy(path)
+            document = self._aggregated(path) if whole else self._legacy(path)
             if document is None:
                 return None
-            body = orjson.dumps(document) if media == JSON else _protobuf(document)
-            found = self._cache[path, form or media] = (body, hashlib.sha512(body).hexdigest().upper())
+            body = _protobuf(document) if media == PROTOBUF else orjson.dumps(document)
+            found = self._cache[path, media] = (body, hashlib.sha512(body).hexdigest().upper())
         body, etag = found
         out = [
-            ("Cache-Control", "public" if form else "no-cache, private"),
-            ("Content-Type", AGGREGATED.format(version=form) if form else media),
+            ("Cache-Control", "public" if whole else "no-cache, private"),
+            ("Content-Type", media),
             ("Vary", "Accept"),
         ]
-        if form:
+        if whole:
             out.append(("ETag", f'"{etag}"'))
             if headers.get("if-none-match", "").strip('"') == etag:
                 return 304, out, b""
         return 200, out, body
 
-    @staticmethod
-    def _form(accept: str) -> str:
-        """`v2` or `v2beta1` where the client puts the aggregated form before the plain one."""
-        for clause in accept.split(","):
-            words = {word.strip() for word in clause.split(";")}
-            if "g=apidiscovery.k8s.io" in words and "as=APIGroupDiscoveryList" in words:
-                for version in ("v2", "v2beta1"):
-                    if f"v={version}" in words:
-                        return version
-            elif clause.split(";")[0].strip() in ("application/json", "*/*"):
-                return ""
-        return ""
-
     # -- aggregated ----------------------------------------------------------------------------------------------------
 
-    def _aggregated(self, path: str, form: str) -> Json:
+    def _aggregated(self, path: str) -> Json:
         items = []
         for group, versions in self.registry.groups():
             if (group == "") != (path == "/api"):
@@ -85,7 +72,7 @@ class Discovery:
             items.append({"metadata": meta, "versions": listed})
         return {
             "kind": "APIGroupDiscoveryList",
-            "apiVersion": f"apidiscovery.k8s.io/{form}",
+            "apiVersion": "apidiscovery.k8s.io/v2",
             "metadata": {},
             "items": items,
         }
@@ -172,6 +159,18 @@ class Discovery:
                     other |= {"group": sub.group, "version": sub.version}
                 resources.append({**other, "kind": sub.kind, "verbs": list(sub.verbs)})
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": shown, "resources": resources}
+
+
+def _wants_whole(accept: str) -> bool:
+    """The client puts the aggregated form before the plain one."""
+    for clause in accept.split(","):
+        words = {word.strip() for word in clause.split(";")}
+        if {"g=apidiscovery.k8s.io", "as=APIGroupDiscoveryList"} <= words:
+            if "v=v2" in words:
+                return True
+        elif clause.split(";")[0].strip() in ("application/json", "*/*"):
+            return False
+    return False
 
 
 def _media(accept: str) -> str:

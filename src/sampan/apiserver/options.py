@@ -21,6 +21,7 @@ from sampan.api.selectors import FieldSelector, LabelSelector, parse_field_selec
 
 Query = dict[str, str]
 META = "meta.k8s.io"
+UNSAFE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 
 
 def parse_query(text: str) -> Query:
@@ -223,6 +224,8 @@ class DeleteOptions:
     propagation: str = ""
     orphan: bool | None = None
     preconditions: dict[str, Any] = field(default_factory=dict)
+    #: although it cannot be read
+    unsafe: bool = False
 
     @property
     def wire(self) -> dict[str, Any]:
@@ -254,6 +257,8 @@ def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
             body["propagationPolicy"] = query["propagationPolicy"]
         if query.get("orphanDependents"):
             body["orphanDependents"] = boolean(query, "orphanDependents")
+        if query.get(UNSAFE):
+            body[UNSAFE] = boolean(query, UNSAFE)
     problems = ErrorList()
     dry = body.get("dryRun") or []
     if any(item != "All" for item in dry):
@@ -264,7 +269,11 @@ def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
         problems.invalid(Path("propagationPolicy"), policy, detail)
     if policy not in ("", "Foreground", "Background", "Orphan"):
         problems.not_supported(Path("propagationPolicy"), policy, ("Foreground", "Background", "Orphan", "nil"))
-    grace = body.get("gracePeriodSeconds")
+    grace, unsafe = body.get("gracePeriodSeconds"), bool(body.get(UNSAFE))
+    if unsafe:
+        for name in ("dryRun", "propagationPolicy", "orphanDependents", "gracePeriodSeconds", "preconditions"):
+            if body.get(name) not in (None, []):
+                problems.invalid(Path(UNSAFE), True, f"cannot be set together with .{name}")
     if problems:
         raise errors.invalid(META, "DeleteOptions", "", problems)
-    return DeleteOptions("All" in dry, grace, policy, orphan, body.get("preconditions") or {})
+    return DeleteOptions("All" in dry, grace, policy, orphan, body.get("preconditions") or {}, unsafe)

@@ -142,9 +142,9 @@ class Sources:
             try:
                 return await self.metrics.object(asked.namespace, described, metric)
             except CannotCompute as error:
-                where = f"{described['kind']} {asked.namespace}/{described['name']}"
                 # upstream's words, in upstream's order
-                raise CannotCompute(f"unable to get metric {name}: {where} on {error}") from None
+                where = f"{described['kind']} on {asked.namespace} {described['name']}"
+                raise CannotCompute(f"unable to get metric {name}: {where}/{error}") from None
 
         if target["type"] == "Value" and target.get("value") is not None:
             found = await value()

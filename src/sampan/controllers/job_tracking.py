@@ -87,6 +87,9 @@ class Tracking:
             final = None
         if final is not None:
             ensure(status, final)
+            if look.job["spec"].get("completions") != 0:
+                # that of a suspended job was taken away, and no job ends that did not start
+                status.setdefault("startTime", final["lastTransitionTime"])
             if final["type"] == "Complete":
                 status["completionTime"] = final["lastTransitionTime"]
         await self._write(look, stored)

@@ -55,6 +55,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "persistentvolume-protection-controller": ("pv_protection", "PvProtection"),
     "volumeattributesclass-protection-controller": ("vac_protection", "VacProtection"),
     "root-ca-certificate-publisher-controller": ("serviceaccounts", "RootCaPublisher"),
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": ("trust_bundles", "TrustBundlePublisher"),
     "ephemeral-volume-controller": ("ephemeral_volume", "EphemeralVolume"),
     "service-cidr-controller": ("service_cidrs", "ServiceCidrs"),
     "ttl-after-finished-controller": ("ttl_after_finished", "TtlAfterFinished"),

@@ -170,7 +170,7 @@ class HollowNodes:
                 "nodeInfo": {
                     "machineID": f"hollow-{name}", "systemUUID": f"hollow-{name}", "bootID": f"hollow-{name}",
                     "kernelVersion": "simulated", "osImage": "simulated", "containerRuntimeVersion": "hollow://1.0",
-                    "kubeletVersion": "v1.37.0", "kubeProxyVersion": "v1.37.0", "operatingSystem": "linux",
+                    "kubeletVersion": "v1.37.0", "kubeProxyVersion": "", "operatingSystem": "linux",
                     "architecture": "amd64",
                 },
             },

@@ -184,7 +184,7 @@ class Node:
                 "machineID": info.machine_id, "systemUUID": info.system_uuid, "bootID": info.boot_id,
                 "kernelVersion": info.kernel, "osImage": info.os_image,
                 "containerRuntimeVersion": f"{runtime.name or 'unknown'}://{runtime.version or 'Unknown'}",
-                "kubeletVersion": VERSION, "kubeProxyVersion": VERSION, "operatingSystem": "linux",
+                "kubeletVersion": VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
                 "architecture": info.architecture,
             },
         }  # fmt: skip

@@ -13,7 +13,8 @@ from sampan.api.kind import AGE, NAME, Cell, Column, Context, Kind, Obj
 from sampan.api.table import age, containers_cells, human_duration, selector_text
 from sampan.api.times import parse_time
 from sampan.api.validation import pod_warnings
-from sampan.api.validation.jobs import FEW, MANY, NAME_LABEL, OLD_NAME, OLD_UID, UID, job, job_status, job_update
+from sampan.api.validation.job_status import job_status
+from sampan.api.validation.jobs import FEW, MANY, NAME_LABEL, OLD_NAME, OLD_UID, UID, job, job_update
 from sampan.api.validation.workload import SPEC
 
 
@@ -99,7 +100,7 @@ class Job(Kind):
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
-        job_status(obj, out)
+        job_status(obj, old, out)
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:

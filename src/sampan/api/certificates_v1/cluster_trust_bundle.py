@@ -16,7 +16,6 @@ from sampan.api.validation.workload import SPEC
 
 class ClusterTrustBundle(Kind):
     unconditional_update = False
-    not_enforced = True
     has_generation = False
     columns = (NAME, Column("SignerName"))
 

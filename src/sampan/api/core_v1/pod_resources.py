@@ -39,6 +39,11 @@ def limits(pod: Obj, *, overhead: bool = True, with_status: bool = False) -> Amo
     return out
 
 
+def says_for_the_whole(spec: Obj) -> bool:
+    """So that its containers need not say it each."""
+    return bool(_pod_level(spec, "requests") or _pod_level(spec, "limits"))
+
+
 def add_into(total: Amounts, more: Amounts) -> None:
     for name, amount in more.items():
         total[name] = quantity.add(total[name], amount) if name in total else amount

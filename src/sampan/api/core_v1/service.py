@@ -79,7 +79,7 @@ class Service(Kind):
             obj["status"] = {**status, "loadBalancer": {}}
 
     def validate_name(self, name: str, generate: bool) -> list[str]:
-        return names.is_dns1035_label(name.rstrip("-") + "a" if generate else name)
+        return names.is_dns1123_label(name.rstrip("-") + "a" if generate and name.endswith("-") else name)
 
     def validate(self, obj: Obj) -> ErrorList:
         out = ErrorList()
@@ -89,14 +89,14 @@ class Service(Kind):
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
         service_update(obj, old, out)
-        service(obj, out)
+        service(obj, out, old)
         health_port_update(obj, old, out)
         return out
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
-        balancer = (obj.get("status") or {}).get("loadBalancer") or {}
-        load_balancer_status(balancer, obj["spec"], STATUS / "loadBalancer", out)
+        balancer, was = ((each.get("status") or {}).get("loadBalancer") or {} for each in (obj, old))
+        load_balancer_status(balancer, was, obj["spec"], STATUS / "loadBalancer", out)
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:

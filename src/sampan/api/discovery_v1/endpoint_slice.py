@@ -44,7 +44,8 @@ class EndpointSlice(Kind):
         return out
 
     def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
-        out = self.validate(obj)
+        out = ErrorList()
+        slice_(obj, out, old)
         out.extend(validate_immutable(obj.get("addressType"), old.get("addressType"), Path("addressType")))
         return out
 

@@ -27,7 +27,7 @@ class Ingress(Kind):
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
         out = ErrorList()
-        ingress_status(obj, out)
+        ingress_status(obj, old, out)
         return out
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:

@@ -5,6 +5,8 @@ Source: kubernetes/pkg/apis/networking/{v1/defaults,validation/validation}.go; p
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sampan.api import names
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
@@ -30,6 +32,12 @@ class NetworkPolicy(Kind):
                     port["protocol"] = "TCP"
 
     def validate(self, obj: Obj) -> ErrorList:
+        return self._validate(obj, ())
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return self._validate(obj, _cidrs(old["spec"]))
+
+    def _validate(self, obj: Obj, old_cidrs: Collection[str]) -> ErrorList:
         out = ErrorList()
         spec = obj["spec"]
         out.extend(validate_label_selector(spec.get("podSelector"), SPEC / "podSelector"))
@@ -39,7 +47,7 @@ class NetworkPolicy(Kind):
                 for at, port in enumerate(rule.get("ports") or ()):
                     _port(port, here / "ports" @ at, out)
                 for at, peer in enumerate(rule.get(side) or ()):
-                    _peer(peer, here / side @ at, out)
+                    _peer(peer, here / side @ at, old_cidrs, out)
         types = spec.get("policyTypes") or []
         if len(types) > 2:
             out.invalid(SPEC / "policyTypes", types, "may not specify more than two policyTypes")
@@ -87,11 +95,11 @@ def _port(port: Obj, path: Path, out: ErrorList) -> None:
     out.each(path / "endPort", end, names.is_valid_port_num(end))
 
 
-def _peer(peer: Obj, path: Path, out: ErrorList) -> None:
+def _peer(peer: Obj, path: Path, old_cidrs: Collection[str], out: ErrorList) -> None:
     given = [name for name in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(name) is not None]
     for name in given:
         if name == "ipBlock":
-            _block(peer[name], path / name, out)
+            _block(peer[name], path / name, old_cidrs, out)
         else:
             out.extend(validate_label_selector(peer[name], path / name))
     if not given:
@@ -100,16 +108,26 @@ def _peer(peer: Obj, path: Path, out: ErrorList) -> None:
         out.forbidden(path, "may not specify both ipBlock and another peer")
 
 
-def _block(block: Obj, path: Path, out: ErrorList) -> None:
+def _cidrs(spec: Obj) -> list[str]:
+    rules = (
+        peer.get("ipBlock") or {}
+        for direction, side in (("ingress", "from"), ("egress", "to"))
+        for rule in spec.get(direction) or ()
+        for peer in rule.get(side) or ()
+    )
+    return [text for block in rules for text in (block.get("cidr", ""), *(block.get("except") or ()))]
+
+
+def _block(block: Obj, path: Path, old_cidrs: Collection[str], out: ErrorList) -> None:
     cidr = block.get("cidr", "")
     if not cidr:
         out.required(path / "cidr", "")
         return
-    whole, problems = ips.parse_cidr(cidr), ips.legacy_cidr(cidr)
+    whole, problems = ips.parse_cidr(cidr), ips.legacy_cidr(cidr, old_cidrs)
     out.each(path / "cidr", cidr, problems)
     for index, text in enumerate(block.get("except") or ()):
         here, part = path / "except" @ index, ips.parse_cidr(text)
-        out.each(here, text, ips.legacy_cidr(text))
+        out.each(here, text, ips.legacy_cidr(text, old_cidrs))
         if whole is None or part is None:
             continue
         # of one family, and smaller

@@ -83,13 +83,15 @@ def endpoints_warnings(items: Sequence[Obj]) -> list[str]:
 # -- EndpointSlices ----------------------------------------------------------------------------------------------------
 
 
-def slice_(obj: Obj, out: ErrorList) -> None:
+def slice_(obj: Obj, out: ErrorList, old: Obj | None = None) -> None:
     kind = obj.get("addressType", "")
     if not kind:
         out.required(Path("addressType"), "")
     elif kind not in TYPES:
         out.not_supported(Path("addressType"), kind, TYPES)
-    _endpoints(obj.get("endpoints") or [], kind, Path("endpoints"), out)
+    # what is there may have been let in by less strict rules
+    if old is None or obj.get("endpoints") != old.get("endpoints"):
+        _endpoints(obj.get("endpoints") or [], kind, Path("endpoints"), out)
     _slice_ports(obj.get("ports") or [], Path("ports"), out)
 
 
@@ -126,6 +128,8 @@ def _typed_address(address: str, kind: str, path: Path, out: ErrorList) -> None:
         parsed = ips.parse_ip(address)
         if parsed is None or f"IPv{parsed.version}" != kind:
             out.invalid(path, address, f"must be a valid {kind} address")
+        else:
+            out.each(path, address, ips.strict_ip(address))
         ips.non_special(address, path, out)
 
 

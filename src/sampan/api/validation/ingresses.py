@@ -97,7 +97,7 @@ def _service(service: Obj, path: Path, out: ErrorList) -> None:
     if not name:
         out.required(path / "service" / "name", "")
     else:
-        out.each(path / "service" / "name", name, names.is_dns1035_label(name))
+        out.each(path / "service" / "name", name, names.is_dns1123_label(name))
     at = path / "service" / "port"
     if port.get("name") and port.get("number"):
         out.invalid(path, "", "cannot set both port name & port number")
@@ -130,10 +130,11 @@ def new_ingress(obj: Obj, out: ErrorList) -> None:
         out.invalid(Path("annotations") / CLASS, old, detail)
 
 
-def ingress_status(obj: Obj, out: ErrorList) -> None:
-    balancer = (obj.get("status") or {}).get("loadBalancer") or {}
+def ingress_status(obj: Obj, old: Obj, out: ErrorList) -> None:
+    balancer, was = ((each.get("status") or {}).get("loadBalancer") or {} for each in (obj, old))
+    known = [item.get("ip", "") for item in was.get("ingress") or ()]
     here = Path("status", "loadBalancer", "ingress")
     for index, item in enumerate(balancer.get("ingress") or ()):
         if item.get("ip"):
-            out.each(here @ index / "ip", item["ip"], ips.legacy_ip(item["ip"]))
+            out.each(here @ index / "ip", item["ip"], ips.legacy_ip(item["ip"], known))
         host_name(item.get("hostname", ""), here @ index / "hostname", out)

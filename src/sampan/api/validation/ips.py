@@ -1,7 +1,7 @@
 """IP addresses and CIDRs in fields: what is refused, and what is let through with a warning.
 
-Older fields take what older Go did (`010.0.0.1`, `::ffff:1.2.3.4`, a CIDR with host bits) and warn; newer ones are
-strict. Nothing ever takes a zone (`fe80::1%eth0`).
+Older fields took what older Go did (`010.0.0.1`, `::ffff:1.2.3.4`, a CIDR with host bits), so an update may keep what
+is there; nothing new of that kind is let in. Nothing ever takes a zone (`fe80::1%eth0`).
 
 Source: k8s.io/apimachinery/pkg/util/validation/ip.go; ValidateNonSpecialIP
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from sampan.api.field import ErrorList, Path, go_quote
@@ -44,12 +45,13 @@ def parse_cidr(text: str) -> Network | None:
     return ip_network(f"{parsed}/{int(length)}", strict=False)
 
 
-def legacy_ip(text: str) -> list[str]:
-    return [] if parse_ip(text) is not None else [WRONG_IP]
+def legacy_ip(text: str, old: Collection[str] = ()) -> list[str]:
+    """`old`: those that the object had before, which are taken as they are."""
+    return [] if text in old else strict_ip(text)
 
 
-def legacy_cidr(text: str) -> list[str]:
-    return [] if parse_cidr(text) is not None else [WRONG_CIDR]
+def legacy_cidr(text: str, old: Collection[str] = ()) -> list[str]:
+    return [] if text in old else strict_cidr(text)
 
 
 def strict_ip(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from sampan.api.kind import Obj
 from sampan.api.selectors import label_selector_from
 from sampan.api.validation.meta import IMMUTABLE, validate_label_selector
 from sampan.api.validation.pods import pod_template
-from sampan.api.validation.workload import NO_MATCH, SPEC, STATUS, nonnegative
+from sampan.api.validation.workload import NO_MATCH, SPEC, nonnegative
 
 MANY, FEW = 100_000, 10_000
 MAX_RULES, MAX_CONDITIONS, MAX_CODES = 20, 20, 255
@@ -218,23 +218,29 @@ def count_indexes(text: str, completions: int) -> int:
     """How many indexes `0,2-4` names. Raises ValueError for what no job with so many completions can have."""
     total, last = 0, -1
     for part in text.split(",") if text else ():
-        ends = part.split("-")
-        if len(ends) > 2:
-            raise ValueError(f"the fragment {go_quote(part)} violates the requirement that an index interval can have at most two parts separated by '-'")  # fmt: skip
-        numbers = []
-        for end in ends:
-            if not (end.isascii() and end.isdigit() and len(end) <= 10):
-                raise ValueError(f"cannot convert string to integer for index: {go_quote(end)}")
-            if int(end) >= completions:
-                raise ValueError(f"too large index: {go_quote(end)}")
-            numbers.append(int(end))
-        low, high = numbers[0], numbers[-1]
+        low, high = index_interval(part, completions)
         if low <= last:
             raise ValueError(f"non-increasing order, previous: {last}, current: {low}")
-        if len(numbers) == 2 and high <= low:
-            raise ValueError(f"non-increasing order, previous: {low}, current: {high}")
         total, last = total + high - low + 1, high
     return total
+
+
+def index_interval(text: str, completions: int) -> tuple[int, int]:
+    """The first and the last of `2-4`, or of `2`. Raises ValueError."""
+    ends = text.split("-")
+    if len(ends) > 2:
+        raise ValueError(f"the fragment {go_quote(text)} violates the requirement that an index interval can have at most two parts separated by '-'")  # fmt: skip
+    numbers = []
+    for end in ends:
+        if not (end.isascii() and end.isdigit() and len(end) <= 10):
+            raise ValueError(f"cannot convert string to integer for index: {go_quote(end)}")
+        if int(end) >= completions:
+            raise ValueError(f"too large index: {go_quote(end)}")
+        numbers.append(int(end))
+    low, high = numbers[0], numbers[-1]
+    if len(numbers) == 2 and high <= low:
+        raise ValueError(f"non-increasing order, previous: {low}, current: {high}")
+    return low, high
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------------
@@ -374,17 +380,3 @@ def _take(target: Obj, source: Obj, *fields: str) -> None:
             target.pop(field, None)
         else:
             target[field] = value
-
-
-def job_status(obj: Obj, out: ErrorList) -> None:
-    status = obj.get("status") or {}
-    nonnegative(status, out, "active", "succeeded", "failed", "ready", "terminating", path=STATUS)
-    uncounted, seen = status.get("uncountedTerminatedPods") or {}, set()
-    for field in ("succeeded", "failed"):
-        for index, uid in enumerate(uncounted.get(field) or ()):
-            here = STATUS / "uncountedTerminatedPods" / field @ index
-            if not uid:
-                out.invalid(here, uid, "must not be empty")
-            elif uid in seen:
-                out.duplicate(here, uid)
-            seen.add(uid)

@@ -26,7 +26,7 @@ CHANGED = (
 
 
 def pod_update(obj: Obj, old: Obj, out: ErrorList) -> None:
-    pod_metadata_and_spec(obj, out)
+    pod_metadata_and_spec(obj, out, old)
     if obj["metadata"].get("annotations") or old["metadata"].get("annotations"):
         annotation_updates(obj, old, out)
     new, was = obj["spec"], old["spec"]
@@ -143,7 +143,7 @@ def pod_status_update(obj: Obj, old: Obj, out: ErrorList) -> None:
     ):  # fmt: skip
         _transitions(status, was, kind, rule, sidecars if kind.startswith("init") else set(), out)
     _claim_statuses(status, spec, out)
-    _addresses(status, out)
+    _addresses(status, was, out)
 
 
 def _transitions(status: Obj, old: Obj, kind: str, policy: str, may: set[str | None], out: ErrorList) -> None:
@@ -172,15 +172,16 @@ def _claim_statuses(status: Obj, spec: Obj, out: ErrorList) -> None:
             out.each(here, item["resourceClaimName"], names.is_dns1123_subdomain(item["resourceClaimName"]))
 
 
-def _addresses(status: Obj, out: ErrorList) -> None:
+def _addresses(status: Obj, was: Obj, out: ErrorList) -> None:
     hosts = [item.get("ip", "") for item in status.get("hostIPs") or ()]
     if hosts and status.get("hostIP", "") != hosts[0]:
         out.invalid(STATUS / "hostIPs" @ 0 / "ip", hosts[0], "must be equal to `hostIP`")
     for field in ("podIPs", "hostIPs"):
         listed = [item.get("ip", "") for item in status.get(field) or ()]
-        for index, text in enumerate(listed):
-            if ips.parse_ip(text) is None:
-                out.invalid(STATUS / field @ index, text, ips.WRONG_IP)
+        if status.get(field) != was.get(field):
+            known = [item.get("ip", "") for item in was.get(field) or ()]
+            for index, text in enumerate(listed):
+                out.each(STATUS / field @ index, text, ips.legacy_ip(text, known))
         if len(listed) > 1 and (len(listed) > 2 or not ips.is_dual_stack(listed)):
             detail = "may specify no more than one IP for each IP family"
             out.invalid(STATUS / field, status[field], detail)
@@ -194,7 +195,7 @@ def ephemeral_containers_update(obj: Obj, old: Obj, out: ErrorList) -> None:
     if MIRROR in (old["metadata"].get("annotations") or ()):
         out.forbidden(Path(""), "static pods do not support ephemeral containers")
         return
-    pod_metadata_and_spec(obj, out)
+    pod_metadata_and_spec(obj, out, old)
     path = SPEC / "ephemeralContainers"
     by_name = {item.get("name"): item for item in obj["spec"].get("ephemeralContainers") or ()}
     for was in old["spec"].get("ephemeralContainers") or ():
@@ -215,7 +216,7 @@ def resize(obj: Obj, old: Obj, qos: tuple[str, str], out: ErrorList) -> None:
         if unfit:
             out.forbidden(Path(""), f"{who} cannot be resized")
             return
-    pod_metadata_and_spec(obj, out)
+    pod_metadata_and_spec(obj, out, old)
     if qos[0] != qos[1]:
         out.invalid(SPEC, qos[1], "Pod QOS Class may not change as a result of resizing")
     new, was = obj["spec"], old["spec"]

@@ -7,6 +7,7 @@ ValidatePodSpecificAnnotations, validatePodMetadataAndSpec)
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from sampan.api import names
 from sampan.api.field import ErrorList, Path, go_quote
@@ -53,12 +54,12 @@ def pod_template(template: Obj, path: Path, out: ErrorList) -> None:
         out.forbidden(path / "spec" / "ephemeralContainers", "ephemeral containers not allowed in pod template")
 
 
-def pod_metadata_and_spec(obj: Obj, out: ErrorList) -> None:
+def pod_metadata_and_spec(obj: Obj, out: ErrorList, old: Obj | None = None) -> None:
     """A pod as such, new or changed; metadata's general rules excepted."""
     spec, annotations = obj["spec"], obj["metadata"].get("annotations")
     if annotations:
         pod_annotations(annotations, spec, ANNOTATIONS, out)
-    pod_spec(spec, SPEC, out, obj)
+    pod_spec(spec, SPEC, out, obj, _spec_ips(old["spec"]) if old is not None else ())
     if not spec.get("serviceAccountName"):
         for index, volume in enumerate(spec.get("volumes") or ()):
             for at, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
@@ -83,7 +84,12 @@ def new_pod(obj: Obj, out: ErrorList) -> None:
         _profiles_match(annotations, spec, SPEC, out)
 
 
-def pod_spec(spec: Obj, path: Path, out: ErrorList, pod: Obj | None = None) -> None:
+def _spec_ips(spec: Obj) -> list[str]:
+    aliases, servers = spec.get("hostAliases") or (), (spec.get("dnsConfig") or {}).get("nameservers") or ()
+    return [*(alias.get("ip", "") for alias in aliases), *servers]
+
+
+def pod_spec(spec: Obj, path: Path, out: ErrorList, pod: Obj | None = None, old_ips: Collection[str] = ()) -> None:
     """All errors of a pod spec. `pod`: the pod it is of, where it is no template's."""
     get = spec.get
     if get("terminationGracePeriodSeconds") is None:
@@ -106,7 +112,7 @@ def pod_spec(spec: Obj, path: Path, out: ErrorList, pod: Obj | None = None) -> N
     if get("affinity"):
         affinity(spec["affinity"], path / "affinity", out)
     if get("dnsConfig") is not None or get("dnsPolicy") == "None":
-        _dns_config(spec, path / "dnsConfig", out)
+        _dns_config(spec, path / "dnsConfig", old_ips, out)
     for index, gate in enumerate(get("readinessGates") or ()):
         kind = gate.get("conditionType", "")
         out.each(path / "readinessGates" @ index / "conditionType", kind, names.is_qualified_name(kind))
@@ -128,7 +134,7 @@ def pod_spec(spec: Obj, path: Path, out: ErrorList, pod: Obj | None = None) -> N
         tolerations(spec["tolerations"], path / "tolerations", out)
     for index, alias in enumerate(get("hostAliases") or ()):
         here = path / "hostAliases" @ index
-        out.each(here / "ip", alias.get("ip", ""), ips.legacy_ip(alias.get("ip", "")))
+        out.each(here / "ip", alias.get("ip", ""), ips.legacy_ip(alias.get("ip", ""), old_ips))
         for at, host in enumerate(alias.get("hostnames") or ()):
             out.each(here / "hostnames" @ at, host, names.is_dns1123_subdomain(host))
     policy = get("preemptionPolicy")
@@ -228,7 +234,7 @@ def _hostname_override(spec: Obj, path: Path, out: ErrorList) -> None:
     out.each(path, name, names.is_dns1123_subdomain(name))
 
 
-def _dns_config(spec: Obj, path: Path, out: ErrorList) -> None:
+def _dns_config(spec: Obj, path: Path, old_ips: Collection[str], out: ErrorList) -> None:
     config = spec.get("dnsConfig")
     if spec.get("dnsPolicy") == "None":
         if config is None:
@@ -242,7 +248,7 @@ def _dns_config(spec: Obj, path: Path, out: ErrorList) -> None:
     if len(servers) > 3:
         out.invalid(path / "nameservers", servers, "must not have more than 3 nameservers")
     for index, server in enumerate(servers):
-        out.each(path / "nameservers" @ index, server, ips.legacy_ip(server))
+        out.each(path / "nameservers" @ index, server, ips.legacy_ip(server, old_ips))
     if len(searches) > 32:
         out.invalid(path / "searches", searches, "must not have more than 32 search paths")
     if len(" ".join(searches).encode()) > 2048:

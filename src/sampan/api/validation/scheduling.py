@@ -6,7 +6,6 @@ validateTopologySpreadConstraints, ValidateNodeSelector, validateNodeTaints)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ REQUIRED, PREFERRED = (
     "requiredDuringSchedulingIgnoredDuringExecution",
     "preferredDuringSchedulingIgnoredDuringExecution",
 )
-_INTEGER = re.compile("0|-?[1-9][0-9]*", re.ASCII)
 ADD_ONLY = "only additions are allowed (no mutations or deletions)"
 
 
@@ -195,23 +193,9 @@ def _operator(operator: str, value: str, path: Path, index: int, out: ErrorList)
     elif operator in ("", "Equal"):
         if problems := names.is_valid_label_value(value):
             out.invalid(path @ index / "operator", value, ";".join(problems))
-    elif operator not in ("Lt", "Gt"):
-        out.not_supported(path @ index / "operator", operator, ("Equal", "Exists"))
     else:
-        out.each(path @ index / "value", value, _number_problems(value))
-
-
-def _number_problems(value: str) -> list[str]:
-    """As two functions of Go's tell them, one after the other."""
-    parsing = f'strconv.ParseInt: parsing "{value}"'
-    if not value:
-        return ["must be non-empty", f"{parsing}: invalid syntax"]
-    canonical = [] if _INTEGER.fullmatch(value) else ["must be a valid decimal integer in canonical form"]
-    if not re.fullmatch("[+-]?[0-9]+", value):
-        return [*canonical, f"{parsing}: invalid syntax"]
-    if len(value) > 20 or not -(1 << 63) <= int(value) < 1 << 63:
-        return [*canonical, f"{parsing}: value out of range"]
-    return canonical
+        # Lt and Gt are alpha, and off
+        out.not_supported(path @ index / "operator", operator, ("Equal", "Exists"))
 
 
 def added_tolerations(new: Sequence[Obj], old: Sequence[Obj], path: Path, out: ErrorList) -> None:

@@ -34,8 +34,9 @@ def _one_of(value: str, allowed: tuple[str, ...], path: Path, out: ErrorList) ->
         out.not_supported(path, value, allowed)
 
 
-def service(obj: Obj, out: ErrorList) -> None:
+def service(obj: Obj, out: ErrorList, old: Obj | None = None) -> None:
     spec = obj["spec"]
+    was: Obj = old["spec"] if old is not None else {}
     kind, get = spec.get("type", ""), spec.get
     annotations = obj["metadata"].get("annotations") or {}
     if MODE in annotations and HINTS in annotations and annotations[MODE] != annotations[HINTS]:
@@ -61,16 +62,16 @@ def service(obj: Obj, out: ErrorList) -> None:
     if get("selector"):
         out.extend(validate_labels(get("selector"), SPEC / "selector"))
     _affinity(spec, out)
-    cluster_addresses(spec, out)
+    cluster_addresses(spec, was, out)
     for index, address in enumerate(get("externalIPs") or ()):
-        here, problems = SPEC / "externalIPs" @ index, ips.legacy_ip(address)
+        here, problems = SPEC / "externalIPs" @ index, ips.legacy_ip(address, was.get("externalIPs") or ())
         if problems:
             out.each(here, address, problems)
         else:
             ips.non_special(address, here, out)
     _one_of(kind, TYPES, SPEC / "type", out)
     _node_ports(kind, ports, out)
-    _balanced(spec, annotations, out)
+    _balanced(spec, annotations, _ranges(old), out)
     _traffic(spec, out)
 
 
@@ -133,7 +134,14 @@ def _node_ports(kind: str, ports: list[Obj], out: ErrorList) -> None:
         seen.add(key)
 
 
-def _balanced(spec: Obj, annotations: dict[str, str], out: ErrorList) -> None:
+def _ranges(old: Obj | None) -> list[str]:
+    if old is None:
+        return []
+    noted = (old["metadata"].get("annotations") or {}).get(RANGES, "").split(",")
+    return [text.strip() for text in (*(old["spec"].get("loadBalancerSourceRanges") or ()), *noted)]
+
+
+def _balanced(spec: Obj, annotations: dict[str, str], old_ranges: list[str], out: ErrorList) -> None:
     """What only load balancers have."""
     balanced, ranges = spec.get("type") == "LoadBalancer", spec.get("loadBalancerSourceRanges") or []
     here = SPEC / "LoadBalancerSourceRanges"
@@ -141,14 +149,14 @@ def _balanced(spec: Obj, annotations: dict[str, str], out: ErrorList) -> None:
         if not balanced:
             out.forbidden(here, ONLY_BALANCED)
         for index, text in enumerate(ranges):
-            out.each(here @ index, text.strip(), ips.legacy_cidr(text.strip()))
+            out.each(here @ index, text.strip(), ips.legacy_cidr(text.strip(), old_ranges))
     elif RANGES in annotations:
         at, value = Path("metadata", "annotations") @ RANGES, annotations[RANGES]
         if not balanced:
             out.forbidden(at, ONLY_BALANCED)
         if value.strip():
             for text in value.strip().split(","):
-                out.each(at, value, ips.legacy_cidr(text.strip()))
+                out.each(at, value, ips.legacy_cidr(text.strip(), old_ranges))
     allocate, name = spec.get("allocateLoadBalancerNodePorts"), spec.get("loadBalancerClass")
     if balanced and allocate is None:
         out.required(Path("allocateLoadBalancerNodePorts"), "")
@@ -195,7 +203,7 @@ def _traffic(spec: Obj, out: ErrorList) -> None:
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 
-def cluster_addresses(spec: Obj, out: ErrorList) -> None:
+def cluster_addresses(spec: Obj, was: Obj, out: ErrorList) -> None:
     """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy against each other."""
     if spec.get("type") == "ExternalName":
         return
@@ -222,7 +230,7 @@ def cluster_addresses(spec: Obj, out: ErrorList) -> None:
             if len(listed) > 1:
                 out.invalid(here, listed, "'None' must be the first and only value")
         elif index == 0 or address:
-            out.each(here @ index, address, ips.legacy_ip(address))
+            out.each(here @ index, address, ips.legacy_ip(address, was.get("clusterIPs") or ()))
     if len(listed) > 2:
         out.invalid(here, listed, "may only hold up to 2 values")
     if len(out) > before or listed[:1] == ["None"]:
@@ -296,7 +304,8 @@ def _upgrade(new: Obj, was: Obj, out: ErrorList) -> None:
 # -- status and warnings -----------------------------------------------------------------------------------------------
 
 
-def load_balancer_status(status: Obj, spec: Obj | None, path: Path, out: ErrorList) -> None:
+def load_balancer_status(status: Obj, was: Obj, spec: Obj | None, path: Path, out: ErrorList) -> None:
+    known = [item.get("ip", "") for item in was.get("ingress") or ()]
     ingress, here = status.get("ingress") or [], path / "ingress"
     if spec is not None and spec.get("type") != "LoadBalancer" and ingress:
         out.forbidden(here, "may only be used when `spec.type` is 'LoadBalancer'")
@@ -304,7 +313,7 @@ def load_balancer_status(status: Obj, spec: Obj | None, path: Path, out: ErrorLi
     for index, item in enumerate(ingress):
         at, address, mode = here @ index, item.get("ip", ""), item.get("ipMode")
         if address:
-            out.each(at / "ip", address, ips.legacy_ip(address))
+            out.each(at / "ip", address, ips.legacy_ip(address, known))
             if mode is None:
                 out.required(at / "ipMode", "must be specified when `ip` is set")
         elif mode is not None:

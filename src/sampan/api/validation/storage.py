@@ -109,6 +109,9 @@ def driver_spec(spec: Obj, out: ErrorList) -> None:
         if seconds > _CENTURY:
             detail = "may not specify a duration larger than 2^32 seconds"
             out.invalid(here / "expirationSeconds", seconds, detail)
+    if spec.get("serviceAccountTokenInSecrets") is not None and not spec.get("tokenRequests"):
+        detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+        out.invalid(SPEC / "serviceAccountTokenInSecrets", spec["serviceAccountTokenInSecrets"], detail)
     for mode in spec.get("volumeLifecycleModes") or ():
         if mode not in ("Persistent", "Ephemeral"):
             out.not_supported(SPEC / "volumeLifecycleModes", mode, ("Persistent", "Ephemeral"))

@@ -1,30 +1,34 @@
 """DELETE: at once, gracefully, or as soon as the last finalizer is gone.
 
-Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Delete), pkg/registry/rest/delete.go;
+Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (Delete), pkg/registry/rest/delete.go, corrupt_obj_deleter.go;
 pkg/registry/batch/job/storage/storage.go (the warning)
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from sampan.api import errors
+from sampan.api.field import ErrorList, Path
 from sampan.api.kind import Obj
 from sampan.api.schema.bodies import read_body
 from sampan.api.schema.decode import decode
 from sampan.api.times import format_time, parse_time
 from sampan.apiserver import replies
+from sampan.apiserver.authorization.attributes import of_request
 from sampan.apiserver.cache import Record, deleted, encode
 from sampan.apiserver.call import Call
-from sampan.apiserver.options import DeleteOptions, delete_options
+from sampan.apiserver.options import UNSAFE, DeleteOptions, delete_options
 from sampan.apiserver.views import view_for
 from sampan.apiserver.write import attributes, stored, transact
 from sampan.http.server.messages import Response
 from sampan.store.contract import Compare, Delete, Op, Put
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+UNSAFE_VERB = "unsafe-delete-ignore-read-errors"
 #: kinds whose last state is the reply, where others answer with a Status
 RETURNS_OBJECT = {
     "pods", "services", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts",
@@ -40,6 +44,8 @@ JOBS_ORPHAN = (
 async def delete(call: Call) -> Response:
     """200 with a Status or the object; 202 is never used, as upstream does not for these kinds."""
     options = await asked_options(call)
+    if options.unsafe:
+        _refuse_unsafe(call)
     record, gone = await remove(call, call.key, options)
     names = call.kind.names
     pretty = replies.wants_pretty(call.request, call.query)
@@ -55,6 +61,21 @@ async def delete(call: Call) -> Response:
         await call.kind.fetch([record])
     view = view_for(call.kind, call.accept, call.query.get("includeObject", ""), call.api.clock)
     return replies.reply(view.object(record), media=call.accept.media, warnings=call.warnings, pretty=pretty)
+
+
+def _refuse_unsafe(call: Call) -> None:
+    """What is stored here can be read, and is deleted as everything is. Raises 403, 422."""
+    info = call.info
+    asked = replace(of_request(info, call.query), verb=UNSAFE_VERB)
+    decision = call.api.authorizer.authorize(call.user, asked)
+    if decision.allowed is not True:
+        why = f'not permitted to do "{UNSAFE_VERB}", reason: {decision.reason}'
+        raise errors.forbidden(info.group, info.resource, info.name, why)
+    problems = ErrorList()
+    problems.invalid(
+        Path(UNSAFE), True, "is exclusively used to delete corrupt object(s), try again by removing this option"
+    )
+    raise errors.invalid(info.group, info.resource, info.name, problems)
 
 
 async def asked_options(call: Call) -> DeleteOptions:

@@ -6,10 +6,11 @@ Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go (DeleteCollectio
 from __future__ import annotations
 
 from sampan.api import errors
+from sampan.api.field import ErrorList, Path
 from sampan.apiserver import replies
 from sampan.apiserver.cache import Record
 from sampan.apiserver.call import Call
-from sampan.apiserver.options import list_options
+from sampan.apiserver.options import META, UNSAFE, list_options
 from sampan.apiserver.verbs.delete import asked_options, remove
 from sampan.apiserver.verbs.list import select
 from sampan.apiserver.views import view_for
@@ -19,6 +20,12 @@ from sampan.http.server.messages import Response
 async def deletecollection(call: Call) -> Response:
     """200 with the list of what was deleted (or marked). An object that somebody else deletes meanwhile is no error."""
     options = await asked_options(call)
+    if options.unsafe:
+        problems = ErrorList()
+        problems.invalid(
+            Path(UNSAFE), True, "is not allowed with DELETECOLLECTION, try again after removing the option"
+        )
+        raise errors.invalid(META, "DeleteOptions", "", problems)
     selection = list_options(call.query, call.kind.field_labels(), call.kind.names.kind)
     await call.api.fresh()
     done: list[Record] = []
