@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from sampan.cli.passing import Passing
 from sampan.cli.told import NAME, OUTPUT, Steps, told
 from sampan.cluster import kubeconfig, state
 from sampan.cluster.errors import ClusterError
@@ -187,16 +188,16 @@ def _row(cluster: state.Cluster) -> dict[str, Any]:
     }
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
+@cli.command(cls=Passing)
 @NAME
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @told
 def kubectl(name: str, arguments: tuple[str, ...]) -> None:
-    """Run kubectl against a cluster.
+    """Run kubectl against a cluster. All that comes after the first word, or after `--`, is kubectl's.
 
     \b
-    sampan kubectl -- get pods
-    sampan kubectl --name shop -- get pods -A
+    sampan kubectl get pods
+    sampan kubectl --name shop exec web-0 -- ls
     """
     found = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
     if found is None:
