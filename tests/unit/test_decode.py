@@ -1,5 +1,6 @@
 """From bodies to canonical objects."""
 
+import json
 from typing import Any
 
 import pytest
@@ -55,6 +56,28 @@ def test_duplicate_fields() -> None:
         'duplicate field "a.b"',
         'duplicate field "c[0].d"',
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a" :1,"a":2}',  # as many colons right after quotes as without the second
+        '{"a":1,"a":":"}',
+        '{"a":1,"a":"\\u003a"}',  # as many colons in all
+        '{"a":1,"a":"\\u003A"}',
+        '{"a":1,"a":2,"b":1E16}',  # as long as what it means
+        '{"a":1,"a":[1.0e-20,1.00]}',
+    ],
+)
+def test_no_way_of_writing_hides_a_duplicate_field(text: str) -> None:
+    assert duplicate_fields(text.encode(), json.loads(text)) == ['duplicate field "a"']
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":":","b" : "\\u003a"}', '{"\\u003a": {"a:": 1}}', '{"a": [{"a": {}}, {"a": 1e3}]}']
+)
+def test_no_way_of_writing_makes_one(text: str) -> None:
+    assert duplicate_fields(text.encode(), json.loads(text)) == []
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -34,7 +34,7 @@ class Column:
 
 
 def _unheard(text: str) -> None:
-    pass
+    """A request that nobody waits for, as in tests of one step, has no one to warn."""
 
 
 @frozen

@@ -1,10 +1,11 @@
 """What an informer knows: objects by key, kept as bytes, decoded when someone looks.
 
 A decoded Pod takes 29 KB, its bytes 4; so the bytes are kept, with labels and index values beside them, and only the
-objects looked at last stay decoded (`decoded_bytes` bounds them, by their encoded size). Whoever looks at many of them
-again and again takes a note of each as it comes (`add_note`). Whoever gets an object from
-here shares it with all others and must not change it: copy first (`copied`, or copy the parts on the way to the
-change). With `detect_mutation` every object handed out is compared with what it was, and `CacheMutated` raised.
+objects looked at last stay decoded (`decoded_bytes` bounds them, by their encoded size). One that comes decoded is
+encoded when its turn to go has come (`Record.slim`), not before: most change until then. Whoever looks at many of them
+again and again takes a note of each as it comes (`add_note`). Whoever gets an object from here shares it with all others
+and must not change it: copy first (`copied`, or copy the parts on the way to the change). With `detect_mutation` every
+object handed out is compared with what it was, and `CacheMutated` raised.
 
 Source: client-go/tools/cache/{thread_safe_store,index,mutation_detector}.go
 """

@@ -56,7 +56,8 @@ class Cron:
         """The first time later than this. None: there is none within five years."""
         return _next_after(self, floor(time))
 
-    def work_out(self, second: int) -> float | None:
+    def search(self, second: int) -> float | None:
+        """What `next_after` remembers."""
         at = float(second + 1)
         last = datetime.fromtimestamp(at, self.zone).year + _YEARS
         while True:
@@ -88,7 +89,7 @@ class Cron:
 @functools.lru_cache(maxsize=4096)
 def _next_after(cron: Cron, second: int) -> float | None:
     """Remembered: each look at a CronJob asks anew what comes after its last run, and after now."""
-    return cron.work_out(second)
+    return cron.search(second)
 
 
 Schedule = Every | Cron

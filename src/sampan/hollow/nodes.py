@@ -26,7 +26,7 @@ from sampan.client.errors import is_already_exists, is_conflict, is_not_found
 from sampan.client.recorder import reference
 from sampan.hollow import life as lives
 from sampan.hollow.life import Life, Stage
-from sampan.hollow.pod import PREFIX, Variables, unmet_gates
+from sampan.hollow.pod import PREFIX, Variables, gates_of
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
@@ -330,7 +330,7 @@ class HollowNodes:
         """What changed laid over what there was; a condition whose status stays keeps its time."""
         there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
         now, generation = format_time(self.clock()), pod["metadata"].get("generation", 0)
-        gates = unmet_gates(pod)
+        gates = gates_of(pod)
         # that it is scheduled a kubelet says too
         for item in (*(there[kind] for kind in ("PodScheduled",) if kind in there), *changed):
             clean = {key: value for key, value in item.items() if value != ""}

@@ -12,6 +12,7 @@ from typing import Any
 
 from sampan.api import cel, durations
 from sampan.api.cel import types
+from sampan.api.core_v1.pod_readiness import unmet_gates
 
 Obj = dict[str, Any]
 PREFIX = "hollow.sampan.io/"
@@ -53,17 +54,10 @@ def backoff_after(restarts: int) -> float:
     return min(10.0 * (1 << doublings), MAX_BACKOFF)
 
 
-def unmet_gates(pod: Obj) -> str:
+def gates_of(pod: Obj) -> str:
     """Why a pod whose containers are ready is not, in the kubelet's words; empty: it is."""
-    there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
-    missing = []
-    for gate in pod["spec"].get("readinessGates") or ():
-        kind = gate["conditionType"]
-        if kind not in there:
-            missing.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
-        elif there[kind]["status"] != "True":
-            missing.append(f'the status of pod readiness gate "{kind}" is not "True", but {there[kind]["status"]}')
-    return ", ".join(missing)
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return unmet_gates(pod["spec"], {item["type"]: item for item in conditions})
 
 
 class Variables(dict[str, Any]):
@@ -147,7 +141,7 @@ _MADE: dict[str, Callable[[Variables], Any]] = {
     "waiting": Variables.waiting,
     "ready": lambda of: bool(of.statuses) and all(item.get("ready") for item in of.statuses),
     "readyNow": Variables.ready_now,
-    "gates": lambda of: unmet_gates(of["object"]),
+    "gates": lambda of: gates_of(of["object"]),
     "told": Variables.told,
     "first": lambda of: f"spec.containers{{{of.spec['containers'][0]['name']}}}",
     "restartPolicy": lambda of: of.spec.get("restartPolicy", "Always"),

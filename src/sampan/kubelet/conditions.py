@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sampan.api.core_v1.pod_readiness import unmet_gates
 from sampan.kubelet import names
 from sampan.kubelet.observed import Observed
 from sampan.kubelet.plan import sandbox_changed
@@ -80,15 +81,8 @@ def _containers_ready(pod: Obj, statuses: list[Obj], phase: str) -> tuple[bool, 
 def _ready(pod: Obj, containers: tuple[bool, str, str], there: Mapping[str, Obj]) -> tuple[bool, str, str]:
     if not containers[0]:
         return containers
-    missing = []
-    for gate in pod["spec"].get("readinessGates") or ():
-        kind = gate["conditionType"]
-        found = there.get(kind)
-        if found is None:
-            missing.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
-        elif found["status"] != "True":
-            missing.append(f'the status of pod readiness gate "{kind}" is not "True", but {found["status"]}')
-    return (False, "ReadinessGatesNotReady", ", ".join(missing)) if missing else (True, "", "")
+    missing = unmet_gates(pod["spec"], there)
+    return (False, "ReadinessGatesNotReady", missing) if missing else (True, "", "")
 
 
 def _initialized(pod: Obj, init: list[Obj], main: list[Obj], phase: str) -> tuple[bool, str, str]:

@@ -108,11 +108,7 @@ class Mvcc:
 
     def txn(self, compare: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op]) -> Applied:
         """Check and apply. Raises ValueError, LeaseNotFound, with nothing applied."""
-        succeeded = True
-        for item in compare:
-            if not self.holds(item):
-                succeeded = False
-                break
+        succeeded = all(self.holds(item) for item in compare)
         ops = success if succeeded else failure
         self._admissible(ops)
         next_revision = self.current + 1

@@ -6,6 +6,7 @@ Source: k8s.io/apimachinery/pkg/runtime/serializer/{json,protobuf}; apiserver ha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ Resolve = Callable[[str, str, str], Struct | None]
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 #: orjson writes no more than 254 levels
 MAX_DEPTH, TOO_DEEP = 250, "the object is nested too deeply"
+_ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
 
 
@@ -151,9 +153,9 @@ def _word(value: Any) -> str:
 
 
 def duplicate_fields(data: bytes, parsed: dict[str, Any]) -> list[str]:
-    """Keys given twice. Almost always there are none, and counting colons after quotes shows it."""
+    """Keys given twice. Almost always there are none, and counting colons shows it, if none is written as an escape."""
     again = orjson.dumps(parsed)
-    if len(again) == len(data) or data.count(b'":') == again.count(b'":'):
+    if again == data or (data.count(b":") == again.count(b":") and not _ESCAPED_COLON.search(data)):
         return []
     found: list[str] = []
 
