@@ -9,6 +9,7 @@ import pytest
 
 from sampan.controllers.endpoints import truncated
 from sampan.controllers.slice_packing import endpoint_key, pack
+from sampan.controllers.slice_tracker import MANAGED_BY, SERVICE_NAME, SliceTracker, SliceWatch
 from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
@@ -266,6 +267,28 @@ async def test_a_crash_at_any_write_leaves_nothing_behind(world: World, at: int,
 
 
 # -- mirroring ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_written_and_waited_for_wakes_at_once() -> None:
+    """And what others write after a while."""
+    woken: list[tuple[str, float]] = []
+    tracker = SliceTracker()
+    watch = SliceWatch(tracker, "us", lambda key, seconds: woken.append((key, seconds)), later=1.0)
+
+    def version(number: int) -> Obj:
+        labels = {SERVICE_NAME: "web", MANAGED_BY: "us"}
+        meta = {"namespace": "default", "name": "web-x", "uid": "u", "labels": labels, "resourceVersion": str(number)}
+        return {"metadata": meta}
+
+    tracker.wrote("default/web", version(5))
+    assert tracker.stale("default/web", [version(4)])
+    watch.changed(version(4), version(5))
+    assert woken == [("default/web", 0.0)] and not tracker.stale("default/web", [version(5)])
+    tracker.wrote("default/web", version(7))
+    watch.changed(version(5), version(7))  # ours, and nobody waits
+    assert len(woken) == 1
+    watch.changed(version(7), version(8))
+    assert woken[1:] == [("default/web", 1.0)]
 
 
 def by_hand(*addresses: str, **meta: Any) -> Obj:

@@ -53,7 +53,7 @@ class EndpointSliceMirroring:
         self.tracker = SliceTracker()
         self.controller.listen(self.endpoints, self._endpoints, self._endpoints_changed, self._endpoints)
         self.controller.listen(self.services, self._service, self._service_changed, self._service)
-        watch = SliceWatch(self.tracker, MANAGER, self.controller.queue.add)
+        watch = SliceWatch(self.tracker, MANAGER, self.controller.queue.add_after)
         self.controller.listen(self.slices, watch.shown, watch.changed, watch.gone)
 
     async def run(self) -> None:

@@ -61,7 +61,7 @@ class EndpointSlices:
         self._sizes: dict[str, int] = {}
         enqueue = self.controller.enqueue
         self.controller.listen(self.services, enqueue, lambda old, new: enqueue(new), enqueue)
-        watch = SliceWatch(self.tracker, MANAGER, partial(self.controller.queue.add_after, seconds=LATER))
+        watch = SliceWatch(self.tracker, MANAGER, self.controller.queue.add_after, LATER)
         self.controller.listen(self.slices, watch.shown, watch.changed, watch.gone)
         self.members = Members(self.services, self.pods, self._wake)
 

@@ -68,19 +68,18 @@ class SliceTracker:
         return False
 
     def is_news(self, slice_: Obj) -> bool:
-        """What the informer just told of is not what was written, or it was waited for."""
-        key = service_of(slice_)
-        version, _ = self._written.get(key, {}).get(slice_["metadata"]["uid"], (0, 0.0))
-        newer = version is not None and int(slice_["metadata"]["resourceVersion"]) > version
-        return self._waited(key) or newer
+        """What the informer just told of is not what was written."""
+        version, _ = self._written.get(service_of(slice_), {}).get(slice_["metadata"]["uid"], (0, 0.0))
+        return version is not None and int(slice_["metadata"]["resourceVersion"]) > version
 
     def is_loss(self, slice_: Obj) -> bool:
-        """The informer just told that a slice is no more, and we did not delete it, or waited for it."""
-        key = service_of(slice_)
-        known = self._written.get(key, {}).pop(slice_["metadata"]["uid"], None)
-        return self._waited(key) or known is None or known[0] is not None
+        """The informer just told that a slice is no more, and we did not delete it."""
+        known = self._written.get(service_of(slice_), {}).pop(slice_["metadata"]["uid"], None)
+        return known is None or known[0] is not None
 
-    def _waited(self, key: str) -> bool:
+    def was_awaited(self, slice_: Obj) -> bool:
+        """Somebody was told `stale`, and the informer told of the service since. Once."""
+        key = service_of(slice_)
         there = key in self._awaited
         self._awaited.discard(key)
         return there
@@ -91,28 +90,33 @@ class SliceTracker:
 
 
 class SliceWatch:
-    """An informer's handler: `wake(key of the service)` when slices of `manager` are not as it wrote them."""
+    """An informer's handler: `wake(key of the service, seconds from now)` when slices of `manager` are not as it wrote them,
+    after `later` seconds for there may be more; at once where a reconcile waits for what was written to show."""
 
-    def __init__(self, tracker: SliceTracker, manager: str, wake: Callable[[str], None]) -> None:
-        self.tracker, self.manager, self.wake = tracker, manager, wake
+    def __init__(
+        self, tracker: SliceTracker, manager: str, wake: Callable[[str, float], None], later: float = 0.0
+    ) -> None:
+        self.tracker, self.manager, self.wake, self.later = tracker, manager, wake, later
 
     def shown(self, slice_: Obj) -> None:
-        if manager_of(slice_) == self.manager and self.tracker.is_news(slice_):
-            self._wake_of(slice_)
+        if manager_of(slice_) == self.manager:
+            self._wake_if(slice_, self.tracker.is_news(slice_))
 
     def changed(self, old: Obj, new: Obj) -> None:
         if service_of(old) != service_of(new):
-            self._wake_of(old)
-            self._wake_of(new)
+            self._wake_if(old, True)
+            self._wake_if(new, True)
         elif (manager_of(old) == self.manager) != (manager_of(new) == self.manager):
-            self._wake_of(new)
+            self._wake_if(new, True)
         else:
             self.shown(new)
 
     def gone(self, slice_: Obj) -> None:
-        if manager_of(slice_) == self.manager and self.tracker.is_loss(slice_):
-            self._wake_of(slice_)
+        if manager_of(slice_) == self.manager:
+            self._wake_if(slice_, self.tracker.is_loss(slice_))
 
-    def _wake_of(self, slice_: Obj) -> None:
-        if key := service_of(slice_):
-            self.wake(key)
+    def _wake_if(self, slice_: Obj, moved: bool) -> None:
+        key = service_of(slice_)
+        awaited = self.tracker.was_awaited(slice_)
+        if key and (awaited or moved):
+            self.wake(key, 0.0 if awaited else self.later)
