@@ -205,6 +205,54 @@ def test_own_functions_and_mutations() -> None:
         mutating.compile("JSONPatch{op: 1}")
 
 
+MUTATING = ENVIRONMENT.extend({}, functions=jsonpatch.jsonpatch, names=jsonpatch.NAMES)
+
+
+def test_objects_know_what_they_were_made_of() -> None:
+    """A type is named by the place of its objects; that they stand there is seen when they are made."""
+    wrong = "Object{spec: Object.specx{a: [Object.specx.a{}], b: {'k': Object.spec.b{}}}}"
+    found = list(jsonpatch.mismatches(MUTATING.compile(wrong).evaluate({}), "Object"))
+    assert found == [
+        f'unexpected type name "{name}", expected "{place}", which matches field name path from root Object type'
+        for name, place in (("Object.specx", "Object.spec"), ("Object.specx.a", "Object.spec.a"))
+    ]
+    right = MUTATING.compile("Object{spec: Object.spec{a: [Object.spec.a{n: 1.0}], b: {'k': Object.spec.b{}}}}")
+    made = right.evaluate({})
+    assert list(jsonpatch.mismatches(made, "Object")) == []
+    plain = jsonpatch.plain(made)
+    assert plain == {"spec": {"a": [{"n": 1}], "b": {"k": {}}}} and type(plain["spec"]) is dict
+    assert type(plain["spec"]["a"][0]["n"]) is int
+    for source, expected in {
+        "Object{} == Object{}": True,
+        "Object{a: 1} == Object{a: true}": False,
+        "dyn(Object.a{}) == dyn(Object.b{})": False,
+        "dyn(Object.a{}) == dyn({})": False,
+        "has(Object{}.field) || has(JSONPatch{}.op)": False,
+        "Object{field: 'x'}.field == 'x' && has(Object{field: 1}.field)": True,
+        "type(Object.spec{}) == type(Object.spec{a: 1})": True,
+        "JSONPatch{op: 'a', value: 1} == JSONPatch{op: 'a', value: '1'}": False,
+        "string(JSONPatch{value: 'v'}.value) == 'v'": True,
+    }.items():
+        assert MUTATING.compile(source).evaluate({}) is expected, source
+
+
+@pytest.mark.parametrize(
+    ("source", "type"),
+    [
+        ("true ? [JSONPatch{}] : []", "list(JSONPatch)"),
+        ("true ? [] : [JSONPatch{}]", "list(JSONPatch)"),
+        ("['a'] + []", "list(string)"),
+        ("true ? {'a': 1} : {}", "map(string, int)"),
+        ("true ? optional.of(1) : optional.none()", "optional_type(int)"),
+        ("true ? Object{} : null", "Object"),
+        ("[]", "list(dyn)"),
+        ("true ? ['a'] : dyn([])", "dyn"),
+    ],
+)
+def test_what_is_empty_takes_the_type_of_what_it_stands_beside(source: str, type: str) -> None:
+    assert str(MUTATING.compile(source).type) == type
+
+
 def test_results_as_json() -> None:
     for source, expected in {
         "duration('90s')": "90s",

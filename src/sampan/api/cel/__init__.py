@@ -18,7 +18,7 @@ from sampan.api.cel.functions import Library
 from sampan.api.cel.library.authorization import Authorizer
 from sampan.api.cel.meter import MATCH_CONDITIONS_BUDGET, PER_CALL_LIMIT, RUNTIME_BUDGET, Budget
 from sampan.api.cel.sizes import CostEstimate
-from sampan.api.cel.values import NONE, Optional, to_json
+from sampan.api.cel.values import NONE, Made, Optional, to_json
 
 __all__ = [
     "MATCH_CONDITIONS_BUDGET",
@@ -33,6 +33,7 @@ __all__ = [
     "Environment",
     "EvaluationError",
     "Library",
+    "Made",
     "Optional",
     "Program",
     "declare_schema",

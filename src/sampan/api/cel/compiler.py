@@ -52,7 +52,7 @@ from sampan.api.cel.cost import LIST_COST, MAP_COST, STRUCT_COST, equality_cost,
 from sampan.api.cel.errors import EvaluationError
 from sampan.api.cel.library.conversions import show
 from sampan.api.cel.types import Type, is_optional
-from sampan.api.cel.values import NONE, Optional, equal, map_key, to_json
+from sampan.api.cel.values import NONE, Made, Optional, equal, map_key, to_json
 
 #: overloads that are computed at compile time when their argument is constant
 _CONVERSIONS = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration"))
@@ -330,7 +330,7 @@ class Compiler:
         return Code(build, cost)
 
     def _struct(self, node: StructNode) -> Code:
-        fields = node.type.fields
+        fields, made_of = node.type.fields, node.type.name
         parts = [
             (name if fields is None else fields[name].wire, self.compile(value), optional)
             for _, name, value, optional in node.entries
@@ -338,7 +338,7 @@ class Compiler:
         runs = [(name, value.run, optional) for name, value, optional in parts]
 
         def build(frame: Frame) -> dict[str, Any]:
-            out: dict[str, Any] = {}
+            out: dict[str, Any] = Made.of(made_of) if fields is None else {}
             for name, run, optional in runs:
                 value = run(frame)
                 if optional:

@@ -105,10 +105,12 @@ def _assignable(bound: _Trial, to: Type, given: Type) -> bool:
     if given.kind == "param":
         already = bound.get(given.name)
         if already is not None:
+            if not _assignable(bound, to, already):
+                return False
+            # the more general of the two stands, with what the other has made of its parameters
             if less_specific(to, already) and _absent(given, to):
                 bound.new[given.name] = to
-                return True
-            return _assignable(bound, to, already)
+            return True
         if _absent(given, to):
             bound.new[given.name] = to
             return True

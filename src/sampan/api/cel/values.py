@@ -67,6 +67,20 @@ class TypeValue:
         return self.name
 
 
+class Made(dict[str, Any]):
+    """An object that an expression has made of a type whose fields are not known (`Object.spec{...}`): JSON, and the name
+    of its type. Two are equal only when their types are."""
+
+    __slots__ = ("made_of",)
+    made_of: str
+
+    @classmethod
+    def of(cls, name: str) -> Made:
+        made = cls()
+        made.made_of = name
+        return made
+
+
 class Opaque:
     """What the libraries add: `type_name` and, where two of them may be equal, `__eq__`."""
 
@@ -115,6 +129,8 @@ def type_name(value: Any) -> str:
         return name
     if isinstance(value, Opaque):
         return value.type_name
+    if isinstance(value, Made):
+        return value.made_of
     return "map" if isinstance(value, Mapping) else type(value).__name__
 
 
@@ -135,9 +151,13 @@ def equal(a: Any, b: Any) -> bool:
             return a is b or (a == b and _equal_maps(a, b))
         if kind is Optional:
             return (a is NONE) == (b is NONE) and equal(a.value, b.value)
+        if kind is Made:
+            return a.made_of == b.made_of and _equal_maps(a, b)
         return bool(a == b)
     if kind in _NUMBERS and other in _NUMBERS:
         return float(a) == float(b) if kind is float or other is float else int(a) == int(b)
+    if kind is Made or other is Made:
+        return False
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return _equal_maps(a, b)
     if kind is tuple or other is tuple:
@@ -174,7 +194,8 @@ def size_of(value: Any) -> int:
 
 
 def to_json(value: Any) -> Any:
-    """A result as JSON-like Python. Raises EvaluationError for what JSON cannot say."""
+    """A result as JSON-like Python, in which objects still know what they were made of. Raises EvaluationError for what
+    JSON cannot say."""
     kind = type(value)
     if value is None or kind is str or kind is bool or kind is int:
         return value
@@ -188,6 +209,8 @@ def to_json(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
+    if kind is Made:
+        return value
     if isinstance(value, Mapping):
         return {str(_json_key(key)): to_json(item) for key, item in value.items()}
     if kind is Timestamp or kind is Duration:
