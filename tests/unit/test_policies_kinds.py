@@ -46,7 +46,7 @@ REFUSED: list[tuple[Obj, list[str]]] = [
         [
             'spec.validations[0].expression: Invalid value: "1": must evaluate to bool but got int',
             "spec.validations[1].expression: Required value: expression is not specified",
-            'spec.validations[2].message: Invalid value: "a\\nb": message must not contain line breaks',
+            'spec.validations[2].message: Invalid value: "a\\nb": must not contain line breaks',
             'spec.validations[2].reason: Unsupported value: "Gone": supported values: "Forbidden", "Invalid", "RequestEntityTooLarge"',
         ],
     ),
@@ -58,7 +58,7 @@ REFUSED: list[tuple[Obj, list[str]]] = [
     (
         changed(variables=[{"name": "for", "expression": "1"}, {"name": "b", "expression": "variables.c"}]),
         [
-            'spec.variables[0].name: Invalid value: "for": name is not a valid CEL identifier',
+            'spec.variables[0].name: Invalid value: "for": must be a valid CEL identifier',
             'spec.variables[1].expression: Invalid value: "variables.c": compilation failed: ERROR: <input>:1:10: undefined field \'c\'',
         ],
     ),

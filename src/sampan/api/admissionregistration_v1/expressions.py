@@ -12,6 +12,7 @@ from typing import Any
 
 from sampan.api import cel
 from sampan.api.cel import types
+from sampan.api.cel.library import jsonpatch
 from sampan.api.cel.types import DeclField, Type
 from sampan.api.field import ErrorList, Path
 
@@ -64,6 +65,16 @@ def environment(*, params: bool = False, authorizer: bool = True) -> cel.Environ
     if authorizer:
         variables["authorizer"] = AUTHORIZER
     return cel.Environment(variables)
+
+
+def patches(base: cel.Environment) -> cel.Environment:
+    """With the types and the function that mutations have besides."""
+    return base.extend({}, functions=jsonpatch.jsonpatch, names=jsonpatch.NAMES)
+
+
+def result_of(patch_type: str) -> Type:
+    """What the expression of a mutation must evaluate to."""
+    return jsonpatch.OBJECT if patch_type == "ApplyConfiguration" else types.ListType(jsonpatch.JSON_PATCH)
 
 
 def with_variables(base: cel.Environment, found: dict[str, Type]) -> cel.Environment:

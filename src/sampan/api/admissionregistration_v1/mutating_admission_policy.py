@@ -5,9 +5,14 @@ Source: kubernetes/pkg/apis/admissionregistration/{v1/defaults,validation/valida
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sampan.api.admissionregistration_v1.policies import (
     default_match_resources,
+    old_spec,
+    validate_expressions,
     validate_match_resources,
+    validate_mutable_operations,
     validate_param_kind,
 )
 from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, AdmissionKind
@@ -16,23 +21,30 @@ from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.workload import SPEC
 
+if TYPE_CHECKING:
+    from sampan.api import cel
+
 REINVOCATION = ("IfNeeded", "Never")
+#: where the expression stands, for each type of patch
 PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 
 
 class MutatingAdmissionPolicy(AdmissionKind):
     slow_checks = True
-    not_enforced = True
     columns = (NAME, Column("Mutations", "integer"), Column("ParamKind"), AGE)
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
         spec.setdefault("failurePolicy", "Fail")
-        if not spec.get("reinvocationPolicy"):
-            spec["reinvocationPolicy"] = "Never"
         default_match_resources(spec.get("matchConstraints"))
 
     def validate(self, obj: Obj) -> ErrorList:
+        return self._check(obj, None)
+
+    def validate_update(self, obj: Obj, old: Obj) -> ErrorList:
+        return self._check(obj, old)
+
+    def _check(self, obj: Obj, old: Obj | None) -> ErrorList:
         out = ErrorList()
         spec = obj.get("spec") or {}
         policy, again, match = (spec.get(name) for name in ("failurePolicy", "reinvocationPolicy", "matchConstraints"))
@@ -40,8 +52,6 @@ class MutatingAdmissionPolicy(AdmissionKind):
             out.required(SPEC / "failurePolicy", "")
         elif policy not in FAILURE_POLICIES:
             out.not_supported(SPEC / "failurePolicy", policy, FAILURE_POLICIES)
-        if again not in REINVOCATION:
-            out.not_supported(SPEC / "reinvocationPolicy", again or "", REINVOCATION)
         if spec.get("paramKind") is not None:
             validate_param_kind(spec["paramKind"], SPEC / "paramKind", out)
         if match is None:
@@ -50,15 +60,12 @@ class MutatingAdmissionPolicy(AdmissionKind):
             validate_match_resources(match, SPEC / "matchConstraints", out)
             if not match.get("resourceRules"):
                 out.required(SPEC / "matchConstraints" / "resourceRules", "")
-        for index, variable in enumerate(spec.get("variables") or ()):
-            for field in ("name", "expression"):
-                if not variable.get(field, "").strip():
-                    out.required(SPEC / "variables" @ index / field, f"{field} is not specified")
-        mutations = spec.get("mutations") or []
-        if not mutations:
-            out.required(SPEC / "mutations", "mutations must contain at least one item")
-        for index, mutation in enumerate(mutations):
-            _mutation(mutation, SPEC / "mutations" @ index, out)
+            validate_mutable_operations(match, SPEC / "matchConstraints", out)
+        _mutations(spec, validate_expressions(spec, old_spec(old), out), out)
+        if not again:
+            out.required(SPEC / "reinvocationPolicy", "")
+        elif again not in REINVOCATION:
+            out.not_supported(SPEC / "reinvocationPolicy", again, REINVOCATION)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
@@ -70,8 +77,20 @@ class MutatingAdmissionPolicy(AdmissionKind):
         return [meta["name"], len(spec.get("mutations") or ()), shown, old]
 
 
-def _mutation(mutation: Obj, path: Path, out: ErrorList) -> None:
-    """DEVIATION: expressions that make patches are not compiled, and take effect nowhere yet."""
+def _mutations(spec: Obj, variables: dict[str, cel.types.Type], out: ErrorList) -> None:
+    from sampan.api.admissionregistration_v1.expressions import environment, patches, with_variables
+
+    within = patches(with_variables(environment(params=spec.get("paramKind") is not None), variables))
+    mutations = spec.get("mutations") or []
+    if not mutations:
+        out.required(SPEC / "mutations", "mutations must contain at least one item")
+    for index, mutation in enumerate(mutations):
+        _mutation(mutation, within, SPEC / "mutations" @ index, out)
+
+
+def _mutation(mutation: Obj, within: cel.Environment, path: Path, out: ErrorList) -> None:
+    from sampan.api.admissionregistration_v1.expressions import check, result_of
+
     kind = mutation.get("patchType", "")
     if not kind:
         out.required(path / "patchType", "")
@@ -79,12 +98,14 @@ def _mutation(mutation: Obj, path: Path, out: ErrorList) -> None:
     if kind not in PATCHES:
         out.not_supported(path / "patchType", kind, tuple(PATCHES))
         return
-    for patch, field in PATCHES.items():
-        given = mutation.get(field)
-        if patch != kind:
-            if given is not None:
-                out.invalid(path / field, given, f"must not be specified when patchType is {kind}")
-        elif given is None:
-            out.required(path / field, f"must be specified when patchType is {kind}")
-        elif not given.get("expression", "").strip():
-            out.required(path / field / "expression", "expression is not specified")
+    field = PATCHES[kind]
+    given = mutation.get(field)
+    if given is None:
+        out.required(path / field, f"must be specified when patchType is {kind}")
+    elif expression := given.get("expression", "").strip():
+        check(within, expression, path / field / "expression", out, result_of(kind))
+    else:
+        out.required(path / field / "expression", "")
+    for other in PATCHES.values():
+        if other != field and mutation.get(other) is not None:
+            out.invalid(path / other, f"{{{other}}}", f"must not be specified when patchType is {kind}")

@@ -1,19 +1,39 @@
-"""What policies and their bindings have in common: which writes they are about, and parameters.
+"""What policies and their bindings have in common: which writes they are about, parameters, conditions and variables.
 
 Source: kubernetes/pkg/apis/admissionregistration/{v1/defaults,validation/validation}.go
 """
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 from sampan.api import names
-from sampan.api.admissionregistration_v1.rules import MATCH_POLICIES, AdmissionKind, default_rules, validate_rule
+from sampan.api.admissionregistration_v1.rules import (
+    MATCH_POLICIES,
+    AdmissionKind,
+    default_rules,
+    validate_conditions,
+    validate_rule,
+)
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
 from sampan.api.validation.meta import validate_label_selector
 from sampan.api.validation.workload import SPEC
 
+if TYPE_CHECKING:
+    from sampan.api import cel
+
 NOT_FOUND_ACTIONS = ("Deny", "Allow")
+MUTABLE = ("*", "CONNECT", "CREATE", "UPDATE")
+IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+# fmt: off
+RESERVED = frozenset((
+    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
+    "loop", "package", "namespace", "return", "var", "void", "while",
+))
+# fmt: on
 
 
 def default_match_resources(match: Obj | None) -> None:
@@ -52,6 +72,56 @@ def _named_rule(rule: Obj, path: Path, out: ErrorList) -> None:
             out.duplicate(here, name)
         seen.add(name)
     validate_rule(rule, path, out)
+
+
+def validate_mutable_operations(match: Obj, path: Path, out: ErrorList) -> None:
+    """There is nothing to change in what goes."""
+    for rule in match.get("resourceRules") or ():
+        for operation in rule.get("operations") or ():
+            if operation not in MUTABLE:
+                out.not_supported(path / "resourceRules" / "operations", operation, MUTABLE)
+
+
+def old_spec(old: Obj | None) -> Obj | None:
+    return None if old is None else old.get("spec") or {}
+
+
+def validate_expressions(spec: Obj, old: Obj | None, out: ErrorList) -> dict[str, cel.types.Type]:
+    """Match conditions and variables. The types of the variables. CEL is imported here: most servers never see a policy."""
+    from sampan.api.admissionregistration_v1 import expressions
+
+    params = spec.get("paramKind") is not None
+
+    def condition(expression: str, path: Path, out: ErrorList) -> None:
+        expressions.check_condition(expression, path, out, params=params)
+
+    # conditions that were let in before stay, as long as nothing changes what they mean
+    if old is None or any(spec.get(name) != old.get(name) for name in ("paramKind", "matchConditions")):
+        validate_conditions(spec.get("matchConditions") or (), SPEC / "matchConditions", condition, out)
+    plain = expressions.environment(params=params)
+    found: dict[str, cel.types.Type] = {}
+    for index, variable in enumerate(spec.get("variables") or ()):
+        within = expressions.with_variables(plain, found)
+        _variable(variable, within, found, SPEC / "variables" @ index, out)
+    return found
+
+
+def _variable(
+    variable: Obj, within: cel.Environment, found: dict[str, cel.types.Type], path: Path, out: ErrorList
+) -> None:
+    from sampan.api import cel
+    from sampan.api.admissionregistration_v1.expressions import check
+
+    name, expression = variable.get("name", ""), variable.get("expression", "")
+    if not name.strip():
+        out.required(path / "name", "name is not specified")
+    elif not IDENTIFIER.fullmatch(name) or name in RESERVED:
+        out.invalid(path / "name", name, "must be a valid CEL identifier")
+    if not expression.strip():
+        out.required(path / "expression", "expression is not specified")
+        return
+    program = check(within, expression, path / "expression", out)
+    found[name] = cel.types.Dyn if program is None else program.type
 
 
 def validate_param_kind(kind: Obj, path: Path, out: ErrorList) -> None:
@@ -115,8 +185,7 @@ class PolicyBinding(AdmissionKind):
         if spec.get("paramRef") is not None:
             validate_param_ref(spec["paramRef"], SPEC / "paramRef", out)
         if spec.get("matchResources") is not None:
-            # upstream's spelling of the path
-            validate_match_resources(spec["matchResources"], SPEC / "matchResouces", out)
+            validate_match_resources(spec["matchResources"], SPEC / "matchResources", out)
         return out
 
     def row(self, obj: Obj, now: float) -> list[Cell]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from sampan.api import names
 from sampan.api.admissionregistration_v1.policies import (
     default_match_resources,
+    old_spec,
+    validate_expressions,
     validate_match_resources,
     validate_param_kind,
 )
-from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, AdmissionKind, validate_conditions
+from sampan.api.admissionregistration_v1.rules import FAILURE_POLICIES, AdmissionKind
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Obj
 from sampan.api.table import UNSET, age
@@ -26,13 +28,6 @@ SPEC = Path("spec")
 REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 MAX_ANNOTATIONS, MAX_VALUE_EXPRESSION = 20, 5 * 1024
 ONE_OF = "validations or auditAnnotations must contain at least one item"
-IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-# fmt: off
-RESERVED = frozenset((
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
-    "loop", "package", "namespace", "return", "var", "void", "while",
-))
-# fmt: on
 
 
 class ValidatingAdmissionPolicy(AdmissionKind):
@@ -68,7 +63,7 @@ class ValidatingAdmissionPolicy(AdmissionKind):
             validate_match_resources(match, SPEC / "matchConstraints", out)
             if not match.get("resourceRules"):
                 out.required(SPEC / "matchConstraints" / "resourceRules", "")
-        _expressions(obj, (old or {}).get("spec"), out)
+        _expressions(obj, old_spec(old), out)
         return out
 
     def validate_status_update(self, obj: Obj, old: Obj) -> ErrorList:
@@ -92,24 +87,14 @@ class ValidatingAdmissionPolicy(AdmissionKind):
 
 
 def _expressions(obj: Obj, old: Obj | None, out: ErrorList) -> None:
-    """Everything in CEL. It is imported here: most servers never see a policy."""
+    """Everything in CEL."""
+    spec = obj.get("spec") or {}
+    found = validate_expressions(spec, old, out)
     from sampan.api.admissionregistration_v1 import expressions
 
-    spec = obj.get("spec") or {}
     params = spec.get("paramKind") is not None
-
-    def condition(expression: str, path: Path, out: ErrorList) -> None:
-        expressions.check_condition(expression, path, out, params=params)
-
-    # conditions that were let in before stay, as long as nothing changes what they mean
-    if old is None or any(spec.get(name) != old.get(name) for name in ("paramKind", "matchConditions")):
-        validate_conditions(spec.get("matchConditions") or (), SPEC / "matchConditions", condition, out)
     plain = expressions.environment(params=params)
     silent = expressions.environment(params=params, authorizer=False)
-    found: dict[str, cel.types.Type] = {}
-    for index, variable in enumerate(spec.get("variables") or ()):
-        within = expressions.with_variables(plain, found)
-        _variable(variable, within, found, SPEC / "variables" @ index, out)
     if spec.get("variables"):
         plain, silent = expressions.with_variables(plain, found), expressions.with_variables(silent, found)
     validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
@@ -119,24 +104,6 @@ def _expressions(obj: Obj, old: Obj | None, out: ErrorList) -> None:
     for index, validation in enumerate(validations):
         _validation(validation, plain, silent, SPEC / "validations" @ index, out)
     _annotations(obj["metadata"].get("name", ""), annotations, plain, out)
-
-
-def _variable(
-    variable: Obj, within: cel.Environment, found: dict[str, cel.types.Type], path: Path, out: ErrorList
-) -> None:
-    from sampan.api import cel
-    from sampan.api.admissionregistration_v1.expressions import check
-
-    name, expression = variable.get("name", ""), variable.get("expression", "")
-    if not name.strip():
-        out.required(path / "name", "name is not specified")
-    elif not IDENTIFIER.fullmatch(name) or name in RESERVED:
-        out.invalid(path / "name", name, "name is not a valid CEL identifier")
-    if not expression.strip():
-        out.required(path / "expression", "expression is not specified")
-        return
-    program = check(within, expression, path / "expression", out)
-    found[name] = cel.types.Dyn if program is None else program.type
 
 
 def _validation(validation: Obj, plain: cel.Environment, silent: cel.Environment, path: Path, out: ErrorList) -> None:
@@ -154,9 +121,9 @@ def _validation(validation: Obj, plain: cel.Environment, silent: cel.Environment
         check(silent, said, path / "messageExpression", out, cel.types.String)
     message = validation.get("message", "")
     if message and not message.strip():
-        out.invalid(path / "message", message, "message must be non-empty if specified")
+        out.invalid(path / "message", message, "must be non-empty if specified")
     elif re.search(r"[\n\r]", message.strip()):
-        out.invalid(path / "message", message, "message must not contain line breaks")
+        out.invalid(path / "message", message, "must not contain line breaks")
     reason = validation.get("reason")
     if reason is not None and reason not in REASONS:
         out.not_supported(path / "reason", reason, REASONS)
