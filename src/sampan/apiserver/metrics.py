@@ -144,6 +144,13 @@ class Metrics:
             CHECKS,
             ("enforcement_action", "error_type", "policy", "policy_binding"),
         )
+        self.mutation_checks = Histograms(
+            "apiserver_mutating_admission_policy_check_duration_seconds",
+            "ALPHA",
+            "Time that mutations of a policy took, in seconds, by what came of it.",
+            CHECKS,
+            ("error_type", "policy", "policy_binding"),
+        )
 
     def request(
         self, info: RequestInfo, request: Request, code: int, size: int, took: float, serves: Callable[..., bool]

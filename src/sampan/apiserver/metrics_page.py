@@ -113,10 +113,12 @@ def _who(metrics: Metrics) -> Iterator[str]:
 
 def _admission(metrics: Metrics) -> Iterator[str]:
     yield from (family.text() for family in vars(metrics.admission).values())
-    checks = metrics.policy_checks
     told = "Validations of policies, by what came of them."
-    yield _counts("apiserver_validating_admission_policy_check_total", "BETA", told, checks)
-    yield checks.text()
+    yield _counts("apiserver_validating_admission_policy_check_total", "BETA", told, metrics.policy_checks)
+    yield metrics.policy_checks.text()
+    told = "Mutations of policies, by what came of them."
+    yield _counts("apiserver_mutating_admission_policy_check_total", "ALPHA", told, metrics.mutation_checks)
+    yield metrics.mutation_checks.text()
 
 
 def _counts(name: str, stability: Stability, told: str, of: Histograms) -> str:

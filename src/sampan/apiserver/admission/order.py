@@ -39,6 +39,7 @@ PLUGINS: tuple[tuple[str, str, bool], ...] = (
     ("DenyServiceExternalIPs", f"{_HERE}.deny_service_external_ips", False),
     ("PodTopologyLabels", f"{_HERE}.pod_topology_labels", True),
     ("PodResizeValidator", f"{_HERE}.pod_resize_validator", True),
+    ("MutatingAdmissionPolicy", "sampan.apiserver.policies.plugin", True),
     ("MutatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),
     ("ValidatingAdmissionPolicy", "sampan.apiserver.policies.plugin", True),
     ("ValidatingAdmissionWebhook", "sampan.apiserver.webhooks.plugins", True),

@@ -57,7 +57,7 @@ def apply(
     """The new object and its managedFields. Raises 500 for a configuration that does not fit the schema, 409 on conflict."""
     problems = check(config, struct)
     if problems:
-        raise broken(config, "failed to create typed patch object", _listed(problems))
+        raise broken(config, "failed to create typed patch object", listed(problems))
     ignored = (*STRIPPED, *reset_fields)
     base: Json = {key: config[key] for key in ("apiVersion", "kind")} | {"metadata": {}} if live is None else live
     managers = read(base["metadata"].get("managedFields")) or {}
@@ -96,7 +96,8 @@ def broken(config: Json, what: str, why: str) -> errors.StatusError:
     return errors.StatusError(500, "", f"{what} ({name}): {why}")
 
 
-def _listed(problems: list[str]) -> str:
+def listed(problems: list[str]) -> str:
+    """As upstream prints several errors of one value."""
     return problems[0] if len(problems) == 1 else "\n".join(["errors:", *(f"  {each}" for each in problems)])
 
 

@@ -22,8 +22,12 @@ MAX_COPIED = 3 * 1024 * 1024
 _INDEX = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Why an operation cannot be done."""
+
+
+class TestFailed(Refused):
+    """An operation `test` found another value."""
 
 
 def apply(doc: Any, operations: list[Any]) -> Any:
@@ -31,17 +35,22 @@ def apply(doc: Any, operations: list[Any]) -> Any:
     if len(operations) > MAX_OPERATIONS:
         count = len(operations)
         raise errors.too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")
+    try:
+        return patched(doc, operations)
+    except Refused as refused:
+        raise errors.unprocessable(str(refused)) from None
+
+
+def patched(doc: Any, operations: list[Any]) -> Any:
+    """A new document. Raises Refused."""
     doc = copy.deepcopy(doc)
     copied = 0
-    try:
-        for operation in operations:
-            doc, size = _one(doc, operation)
-            copied += size
-            if copied > MAX_COPIED:
-                why = f"Unable to complete the copy, the accumulated size increase of copy is {copied}"
-                raise _Refused(f"{why}, exceeding the limit {MAX_COPIED}")
-    except _Refused as refused:
-        raise errors.unprocessable(str(refused)) from None
+    for operation in operations:
+        doc, size = _one(doc, operation)
+        copied += size
+        if copied > MAX_COPIED:
+            why = f"Unable to complete the copy, the accumulated size increase of copy is {copied}"
+            raise Refused(f"{why}, exceeding the limit {MAX_COPIED}")
     return doc
 
 
@@ -49,14 +58,14 @@ def _one(doc: Any, operation: dict[str, Any]) -> tuple[Any, int]:
     """The document, and how many bytes were copied."""
     kind = operation.get("op")
     if not isinstance(kind, str) or kind not in ("add", "replace", "remove", "test", "move", "copy"):
-        raise _Refused(f"Unexpected kind: {kind if isinstance(kind, str) else 'unknown'}")
+        raise Refused(f"Unexpected kind: {kind if isinstance(kind, str) else 'unknown'}")
     if kind in ("move", "copy"):
         return _transfer(doc, kind, _pointer(operation, kind, "from"), operation)
     path = _pointer(operation, kind, "path")
     value = copy.deepcopy(operation.get("value"))
     if path == "" and kind == "replace":
         if not isinstance(value, (dict, list)):
-            raise _Refused("replace operation value must be object or array: %!w(<nil>)")
+            raise Refused("replace operation value must be object or array: %!w(<nil>)")
         return value, 0
     if path == "" and kind == "test":
         return _tested(doc, doc, value, path), 0
@@ -73,7 +82,7 @@ def _one(doc: Any, operation: dict[str, Any]) -> tuple[Any, int]:
         else:
             _replace(parent, key, value, path)
     except IndexError as error:
-        raise _Refused(f"error in {kind} for path: '{path}': {error}") from None
+        raise Refused(f"error in {kind} for path: '{path}': {error}") from None
     return doc, 0
 
 
@@ -93,7 +102,7 @@ def _transfer(doc: Any, kind: str, source: str, operation: dict[str, Any]) -> tu
         where = f"error in move for path: '{path}'" if kind == "move" else "error while adding value during copy"
         _add(parent, key, value)
     except IndexError as error:
-        raise _Refused(f"{where}: {error}") from None
+        raise Refused(f"{where}: {error}") from None
     return doc, size
 
 
@@ -101,13 +110,13 @@ def _pointer(operation: dict[str, Any], kind: str, name: str) -> str:
     found = operation.get(name)
     if not isinstance(found, str):
         what = "operation, missing from field: " if name == "from" else ""
-        raise _Refused(f"{kind} operation failed to decode {name}: {what}missing value")
+        raise Refused(f"{kind} operation failed to decode {name}: {what}missing value")
     return found
 
 
 def _tested(doc: Any, found: Any, value: Any, path: str) -> Any:
     if not _same(found, value):
-        raise _Refused(f"testing value {path} failed: test failed")
+        raise TestFailed(f"testing value {path} failed: test failed")
     return doc
 
 
@@ -135,7 +144,7 @@ def _parent(doc: Any, path: str, missing: str) -> tuple[Any, str]:
     except IndexError:
         here = None
     if len(steps) < 2 or not isinstance(here, (dict, list)):
-        raise _Refused(f"{missing}: missing value")
+        raise Refused(f"{missing}: missing value")
     return here, steps[-1]
 
 
@@ -178,7 +187,7 @@ def _replace(parent: Any, key: str, value: Any, path: str) -> None:
     try:
         parent[_index(key, len(parent))] = value
     except IndexError:
-        raise _Refused(f"replace operation does not apply: doc is missing key: {path}: missing value") from None
+        raise Refused(f"replace operation does not apply: doc is missing key: {path}: missing value") from None
 
 
 def _remove(parent: Any, key: str) -> None:

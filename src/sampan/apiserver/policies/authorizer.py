@@ -1,7 +1,7 @@
 """`authorizer` in expressions, and the right to read what policies and bindings let others feel: their parameters.
 
 Source: k8s.io/apiserver/pkg/cel/library/authz.go;
-kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicy{,binding}/{authz,strategy}.go
+kubernetes/pkg/registry/admissionregistration/{validating,mutating}admissionpolicy{,binding}/{authz,strategy}.go
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from sampan.apiserver.authorization.attributes import Attributes as Asked
 from sampan.apiserver.webhooks.match import GROUP
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
+POLICY_RESOURCES = {
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
+}
 
 
 class RequestAuthorizer(Authorizer):
@@ -81,40 +85,47 @@ def _service_account(name: str) -> User:
     return User(name, ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", ALL_AUTHENTICATED))
 
 
-def check_params(attributes: Attributes) -> None:
-    """Who writes a policy or binding may read the parameters it refers to. Raises 422."""
+def check_params(attributes: Attributes, policies: str) -> None:
+    """Who writes a policy or binding may read the parameters it refers to. `policies`: the kind of the policies. Raises
+    422."""
     obj, old = attributes.obj, attributes.old
     if obj is None or attributes.subresource or MASTERS in attributes.user.groups:
         return
     spec, before = obj.get("spec") or {}, (old or {}).get("spec") or {}
     out = ErrorList()
-    if attributes.kind[2] == "ValidatingAdmissionPolicy":
+    if attributes.kind[2] == policies:
         kind = spec.get("paramKind")
-        if kind is not None and kind != before.get("paramKind") and not _may_get(attributes, kind, "*", "*"):
+        if kind is not None and kind != before.get("paramKind") and not _may(attributes, "get", kind, "*", "*"):
             which = f"(kind={kind.get('kind', '')}, apiVersion={kind.get('apiVersion', '')})"
             why = f'must have "get" permission on all objects of the referenced paramKind {which}'
             out.forbidden(Path("spec", "paramKind"), f"user {_shown(attributes.user)} {why}")
     else:
-        ref, same = spec.get("paramRef"), spec.get("policyName") == before.get("policyName")
-        if ref is None or (ref == before.get("paramRef") and same):
+        ref, name = spec.get("paramRef"), spec.get("policyName", "")
+        if ref is None or (ref == before.get("paramRef") and name == before.get("policyName")):
             return
-        policy = attributes.api.cached(GROUP, "validatingadmissionpolicies").get(spec.get("policyName", ""))
+        policy = attributes.api.cached(GROUP, POLICY_RESOURCES[policies]).get(name)
         kind = None if policy is None else (policy.obj().get("spec") or {}).get("paramKind")
-        if not _may_get(attributes, kind, ref.get("namespace", ""), ref.get("name", "")):
-            why = 'does not have "get" permission on the object referenced by paramRef'
-            out.forbidden(Path("spec", "paramRef"), f"user {_shown(attributes.user)} {why}")
+        verb = "get" if ref.get("name") else "list"
+        if not _may(attributes, verb, kind, ref.get("namespace", ""), ref.get("name", "")):
+            why = f'user {_shown(attributes.user)} does not have "{verb}" permission'
+            if policy is None:
+                what = f"unable to get policy {name} to determine minimum required permissions"
+                why = f"{what} and {why} for all groups, versions and resources"
+            else:
+                why += " on the object referenced by paramRef"
+            out.forbidden(Path("spec", "paramRef"), why)
     if out:
         raise errors.invalid(GROUP, attributes.kind[2], obj["metadata"].get("name", ""), out)
 
 
-def _may_get(attributes: Attributes, param_kind: Obj | None, namespace: str, name: str) -> bool:
+def _may(attributes: Attributes, verb: str, param_kind: Obj | None, namespace: str, name: str) -> bool:
     """Without a known kind: everything."""
     group, version, resource = "*", "*", "*"
     if param_kind is not None:
         group, _, version = param_kind.get("apiVersion", "").rpartition("/")
         kind = attributes.api.registry.by_kind(group, version, param_kind.get("kind", ""))
         resource = kind.names.resource if kind is not None else "*"
-    asked = Asked("get", group, version, resource, "", namespace, name)
+    asked = Asked(verb, group, version, resource, "", namespace, name)
     return attributes.api.authorizer.authorize(attributes.user, asked).allowed is True
 
 

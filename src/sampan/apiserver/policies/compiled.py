@@ -1,13 +1,15 @@
 """Policies with their bindings, read from the watch cache and compiled when they have changed.
 
-Source: k8s.io/apiserver/pkg/admission/plugin/policy/validating/plugin.go (compilePolicy)
+Source: k8s.io/apiserver/pkg/admission/plugin/policy/generic/policy_source.go
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from sampan.api import cel
 from sampan.api.admissionregistration_v1.expressions import environment, with_variables
@@ -22,16 +24,8 @@ from sampan.apiserver.webhooks.match import GROUP, Matcher, rule_from
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
-    expression: Expression
-    message: str
-    message_expression: Expression | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """`annotations`: audit annotations by key. `param_kind`: as in the policy's spec."""
+    """What policies of both kinds have. `param_kind`: as in the policy's spec."""
 
     name: str
     matcher: Matcher
@@ -39,13 +33,17 @@ class Policy:
     param_kind: Obj | None
     conditions: tuple[Expression, ...]
     variables: Mapping[str, Expression]
-    validations: tuple[Validation, ...]
-    annotations: tuple[tuple[str, Expression], ...]
     bindings: tuple[Binding, ...]
+
+    def parts(self) -> dict[str, Any]:
+        """For what has more."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Policy)}
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
+    """`actions`: what is done about a failure; changes have none."""
+
     name: str
     policy: str
     matcher: Matcher | None
@@ -53,20 +51,24 @@ class Binding:
     param_ref: Obj | None
 
 
-class Policies:
+P = TypeVar("P", bound=Policy)
+
+
+class Policies(Generic[P]):
     """Those that have a binding, by name. A write costs a look at two numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, resource: str, bindings: str, compile: Callable[[Obj], P]) -> None:
+        self._resources = (resource, bindings)
+        self._compile = compile
         self._at = (-1, -1)
-        self._policies: tuple[Policy, ...] = ()
+        self._policies: tuple[P, ...] = ()
         #: by uid and generation: what has not changed is not compiled again
-        self._compiled: dict[tuple[str, int], Policy] = {}
+        self._compiled: dict[tuple[str, int], P] = {}
         self._reading = asyncio.Lock()
 
-    async def current(self, api: Api) -> tuple[Policy, ...]:
+    async def current(self, api: Api) -> tuple[P, ...]:
         """What is new is compiled beside the event loop; the writes that it may concern wait."""
-        policies = api.cached(GROUP, "validatingadmissionpolicies")
-        bindings = api.cached(GROUP, "validatingadmissionpolicybindings")
+        policies, bindings = (api.cached(GROUP, resource) for resource in self._resources)
         if (policies.last, bindings.last) != self._at:
             async with self._reading:
                 while (at := (policies.last, bindings.last)) != self._at:
@@ -74,7 +76,7 @@ class Policies:
                     self._at = at
         return self._policies
 
-    async def _read(self, api: Api, policies: ResourceCache, bindings: ResourceCache) -> tuple[Policy, ...]:
+    async def _read(self, api: Api, policies: ResourceCache, bindings: ResourceCache) -> tuple[P, ...]:
         bound: dict[str, list[Binding]] = {}
         for record in bindings.list(""):
             binding = _binding(record.obj())
@@ -88,16 +90,10 @@ class Policies:
             key = (raw["metadata"]["uid"], raw["metadata"].get("generation", 0))
             policy = known.get(key)
             if policy is None:
-                policy = await api.workers.run(_policy, raw, user=self)
+                policy = await api.workers.run(self._compile, raw, user=self)
             self._compiled[key] = policy
-            found.append(_bound(policy, tuple(bound[record.name])))
+            found.append(dataclasses.replace(policy, bindings=tuple(bound[record.name])))
         return tuple(found)
-
-
-def _bound(policy: Policy, bindings: tuple[Binding, ...]) -> Policy:
-    import dataclasses
-
-    return dataclasses.replace(policy, bindings=bindings)
 
 
 def matcher(raw: Obj) -> Matcher:
@@ -124,40 +120,24 @@ def _binding(raw: Obj) -> Binding:
     )
 
 
-def _policy(raw: Obj) -> Policy:
+def in_common(raw: Obj, *, always: bool) -> tuple[Policy, cel.Environment, dict[str, Type]]:
+    """What every policy has, the environment of its other expressions, and the types of its variables. `always`: there are
+    `variables` even if there is none."""
     spec = raw.get("spec") or {}
     params = spec.get("paramKind") is not None
-    plain, silent = environment(params=params), environment(params=params, authorizer=False)
+    plain = environment(params=params)
     found: dict[str, Type] = {}
     variables: dict[str, Expression] = {}
     for item in spec.get("variables") or ():
         made = variables[item["name"]] = compiled(with_variables(plain, found), item["expression"])
         found[item["name"]] = cel.types.Dyn if made.program is None else made.program.type
-    if variables:
-        plain, silent = with_variables(plain, found), with_variables(silent, found)
-    text = (cel.types.String, cel.types.Null)
-    return Policy(
+    policy = Policy(
         raw["metadata"]["name"],
         matcher(spec.get("matchConstraints") or {}),
         spec.get("failurePolicy") == "Ignore",
         spec.get("paramKind"),
         compile_conditions(spec.get("matchConditions") or (), params=params),
         variables,
-        tuple(_validation(plain, silent, item) for item in spec.get("validations") or ()),
-        tuple(
-            (item["key"], compiled(plain, item["valueExpression"], *text))
-            for item in spec.get("auditAnnotations") or ()
-        ),
         (),
     )
-
-
-def _validation(plain: cel.Environment, silent: cel.Environment, raw: Obj) -> Validation:
-    """Messages are made without the authorizer."""
-    message = raw.get("messageExpression", "")
-    return Validation(
-        compiled(plain, raw["expression"], cel.types.Bool),
-        raw.get("message", "").strip(),
-        compiled(silent, message, cel.types.String) if message else None,
-        raw.get("reason") or "Invalid",
-    )
+    return policy, with_variables(plain, found) if variables or always else plain, found

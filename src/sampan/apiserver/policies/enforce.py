@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from sampan.api.kind import Kind
 from sampan.apiserver.admission.chain import Attributes
-from sampan.apiserver.policies import params
 from sampan.apiserver.policies.compiled import Binding, Policies, Policy
 from sampan.apiserver.policies.decisions import Denied, Failure
 from sampan.apiserver.policies.evaluate import Verdict, evaluate
+from sampan.apiserver.policies.invocations import Misfit, invocations
+from sampan.apiserver.policies.validations import ValidatingPolicy, validating_policy
 from sampan.apiserver.policies.variables import activation
 
 MAX_ANNOTATION = 10 * 1024
@@ -23,7 +23,8 @@ FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
 
 class Enforcer:
     def __init__(self) -> None:
-        self._policies = Policies()
+        names = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+        self._policies = Policies(*names, validating_policy)
 
     async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError."""
@@ -34,35 +35,19 @@ class Enforcer:
             raise denied[0].error(attributes)
 
 
-async def _ask(policy: Policy, attributes: Attributes, denied: list[Denied]) -> None:
-    matched = policy.matcher.matches(attributes)
-    if matched is None:
-        return
-    kind: Kind | None = None
-    try:
-        if policy.param_kind is not None:
-            kind = params.find_kind(attributes.api, policy.param_kind)
-    except params.Misconfigured as error:
-        if not policy.ignores_failure:
-            denied.append(Denied(policy.name, "", Failure(f"failed to configure policy: {error}")))
-        return
+async def _ask(policy: ValidatingPolicy, attributes: Attributes, denied: list[Denied]) -> None:
     values: dict[str, Any] | None = None
     notes: dict[str, list[str]] = {}
-    for binding in policy.bindings:
-        if binding.matcher is not None and binding.matcher.matches(attributes) is None:
-            continue
-        try:
-            found = await params.find(attributes.api, kind, binding.param_ref, attributes.namespace)
-        except params.Misconfigured as error:
+    for found in await invocations(policy, attributes):
+        if isinstance(found, Misfit):
             if not policy.ignores_failure:
-                denied.append(Denied(policy.name, binding.name, Failure(f"failed to configure binding: {error}")))
+                denied.append(Denied(policy.name, found.binding.name if found.binding else "", Failure(found.why)))
             continue
-        for param in found:
-            if values is None:
-                values = await activation(attributes, matched, with_namespace=True)
-            given = {**values, "params": param} if kind is not None else values
-            verdict = await evaluate(policy, given, attributes)
-            _act(policy, binding, verdict, attributes, denied, notes)
+        if values is None:
+            values = await activation(attributes, found.matched, with_namespace=True)
+        given = values if policy.param_kind is None else {**values, "params": found.param}
+        verdict = await evaluate(policy, given, attributes)
+        _act(policy, found.binding, verdict, attributes, denied, notes)
     for key, texts in notes.items():
         attributes.annotate(f"{policy.name}/{key}", ", ".join(texts))
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from sampan.api import cel
 from sampan.apiserver.admission.chain import Attributes
-from sampan.apiserver.policies.compiled import Policy, Validation
 from sampan.apiserver.policies.conditions import ConditionsFailed, Counted, hold
 from sampan.apiserver.policies.decisions import Failure, Problem
+from sampan.apiserver.policies.validations import ValidatingPolicy, Validation
 from sampan.apiserver.policies.variables import Lazy, OutOfBudget
 from sampan.apiserver.workers import Runner
 
@@ -36,7 +36,7 @@ class Verdict:
     annotations: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def evaluate(policy: Policy, values: Mapping[str, Any], attributes: Attributes) -> Verdict:
+async def evaluate(policy: ValidatingPolicy, values: Mapping[str, Any], attributes: Attributes) -> Verdict:
     """`values`: all variables but `variables`."""
     verdict = Verdict()
     strict = not policy.ignores_failure
@@ -62,7 +62,7 @@ async def evaluate(policy: Policy, values: Mapping[str, Any], attributes: Attrib
     return verdict
 
 
-def _inside(policy: Policy, values: Mapping[str, Any], budget: cel.Budget) -> Mapping[str, Any]:
+def _inside(policy: ValidatingPolicy, values: Mapping[str, Any], budget: cel.Budget) -> Mapping[str, Any]:
     return {**values, "variables": Lazy(policy.variables, values, budget)} if policy.variables else values
 
 
@@ -96,7 +96,9 @@ async def _message(validation: Validation, values: Mapping[str, Any], budget: ce
     return validation.message or f"failed expression: {validation.expression.source.strip()}"
 
 
-async def _annotate(policy: Policy, values: Mapping[str, Any], verdict: Verdict, strict: bool, run: Runner) -> None:
+async def _annotate(
+    policy: ValidatingPolicy, values: Mapping[str, Any], verdict: Verdict, strict: bool, run: Runner
+) -> None:
     if not policy.annotations:
         return
     budget = cel.Budget(BUDGET)

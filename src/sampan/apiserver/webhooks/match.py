@@ -22,17 +22,17 @@ Gvk = tuple[str, str, str]
 Gvr = tuple[str, str, str]
 NAMESPACES: Gvr = ("", "v1", "namespaces")
 GROUP = "admissionregistration.k8s.io"
-#: nothing dynamic has a say about these: one could lock out everybody for good
-EXEMPT = frozenset(
+#: policies have no say about these: one could lock out everybody for good
+POLICIES = frozenset(
     {
-        "ValidatingWebhookConfiguration",
-        "MutatingWebhookConfiguration",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicyBinding",
         "MutatingAdmissionPolicy",
         "MutatingAdmissionPolicyBinding",
     }
 )
+#: nor have webhooks about these
+EXEMPT = POLICIES | {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
 
 
 def is_exempt(attributes: Attributes) -> bool:

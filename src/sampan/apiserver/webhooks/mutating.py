@@ -1,18 +1,13 @@
 """Mutating webhooks: one after the other, each seeing what those before it have changed.
 
-A change makes the chain run its mutating plugins once more; in that second round only those webhooks are asked again
-that were asked before the last change and have `reinvocationPolicy: IfNeeded`. A patched object is read as a client's
-would be: unknown fields go, defaults come.
+A patched object is read as a client's would be: unknown fields go, defaults come.
 
-Source: k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/{dispatcher,reinvocationcontext}.go;
-k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager/admission.go
+Source: k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -21,48 +16,29 @@ from sampan.api import errors
 from sampan.api.kind import Obj
 from sampan.api.schema.bodies import check_depth
 from sampan.apiserver.admission.chain import Attributes
+from sampan.apiserver.admission.changes import keep_owners, owners, rounds
 from sampan.apiserver.body import finish
-from sampan.apiserver.patch import json_patch, managed
+from sampan.apiserver.patch import json_patch
 from sampan.apiserver.webhooks.hooks import CallFailed, Hook
 from sampan.apiserver.webhooks.match import Gvk, Matched, converted
 from sampan.apiserver.webhooks.review import Answer, denied
 
-MANAGED_WARNING = (
-    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
-    "admission controller; please fix your requests: {}"
-)
-
-
-@dataclass(slots=True)
-class Rounds:
-    """Which webhooks the second round asks (`again`), of those that were asked and could be (`asked`)."""
-
-    asked: set[str] = field(default_factory=set)
-    again: set[str] = field(default_factory=set)
-    output: Obj | None = None
-
-    def changed(self) -> None:
-        self.again |= self.asked
-        self.asked = set()
-
 
 async def dispatch(hooks: Sequence[Hook], attributes: Attributes) -> None:
     """Raises StatusError."""
-    rounds: Rounds = attributes.remembered.setdefault("webhooks", Rounds())
-    if attributes.round and rounds.output != attributes.obj:
-        rounds.changed()
-    before = (attributes.obj or {}).get("metadata", {}).get("managedFields")
+    known, before = rounds(attributes, "webhooks"), owners(attributes)
     for hook in hooks:
         matched = await hook.concerns(attributes)
-        if matched is None or (attributes.round and hook.uid not in rounds.again):
+        if matched is None or (attributes.round and hook.uid not in known.again):
             continue
         if await _ask(attributes, hook, matched):
-            rounds.changed()
+            known.changed()
             attributes.again = True
         if hook.reinvocable:
-            rounds.asked.add(hook.uid)
-    rounds.output = copy.deepcopy(attributes.obj) if attributes.again and not attributes.round else None
-    _keep_managed(attributes, before)
+            known.asked.add(hook.uid)
+    if attributes.again:
+        known.keep(attributes)
+    keep_owners(attributes, before)
 
 
 async def _ask(attributes: Attributes, hook: Hook, matched: Matched) -> bool:
@@ -133,16 +109,3 @@ def _patched(attributes: Attributes, obj: Obj, patch: list[Any], gvk: Gvk) -> Ob
     except errors.StatusError as error:
         raise errors.internal(error.message) from None
     return new
-
-
-def _keep_managed(attributes: Attributes, before: Any) -> None:
-    """managedFields that webhooks have broken are put back as they were."""
-    meta = (attributes.obj or {}).get("metadata")
-    if meta is None or meta.get("managedFields") == before:
-        return
-    if managed.read(meta.get("managedFields")) is None:
-        attributes.warn(MANAGED_WARNING.format("an entry cannot be read"))
-        if before is None:
-            del meta["managedFields"]
-        else:
-            meta["managedFields"] = before
