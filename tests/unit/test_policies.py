@@ -242,6 +242,19 @@ async def test_costs_are_bounded(api: Local, monkeypatch: pytest.MonkeyPatch) ->
     assert await writing == (422, refused(out))
 
 
+async def test_variables_have_their_share_of_what_it_may_cost(api: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.apiserver.policies.evaluate.BUDGET", 1000)
+    square = "object.data.all(k, object.data.all(l, k.size() < 100))"
+    await enforce(api, policy(square, variables=[{"name": "v", "expression": square}]))
+    data = {f"k{index}": "" for index in range(10)}
+    assert (await write(api, config_map(data=data)))[0] == 201
+    await api.replace(
+        POLICIES + "/p", policy(f"variables.v && {square}", variables=[{"name": "v", "expression": square}])
+    )
+    out = "validation failed due to running out of cost budget, no further validation rules will be run"
+    assert await write(api, config_map("b", data)) == (422, refused(out, "b"))
+
+
 @pytest.mark.slow
 async def test_one_call_may_cost_so_much(api: Local) -> None:
     square = "object.data.all(k, object.data.all(l, k.size() < 100))"
@@ -276,6 +289,9 @@ async def test_policies_are_exempt_from_policies(api: Local) -> None:
     everything = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}
     await enforce(api, policy("false", matchConstraints={"resourceRules": [everything]}))
     assert (await write(api))[0] == 422
+    hooks = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration"}
+    path = f"{GROUP}/mutatingwebhookconfigurations"
+    assert (await api("POST", path, {**hooks, "metadata": {"name": "h"}}))[0] == 422, "webhooks are not"
     assert (await api("DELETE", BINDINGS + "/b"))[0] == 200
     assert (await write(api))[0] == 201
 

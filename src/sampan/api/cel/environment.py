@@ -21,7 +21,7 @@ from sampan.api.cel.checker import TYPE_NAMES, Checker
 from sampan.api.cel.closures import UNSET, Code
 from sampan.api.cel.compiler import Compiler
 from sampan.api.cel.convert import Converter, converter
-from sampan.api.cel.errors import CompileError, EvaluationError, Issue, compile_error
+from sampan.api.cel.errors import BudgetExceeded, CompileError, EvaluationError, Issue, compile_error
 from sampan.api.cel.estimate import Estimator
 from sampan.api.cel.functions import Library, Overload, merge
 from sampan.api.cel.grammar import MAX_DEPTH
@@ -170,6 +170,9 @@ class Program:
             result = code.run(frame)
             if meter.cost > limit:
                 meter.stop()
+            if budget is not None and meter.cost > budget.remaining:
+                # what it has asked for (variables) has had its share
+                raise BudgetExceeded(whole_budget=True)
             return result
         except (TypeError, AttributeError) as error:
             # a value is not of the type that it was declared with

@@ -116,7 +116,7 @@ def _patched(attributes: Attributes, operations: list[Any], obj: Obj, gvk: Gvk, 
         raise Failed(f"JSON Patch: {refused}") from None
     if not isinstance(raw, dict) or (raw.get("apiVersion"), raw.get("kind")) != (obj["apiVersion"], obj["kind"]):
         raise errors.internal("a JSON patch must not change apiVersion or kind")
-    if not isinstance(raw.get("metadata"), dict):
+    if "metadata" in obj and not isinstance(raw.get("metadata"), dict):
         raise errors.internal("a JSON patch must leave metadata an object")
     try:
         check_depth(raw)
