@@ -202,6 +202,49 @@ async def test_what_mutations_make(api: Local, expression: str, labels: str, por
     assert all(port["protocol"] == "TCP" for port in made["spec"]["ports"])
 
 
+TO_EACH_CONTAINER = """
+Object{
+  metadata: Object.metadata{labels: Object.metadata.labels{team: request.?userInfo.username.orValue('nobody')}},
+  spec: Object.spec{
+    containers: object.spec.containers.filter(c, c.name.startsWith("app")).map(c,
+      Object.spec.containers{
+        name: c.name,
+        env: [Object.spec.containers.env{name: "MODE", value: variables.mode}] + [Object.spec.containers.env{
+          name: "KIND", value: c.?env[0].name.orValue("none")
+        }],
+        resources: Object.spec.containers.resources{limits: {"cpu": "1500m", "memory": "1Gi"}},
+        ?imagePullPolicy: c.image.endsWith(":latest") ? optional.of("Always") : optional.none()
+      }
+    )
+  }
+}"""
+PORTS = """
+[
+  JSONPatch{op: "test", path: "/spec/containers/0/image", value: "app"},
+  JSONPatch{op: "add", path: "/spec/containers/0/ports", value: [Object.spec.containers.ports{containerPort: 8080}]}
+]"""
+
+
+async def test_what_is_done_to_every_container(api: Local) -> None:
+    variables = [{"name": "mode", "expression": "namespaceObject.metadata.name == 'default' ? 'test' : 'live'"}]
+    await enforce(api, policy(TO_EACH_CONTAINER, PORTS, rules=[rule("pods")], variables=variables))
+    mine = [{"name": "MODE", "value": "mine"}, {"name": "X", "value": "x"}]
+    containers = [
+        {"name": "app", "image": "app", "env": mine, "command": ["run"], "resources": {"limits": {"cpu": "1"}}},
+        {"name": "other", "image": "other"},
+        {"name": "app2", "image": "app2:latest"},
+    ]
+    code, made = await api("POST", PODS, pod(containers=containers))
+    assert code == 201, made["message"]
+    assert made["metadata"]["labels"] == {"team": "kubernetes-admin"}
+    app, other, app2 = made["spec"]["containers"]
+    assert app["env"] == [{"name": "MODE", "value": "test"}, mine[1], {"name": "KIND", "value": "MODE"}]
+    assert (app["command"], app["resources"]["limits"]) == (["run"], {"cpu": "1500m", "memory": "1Gi"})
+    assert app["ports"] == [{"containerPort": 8080, "protocol": "TCP"}]
+    assert (app["imagePullPolicy"], app2["imagePullPolicy"]) == ("Always", "Always")
+    assert "env" not in other and app2["env"][1]["value"] == "none"
+
+
 MISPLACED = "type mismatch: unexpected type name"
 NOT_THERE = "which matches field name path from root Object type"
 KEYLESS = 'associative list with keys has an element that omits key field "port" (and doesn\'t have default value)'

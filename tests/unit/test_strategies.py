@@ -136,7 +136,8 @@ POLICY = {
 VALIDATING = {**POLICY, "validations": [{"expression": "true"}]}
 MUTATING = {
     **POLICY,
-    "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+    "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test'}]"}}],
+    "reinvocationPolicy": "Never",
 }
 ATTACHMENT = {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
 CAPACITIES = "/apis/storage.k8s.io/v1/namespaces/default/csistoragecapacities"
