@@ -246,6 +246,7 @@ async def test_what_is_done_to_every_container(api: Local) -> None:
 
 
 MISPLACED = "type mismatch: unexpected type name"
+NO_PATCH = "type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch"
 NOT_THERE = "which matches field name path from root Object type"
 KEYLESS = 'associative list with keys has an element that omits key field "port" (and doesn\'t have default value)'
 ATOMIC = "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
@@ -267,6 +268,8 @@ UNTYPED = "error applying patch: failed to convert patch object to typed object:
         ("[JSONPatch{op: 'remove', path: '/metadata/labels/w'}]", "JSON Patch: error in remove for path: '/metadata/labels/w': Unable to remove nonexistent key: w: missing value"),
         ("[JSONPatch{op: 'copy', path: '/a'}]", "JSON Patch: copy operation failed to decode from: operation, missing from field: missing value"),
         ("[JSONPatch{path: '/a'}]", "JSON Patch: Unexpected kind: "),
+        ("[null, JSONPatch{op: 'test', path: ''}]", f"{NO_PATCH}: type conversion error from 'null_type' to '*mutation.JSONPatchVal'"),
+        ("[JSONPatch{op: dyn(1)}]", "expression '[JSONPatch{op: dyn(1)}]' resulted in error: unexpected type int64 for JSONPatchType 'op' field"),
         ("Object{spec: object.nothing}", "expression 'Object{spec: object.nothing}' resulted in error: no such key: nothing"),
         ("true ? Object{} : null", None),
         ("false ? Object{} : null", "unsupported return type from ApplyConfiguration expression: null_type"),
@@ -554,9 +557,9 @@ async def test_custom_resources(api: Local) -> None:
     assert (await api("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition))[0] == 201
     rules = [rule("things", "example.com")]
 
-    async def made(expression: str, **given: Any) -> Any:
+    async def made(*expressions: str, **given: Any) -> Any:
         await api("DELETE", POLICIES + "/p")
-        assert (await api("POST", POLICIES, policy(expression, rules=rules)))[0] == 201
+        assert (await api("POST", POLICIES, policy(*expressions, rules=rules)))[0] == 201
         body = {"apiVersion": "example.com/v2", "kind": "Thing", "metadata": {"name": "t"}, "spec": given}
         for _ in range(100):
             code, found = await api("POST", "/apis/example.com/v2/namespaces/default/things?dryRun=All", body)
@@ -575,6 +578,12 @@ async def test_custom_resources(api: Local) -> None:
     assert await made("Object{spec: Object.spec{x: 1}}") == f"{UNTYPED}.spec.x: field not declared in schema"
     assert await made("[JSONPatch{op: 'add', path: '/spec', value: {'x': 1}}]") == {"size": 1}
     assert await made("[JSONPatch{op: 'add', path: '/spec/tags', value: ['b']}]") == {"size": 1, "tags": ["b"]}
+    # what nobody could walk through is not made
+    deeper = "{'a': " * 10 + "object.spec.free" + "}" * 10
+    patches = [f"[JSONPatch{{op: 'add', path: '/spec/free', value: {deeper}}}]"] * 26
+    assert await made(*patches, free={}) == "the object is nested too deeply"
+    configurations = [f"Object{{spec: Object.spec{{free: {deeper}}}}}"] * 26
+    assert await made(*configurations, free={}) == "the object is nested too deeply"
 
 
 async def test_costs_are_bounded(api: Local, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sampan.api.cel import folds
+from sampan.api.cel import folds, types
 from sampan.api.cel.ast import (
     Bind,
     Call,
@@ -52,7 +52,7 @@ from sampan.api.cel.cost import LIST_COST, MAP_COST, STRUCT_COST, equality_cost,
 from sampan.api.cel.errors import EvaluationError
 from sampan.api.cel.library.conversions import show
 from sampan.api.cel.types import Type, is_optional
-from sampan.api.cel.values import NONE, Made, Optional, equal, map_key, to_json
+from sampan.api.cel.values import NONE, Made, Optional, equal, fits, go_type, map_key, to_json
 
 #: overloads that are computed at compile time when their argument is constant
 _CONVERSIONS = frozenset(("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration"))
@@ -332,24 +332,26 @@ class Compiler:
     def _struct(self, node: StructNode) -> Code:
         fields, made_of = node.type.fields, node.type.name
         parts = [
-            (name if fields is None else fields[name].wire, self.compile(value), optional)
+            (name, self.compile(value), types.Dyn if fields is None else fields[name].type, optional)
             for _, name, value, optional in node.entries
         ]
-        runs = [(name, value.run, optional) for name, value, optional in parts]
+        runs = [(name, value.run, wanted, optional) for name, value, wanted, optional in parts]
 
         def build(frame: Frame) -> dict[str, Any]:
             out: dict[str, Any] = Made.of(made_of) if fields is None else {}
-            for name, run, optional in runs:
+            for name, run, wanted, optional in runs:
                 value = run(frame)
                 if optional:
                     if opened(value) is NONE:
                         continue
                     value = value.value
+                if not fits(value, wanted):
+                    raise EvaluationError(f"unexpected type {go_type(value)} for {made_of}Type '{name}' field")
                 # objects are JSON throughout, those that expressions make too
                 out[name] = to_json(value)
             return out
 
-        return Code(build, sum(value.cost for _, value, _ in parts) + STRUCT_COST)
+        return Code(build, sum(value.cost for _, value, _, _ in parts) + STRUCT_COST)
 
     # --- macros -------------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,18 @@ def type_name(value: Any) -> str:
     return "map" if isinstance(value, Mapping) else type(value).__name__
 
 
+_GO_NAMES = {
+    bool: "bool", int: "int64", Uint: "uint64", float: "float64", str: "string", bytes: "[]uint8",
+    type(None): "structpb.NullValue", list: "[]ref.Val", dict: "map[ref.Val]ref.Val", Timestamp: "time.Time",
+    Duration: "time.Duration",
+}  # fmt: skip
+
+
+def go_type(value: Any) -> str:
+    """What cel-go has it as (`%T`), where that is one of Go's own."""
+    return _GO_NAMES.get(type(value)) or type_name(value)
+
+
 _NUMBERS = frozenset((int, Uint, float))
 _SCALARS = frozenset((bool, int, Uint, float, str, bytes, type(None), Timestamp, Duration, TypeValue))
 

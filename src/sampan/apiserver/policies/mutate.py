@@ -139,6 +139,13 @@ class _One:
         meta = (self.found.param or {}).get("metadata") or {}
         return self.policy.name, self.found.binding.name, meta.get("namespace", ""), meta.get("name", "")
 
+    @property
+    def _size(self) -> int:
+        """Of what is written, or changed."""
+        call = self.attributes.call
+        record = call.resource.cache.get(call.key) if self.attributes.old is not None else None
+        return max(call.body_size, len(record.value) if record is not None else 0)
+
     def _failed(self, why: str) -> None:
         if not self.policy.ignores_failure:
             self._problems.append(Problem(self.policy.name, self.found.binding.name, why, "Invalid"))
@@ -159,8 +166,8 @@ class _One:
         began, why = time.perf_counter(), ""
         try:
             result = await self._evaluated(mutation, values)
-            call = self.attributes.call
-            return await call.work(call.body_size, make, self.attributes, mutation.patch_type, result, obj, self._gvk)
+            work = self.attributes.call.work
+            return await work(self._size, make, self.attributes, mutation.patch_type, result, obj, self._gvk)
         except (Failed, cel.EvaluationError, OutOfBudget) as error:
             why = str(error)
             self._failed(why)

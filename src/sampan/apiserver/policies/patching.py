@@ -40,6 +40,10 @@ def make(attributes: Attributes, patch_type: str, result: Any, obj: Obj, gvk: Gv
     struct = attributes.api.registry.struct(*gvk)
     if struct is None:
         raise errors.unavailable(UNKNOWN.format(*gvk))
+    try:
+        check_depth(result)
+    except errors.StatusError as error:
+        raise Failed(error.message) from None
     if patch_type == "JSONPatch":
         return _patched(attributes, _operations(result), obj, gvk, struct)
     return _applied(attributes, result, obj, gvk, struct)
@@ -95,6 +99,9 @@ def _operations(result: Any) -> list[dict[str, Any]]:
         raise Failed("type mismatch: JSONPatchType.expression should evaluate to array")
     out = []
     for item in result:
+        if not isinstance(item, dict):
+            why = "type conversion error from 'null_type' to '*mutation.JSONPatchVal'"
+            raise Failed(f"type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch: {why}")
         operation = {"op": item.get("op", ""), "path": item.get("path", "")}
         if item.get("from"):
             operation["from"] = item["from"]
