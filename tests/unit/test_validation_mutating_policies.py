@@ -57,6 +57,15 @@ def test_what_mutations_may_use() -> None:
         assert MUTATING.errors({"spec/mutations": [mutation], "spec/variables": variables, "spec/paramKind": kind}) == []
 
 
+def test_match_conditions_that_do_not_change_stay() -> None:
+    """What was let in once is not refused with the next change of something else; mutations always are."""
+    old = {"spec/matchConditions": [{"name": "a", "expression": "gone()"}]}
+    assert MUTATING.update({"spec/failurePolicy": "Ignore"}, old) == []
+    assert len(MUTATING.update({"spec/matchConditions": [{"name": "a", "expression": "gone() "}]}, old)) == 1
+    assert len(MUTATING.update({"spec/paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}, old)) == 1
+    assert len(MUTATING.update({}, {"spec/mutations/0/jsonPatch": {"expression": "[]"}})) == 1
+
+
 MUTATING_BINDING = Valid("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", {"spec": {"policyName": "p"}})
 
 MUTATING_BINDING_ROWS: list[tuple[Change, list[str]]] = [
