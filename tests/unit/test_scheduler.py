@@ -297,7 +297,10 @@ def test_a_binding_that_fails_is_tried_again_after_a_while() -> None:
             await w.pods(pod("p"))
             assert await w.where("p") == ""
             found = await client.get("pods", "p", "default")
-            assert found["status"]["conditions"][0]["reason"] == "SchedulerError"
+            told = found["status"]["conditions"][0]
+            why = 'running Bind plugin "DefaultBinder": connection refused'
+            assert (told["reason"], told["message"]) == ("SchedulerError", why)
+            assert await w.events("FailedScheduling") == [why]
             assert scheduler.queue.pending()["backoff"] == 1
             assert int(scheduler.cluster.requested[0].sum()) == 0
             await settle(0.9)

@@ -32,6 +32,7 @@ from sampan.scheduler.framework import (
     Refused,
     Scores,
     Slots,
+    running,
 )
 from sampan.scheduler.shape import Shape
 
@@ -105,7 +106,8 @@ class Profile:
     def prefilter(self, cycle: Cycle) -> tuple[Mask | None, tuple[str, ...]]:
         """The nodes that come into question (None: all), and the plugins that say so. Raises Refused."""
         for plugin in self._prefilters:
-            plugin.prefilter(cycle)
+            with running("PreFilter", plugin):
+                plugin.prefilter(cycle)
         narrowed: list[str] = []
         out: Mask | None = None
         for plugin in self._narrowers:

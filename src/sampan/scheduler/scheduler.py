@@ -24,7 +24,7 @@ from typing import Any
 from sampan.client import Client, Informers, SeriesRecorder
 from sampan.scheduler import config, nominated, registry
 from sampan.scheduler.cluster import Cluster
-from sampan.scheduler.framework import Cycle, Plugin, Refused
+from sampan.scheduler.framework import Cycle, Plugin, Refused, running
 from sampan.scheduler.handle import Handle
 from sampan.scheduler.hears import Hears
 from sampan.scheduler.metrics import Metrics
@@ -185,7 +185,8 @@ class Scheduler:
         points = self._points[queued.scheduler]
         try:
             for plugin in points.reserve:
-                plugin.reserve(cycle, node)
+                with running("Reserve", plugin):
+                    plugin.reserve(cycle, node)
         except Exception as error:
             self._undo(points, cycle, node, there)
             self._refused(queued, error)
@@ -228,14 +229,17 @@ class Scheduler:
                 # others (a cluster autoscaler) learn where it will be
                 self.status.want(cycle.pod.pod, None, node)
             for plugin in points.permit:
-                await plugin.permit(cycle, node)
+                with running("Permit", plugin):
+                    await plugin.permit(cycle, node)
             # from here on a failure does not say that the pod does not fit
             self.queue.done(there.uid)
             for plugin in works:
-                await plugin.pre_bind(cycle, node)
+                with running("PreBind", plugin):
+                    await plugin.pre_bind(cycle, node)
             for plugin in points.bind:
-                if await plugin.bind(cycle, node):
-                    break
+                with running("Bind", plugin):
+                    if await plugin.bind(cycle, node):
+                        break
         except Exception as error:
             forgotten = self._undo(points, cycle, node, there)
             queued.pod = self.mirror.latest(queued.pod)
