@@ -77,7 +77,7 @@ class SchedulingQueue:
         max_backoff: float = MAX_BACKOFF,
     ) -> None:
         self.backoff, self.max_backoff = backoff, max_backoff
-        self.nominator = nominator or Nominator()
+        self.nominator = Nominator() if nominator is None else nominator
         self.statistics = Statistics()
         self._gates: dict[str, list[Plugin]] = {}
         self._hints: dict[str, dict[str, list[tuple[str, Hint]]]] = {}
