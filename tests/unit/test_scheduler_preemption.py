@@ -40,7 +40,10 @@ def test_a_pod_that_has_come_to_its_place_is_counted_once() -> None:
             await settle(3)
             assert await w.where("h") == "a"
             await w.pods(pod("n", "2"))
-            await w.pods(pod("o", "1"))
+            await w.pods(pod("o", "2"))
             assert [await w.where(name) for name in ("n", "o")] == ["a", ""]
+            await w.client.delete("pods", "h", "default", grace_seconds=0)
+            await settle(3)
+            assert await w.where("o") == "a"
 
     virtually(test)
