@@ -9,7 +9,10 @@ import pytest
 
 from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.framework import Cycle, Plugin
+from sampan.scheduler.plugins.image_locality import ImageLocality
+from sampan.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sampan.scheduler.plugins.resources_balanced import NodeResourcesBalancedAllocation
+from sampan.scheduler.plugins.resources_fit import NodeResourcesFit
 from sampan.scheduler.shape import pod_info
 from tests.unit.test_scheduler import node, pod
 
@@ -57,3 +60,50 @@ def test_what_counts_is_how_the_balance_changes(resources: tuple[str, ...], expe
     plugin = NodeResourcesBalancedAllocation(tuple((name, 1) for name in resources))
     there = {"b": [asking("x", memory="8Gi")], "c": [asking("y", cpu="1", memory="12Gi")]}
     assert scores(plugin, asking("p", cpu="2"), [node("a"), node("b"), node("c")], there) == expected
+
+
+def images(name: str, **sizes: int) -> Obj:
+    out = node(name)
+    out["status"]["images"] = [{"names": [f"{image}:latest"], "sizeBytes": size << 20} for image, size in sizes.items()]
+    return out
+
+
+def test_images_that_are_mounted_count_as_those_of_containers() -> None:
+    wanted = pod("p", volumes=[{"name": "v", "image": {"reference": "model"}}])
+    # two images, up to 1000 MiB each, are what there may be; each is weighed by how many of the nodes have it
+    assert scores(ImageLocality(), wanted, [images("a", i=1024), images("b", model=2048)]) == [24, 50]
+    assert scores(ImageLocality(), pod("p"), [images("a", i=1024), images("b", model=2048)]) == [50, 0]
+
+
+def preferring(name: str, **labels: str) -> Obj:
+    term = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
+    wish = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 10, "podAffinityTerm": term}]}
+    return pod(name, labels=labels, affinity={"podAffinity": wish})
+
+
+def test_wishes_of_others_are_ignored_only_for_pods_without_any() -> None:
+    nodes = [node("a"), node("b"), node("c")]
+    there = {"a": [preferring("other")], "b": [pod("app", labels={"app": "x"})]}
+    careless = InterPodAffinity(ignore_preferred_of_existing=True)
+    assert scores(InterPodAffinity(), pod("p", labels={"app": "x"}), nodes, there) == [100, 0, 0]
+    assert scores(careless, pod("p", labels={"app": "x"}), nodes, there) == []
+    assert scores(careless, preferring("p", app="x"), nodes, there) == [100, 100, 0]
+
+
+def test_only_extended_resources_are_ignored() -> None:
+    plugin = NodeResourcesFit(ignored=frozenset(("cpu", "example.com/a")), groups=frozenset(("memory", "example.org")))
+    more = {"example.com/a": "1", "example.com/b": "1", "example.org/c": "1", "hugepages-2Mi": "2Mi"}
+    wanted = pod_info(named(asking("p", cpu="1", memory="1Gi", **more)))
+    assert [name for name, _ in plugin.wanted(wanted.shape)] == ["cpu", "memory", "example.com/b", "hugepages-2Mi"]
+
+
+def test_what_a_sidecar_still_has_counts_while_it_shrinks() -> None:
+    shrinking = pod("p", "1")
+    resources = {"requests": {"cpu": "1"}}
+    shrinking["spec"]["initContainers"] = [
+        {"name": "s", "image": "i", "resources": resources, "restartPolicy": "Always"}
+    ]
+    assert pod_info(named(shrinking)).shape.requests["cpu"] == 2000
+    has = {"name": "s", "allocatedResources": {"cpu": "2"}, "resources": {"requests": {"cpu": "2"}}}
+    shrinking["status"] = {"initContainerStatuses": [has]}
+    assert pod_info(named(shrinking)).shape.requests["cpu"] == 3000

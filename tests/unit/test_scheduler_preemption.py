@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.scheduler import config
 from tests.unit.test_scheduler import classes, node, pod, settle, world
 from tests.virtual import virtually
 
@@ -45,5 +46,26 @@ def test_a_pod_that_has_come_to_its_place_is_counted_once() -> None:
             await w.client.delete("pods", "h", "default", grace_seconds=0)
             await settle(3)
             assert await w.where("o") == "a"
+
+    virtually(test)
+
+
+def test_it_is_looked_on_until_no_disruption_budget_is_violated() -> None:
+    async def test() -> None:
+        args = {"minCandidateNodesPercentage": 0, "minCandidateNodesAbsolute": 1}
+        chosen = config.Configuration((config.ProfileConfig(args={"DefaultPreemption": args}),))
+        async with world(configuration=chosen) as w:
+            await classes(w, high=10)
+            await w.nodes(*(node(name) for name in "abcdef"))
+            await w.pods(pod("y", "3", {"app": "y"}), *(pod(f"x{number}", "3", {"app": "x"}) for number in range(5)))
+            budget = {"minAvailable": 5, "selector": {"matchLabels": {"app": "x"}}}
+            meta = {"name": "x", "namespace": "default"}
+            await w.client.create("poddisruptionbudgets.policy", {"metadata": meta, "spec": budget})
+            await settle()
+            await w.pods(pod("h", "3", priorityClassName="high"))
+            gone = [
+                p for p in (await w.client.list("pods", "default"))["items"] if "deletionTimestamp" in p["metadata"]
+            ]
+            assert [p["metadata"]["name"] for p in gone] == ["y"]
 
     virtually(test)
