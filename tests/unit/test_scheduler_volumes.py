@@ -232,6 +232,29 @@ def test_disks_and_limits() -> None:
     virtually(test)
 
 
+def test_what_is_attached_counts_though_no_pod_uses_it() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(node("a"))
+            driver = {"name": DRIVER, "nodeID": "a", "allocatable": {"count": 1}}
+            csinode = {"metadata": {"name": "a"}, "spec": {"drivers": [driver]}}
+            await make(w, classes=[storage_class(WAIT)], claims=[claim("c1"), claim("c2")], csinodes=[csinode],
+                       volumes=[volume("v1"), volume("v2")])  # fmt: skip
+            await bind(w, "c1", "v1")
+            await bind(w, "c2", "v2")
+            spec = {"attacher": DRIVER, "nodeName": "a", "source": {"persistentVolumeName": "v1"}}
+            attachment = {"metadata": {"name": "v1-a"}, "spec": spec}
+            await w.client.create("volumeattachments.storage.k8s.io", attachment)
+            await settle()
+            await w.pods(using("c2", name="q"))
+            assert (await w.message("q")).startswith("0/1 nodes are available: 1 node(s) exceed max volume count.")
+            await w.client.delete("volumeattachments.storage.k8s.io", "v1-a")
+            await settle(3)
+            assert await w.where("q") == "a"
+
+    virtually(test)
+
+
 def test_binding_that_takes_too_long() -> None:
     async def test() -> None:
         async with world() as w:

@@ -53,6 +53,7 @@ class NodeVolumeLimits(Plugin):
         if not mine:
             return None
         out = np.zeros(len(cycle.cluster.valid), np.int32)
+        attached = self._attached()
         for record in self.known.nodes.records():
             info = cycle.cluster.nodes.get(record.key)
             node = self.known.nodes.by_key(record.key)
@@ -62,11 +63,23 @@ class NodeVolumeLimits(Plugin):
             if not any(driver in allowed for driver, _ in mine):
                 continue
             there = {volume for pod in info.pods.values() if pod.claims for volume in self._volumes(pod)}
+            there |= attached.get(info.name, set())
             for driver in {driver for driver, _ in mine} & allowed.keys():
                 used = sum(name == driver for name, _ in there)
                 new = sum(volume[0] == driver for volume in mine - there)
                 if new and used + new > allowed[driver]:
                     out[info.slot] = 1
+        return out
+
+    def _attached(self) -> dict[str, set[Volume]]:
+        """By node, whatever the pods there say: a volume stays attached for a while after its last pod."""
+        out: dict[str, set[Volume]] = {}
+        for item in self.known.attachments.list():
+            spec = item["spec"]
+            name = (spec.get("source") or {}).get("persistentVolumeName")
+            volume = self.known.volumes.get(name) if name else None
+            if volume is not None and volume["spec"].get("csi"):
+                out.setdefault(spec["nodeName"], set()).add((spec["attacher"], volume["spec"]["csi"]["volumeHandle"]))
         return out
 
     def _volumes(self, pod: PodInfo) -> set[Volume]:
