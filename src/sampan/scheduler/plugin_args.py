@@ -110,19 +110,18 @@ def _fit(args: Obj, path: Path, errors: ErrorList) -> None:
     if kind not in STRATEGIES:
         errors.not_supported(where / "type", kind, STRATEGIES)
     _resources(strategy.get("resources") or [], where / "resources", errors)
-    where = where / "requestedToCapacityRatio"
-    if kind != "RequestedToCapacityRatio":
-        if ratio is not None:
-            errors.forbidden(where, "must be nil when type is not RequestedToCapacityRatio")
-    elif ratio is None:
-        errors.required(where, "must be specified when type is RequestedToCapacityRatio")
-    else:
+    if ratio is not None:
+        # whatever the type is; upstream's path has no requestedToCapacityRatio
         _function(ratio.get("shape") or [], where / "shape", errors)
+    elif kind == "RequestedToCapacityRatio":
+        what = "must be specified when type is RequestedToCapacityRatio"
+        errors.required(where / "requestedToCapacityRatio", what)
 
 
 def _function(shape: list[Obj], path: Path, errors: ErrorList) -> None:
     if not shape:
         errors.required(path, "at least one point must be specified")
+        return
     points = [(point.get("utilization", 0), point.get("score", 0)) for point in shape]
     for index in range(1, len(points)):
         if points[index - 1][0] >= points[index][0]:
