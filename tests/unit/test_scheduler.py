@@ -222,7 +222,8 @@ def test_preemption_takes_the_least_and_says_so() -> None:
             assert await w.message("h") == "0/2 nodes are available: 2 Insufficient cpu."
             victim = await w.client.get("pods", "l", "default")
             assert victim["metadata"]["deletionTimestamp"]
-            told = next(c for c in victim["status"]["conditions"] if c["type"] == "DisruptionTarget")
+            told = victim["status"]["conditions"][-1]
+            assert told["type"] == "DisruptionTarget"
             assert told["reason"] == "PreemptionByScheduler"
             assert told["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
             uid = found["metadata"]["uid"]
@@ -393,6 +394,7 @@ def test_a_plugin_of_ones_own() -> None:
                 "kind": config.KIND,
                 "profiles": [
                     {
+                        "schedulerName": "default-scheduler",
                         "plugins": {"multiPoint": {"enabled": [{"name": "EvenNodes"}]}},
                         "pluginConfig": [{"name": "EvenNodes", "args": {"limit": 2}}],
                     },
@@ -431,7 +433,8 @@ class Asks(Plugin):
 def test_permit_makes_a_pod_wait_while_others_go_on() -> None:
     async def test() -> None:
         head = {"apiVersion": config.API_VERSION, "kind": config.KIND}
-        profiles = [{"plugins": {"permit": {"enabled": [{"name": "Asks"}]}}}, {"schedulerName": "plain"}]
+        asking = {"schedulerName": "default-scheduler", "plugins": {"permit": {"enabled": [{"name": "Asks"}]}}}
+        profiles = [asking, {"schedulerName": "plain"}]
         known = {**FACTORIES, "Asks": lambda args, handle: Asks()}
         configuration = config.read({**head, "profiles": profiles}, known)
         async with world(configuration=configuration, plugins=known) as w:
