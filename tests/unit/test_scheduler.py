@@ -129,8 +129,8 @@ def test_who_fits_nowhere_is_told_why_and_comes_again_when_that_has_changed() ->
             await w.nodes(node("a"), node("b"), tainted)
             await w.pods(pod("p", "5"))
             why = (
-                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to"
-                " deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 nodes"
+                " are available: 3 Preemption is not helpful for scheduling."
             )
             assert await w.message("p") == why
             assert await w.events("FailedScheduling") == [why]
@@ -248,7 +248,7 @@ def test_preemption_that_is_not_wanted_or_no_use() -> None:
             await w.nodes(node("a"))
             await w.pods(pod("h", "3", priorityClassName="high"))
             await w.pods(pod("n", "3", priorityClassName="never"), pod("l", "3", priorityClassName="low"))
-            start = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
+            start = "0/1 nodes are available: 1 Insufficient cpu. preemption: "
             assert await w.message("n") == start + "not eligible due to preemptionPolicy=Never."
             why = "0/1 nodes are available: 1 No preemption victims found for incoming pod."
             assert await w.message("l") == start + why

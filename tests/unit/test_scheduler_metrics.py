@@ -52,7 +52,7 @@ def test_extension_points_and_how_they_ended() -> None:
                 return found.get(f"scheduler_framework_extension_point_duration_seconds_count{{{labels}}}", "0")
 
             assert [count("PreFilter", how) for how in ("Success", "UnschedulableAndUnresolvable")] == ["2", "1"]
-            assert [count("PostFilter", how) for how in ("Success", "Unschedulable")] == ["0", "2"]
+            assert [count("PostFilter", how) for how in ("Success", "Unschedulable", "Error")] == ["0", "1", "1"]
             assert [count(point, "Success") for point in ("Filter", "Score", "Bind")] == ["2", "1", "1"]
             assert found['scheduler_goroutines{operation="binding"}'] == "0"
 

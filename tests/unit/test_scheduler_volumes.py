@@ -11,7 +11,7 @@ from tests.unit.test_scheduler import World, node, pod, settle, world
 from tests.virtual import virtually
 
 Obj = dict[str, Any]
-END = " no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+END = " preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
 ZONE = "topology.kubernetes.io/zone"
 WAIT, NOW = "wait", "now"
 DRIVER, NONE = "x.example.com", "kubernetes.io/no-provisioner"
@@ -179,7 +179,9 @@ def test_words(objects: Obj, wanted: Obj, words: str) -> None:
                 await bind(w, "data", "v")
             objects["bind"] = bound
             await w.pods(wanted)
-            assert await w.message("p") == f"0/2 nodes are available: {words}{END}"
+            # what DynamicResources looks for is not there when a prefilter before its own has refused the pod
+            end = END if words.startswith("2 ") else " not found"
+            assert await w.message("p") == f"0/2 nodes are available: {words}{end}"
 
     virtually(test)
 
@@ -195,8 +197,9 @@ def test_a_claim_for_one_pod_and_what_helps() -> None:
             await bind(w, "data", "v")
             await w.pods(using("data"))
             await w.pods(using("data", name="q"))
-            why = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
-            assert (await w.message("q")).startswith(f"0/2 nodes are available: 2 {why}. no new claims")
+            why = "PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+            start = f"0/2 nodes are available: 2 node(s) unavailable due to {why}. preemption: "
+            assert (await w.message("q")).startswith(start)
             await w.client.delete("pods", "p", "default", grace_seconds=0)
             await settle(2)
             assert await w.where("q") != ""

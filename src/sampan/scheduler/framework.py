@@ -94,11 +94,12 @@ def running(point: str, plugin: Plugin) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class PostFilter:
     """What became of a pod that fits nowhere. `nominated`: the node it will have (empty: take its nomination away;
-    None: leave it as it is)."""
+    None: leave it as it is). `failed`: no other plugin is asked, and this alone is said."""
 
     message: str = ""
     nominated: str | None = None
     success: bool = False
+    failed: bool = False
 
 
 class Plugin:

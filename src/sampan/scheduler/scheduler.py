@@ -295,11 +295,16 @@ class Scheduler:
                         continue
                     if found.nominated is not None:
                         wanted = found.nominated
+                    if found.failed:
+                        timed.status = "Error"
+                        messages = [found.message]
+                        break
                     if found.success:
                         timed.status = "Success"
                         messages = [found.message] if found.message else []
                         break
-                    messages.append(found.message)
+                    if found.message:
+                        messages.append(found.message)
         except Exception as failure:
             log.exception("PostFilter of %s failed", cycle.pod.key)
             messages = [str(failure)]
