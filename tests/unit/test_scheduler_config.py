@@ -171,6 +171,11 @@ RATIO = {"type": "RequestedToCapacityRatio"}
             {"bindTimeoutSeconds": -1},
             "bindTimeoutSeconds: Invalid value: -1: invalid BindTimeoutSeconds, should not be a negative value",
         ),
+        (
+            "VolumeBinding",
+            {"shape": [{"utilization": 0, "score": 11}]},
+            "shape[0].score: Invalid value: 11: not in valid range [0, 10]",
+        ),
         ("ImageLocality", None, ""),
     ],
 )

@@ -235,6 +235,58 @@ def test_disks_and_limits() -> None:
     virtually(test)
 
 
+def test_nodes_need_the_drivers_that_ask_for_it() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(node("a"), node("b"))
+            driver = {"metadata": {"name": DRIVER}, "spec": {"preventPodSchedulingIfMissing": True}}
+            other = {"name": "other.example.com", "nodeID": "a"}
+            csinode = {"metadata": {"name": "a"}, "spec": {"drivers": [other]}}
+            await make(w, classes=[storage_class(WAIT)], claims=[claim()], csinodes=[csinode], drivers=[driver],
+                       volumes=[volume("v")])  # fmt: skip
+            await bind(w, "data", "v")
+            await w.pods(using("data"))
+            why = f"0/2 nodes are available: 2 {DRIVER} CSI driver is not installed on the node. preemption: "
+            assert (await w.message("p")).startswith(why)
+            spec = {"drivers": [other, {"name": DRIVER, "nodeID": "a"}]}
+            await w.client.patch("csinodes.storage.k8s.io", "a", {"spec": spec})
+            await settle(2)
+            assert await w.where("p") == "a"
+
+    virtually(test)
+
+
+def test_the_more_room_is_left_the_better() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(*(node(name) for name in "abcd"))
+            await make(w, classes=[storage_class(WAIT, provisioner=NONE)], claims=[claim()])
+            sizes = {"a": "1Gi", "b": "2Gi", "c": "8Gi", "d": "3Gi"}
+            await make(w, volumes=[volume(f"v{name}", name, size) for name, size in sizes.items()])
+            await w.pods(using("data"))
+            assert (await w.client.get("pods", "p", "default"))["status"]["nominatedNodeName"] == "c"
+
+    virtually(test)
+
+
+def test_the_more_room_a_driver_says_it_has_the_better() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(*(node(name) for name in "abcd"))
+            driver = {"metadata": {"name": DRIVER}, "spec": {"storageCapacity": True}}
+            await make(w, classes=[storage_class(WAIT)], drivers=[driver], claims=[claim("one"), claim("two")])
+            sizes = {"a": "2Gi", "b": "4Gi", "c": "3Gi", "d": "500Mi"}
+            for name, size in sizes.items():
+                where = {"matchLabels": {"kubernetes.io/hostname": name}}
+                meta = {"name": name, "namespace": "default"}
+                capacity = {"metadata": meta, "storageClassName": WAIT, "nodeTopology": where, "capacity": size}
+                await make(w, capacities=[capacity])
+            await w.pods(using("one", "two"))
+            assert (await w.client.get("pods", "p", "default"))["status"]["nominatedNodeName"] == "b"
+
+    virtually(test)
+
+
 def test_what_is_attached_counts_though_no_pod_uses_it() -> None:
     async def test() -> None:
         async with world() as w:

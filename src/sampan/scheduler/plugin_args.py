@@ -167,9 +167,8 @@ def _binding(args: Obj, path: Path, errors: ErrorList) -> None:
     if timeout < 0:
         what = "invalid BindTimeoutSeconds, should not be a negative value"
         errors.invalid(path / "bindTimeoutSeconds", timeout, what)
-    if args.get("shape") is not None:
-        what = "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring"
-        errors.invalid(path / "shape", args["shape"], what)
+    if args.get("shape"):
+        _function(args["shape"], path / "shape", errors)
 
 
 _CHECKS: dict[str, tuple[set[str], Callable[[Obj, Path, ErrorList], None]]] = {
@@ -194,6 +193,11 @@ def strategy(args: Obj) -> Strategy:
         weights(raw.get("resources")),
         tuple((p.get("utilization", 0), p.get("score", 0)) for p in shape) if shape else Strategy().shape,
     )
+
+
+def capacity_shape(args: Obj) -> tuple[tuple[int, int], ...]:
+    """By default nodes are the better the less of their storage would be used."""
+    return tuple((p.get("utilization", 0), p.get("score", 0)) for p in args.get("shape") or ()) or ((0, 10), (100, 0))
 
 
 def weights(resources: list[Obj] | None) -> tuple[tuple[str, int], ...]:

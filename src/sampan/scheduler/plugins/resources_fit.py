@@ -172,13 +172,13 @@ class NodeResourcesFit(Plugin):
             case "MostAllocated":
                 return np.minimum(requested, capacity) * MAX_SCORE // capacity
         utilization = np.where(over, 100, requested * 100 // capacity)
-        return _broken_line(self.strategy.shape, utilization)
+        return broken_line(self.strategy.shape, utilization)
 
     def unresolvable(self, cycle: Cycle, code: int) -> bool:
         return bool(code >> NEVER)
 
 
-def _broken_line(shape: tuple[tuple[int, int], ...], at: Ints) -> Ints:
+def broken_line(shape: tuple[tuple[int, int], ...], at: Ints) -> Ints:
     """Between two points in whole numbers, as Go divides: towards zero."""
     points = [(x, y * (MAX_SCORE // 10)) for x, y in shape]
     out = np.full(len(at), points[-1][1], np.int64)
