@@ -107,3 +107,44 @@ def test_what_a_sidecar_still_has_counts_while_it_shrinks() -> None:
     has = {"name": "s", "allocatedResources": {"cpu": "2"}, "resources": {"requests": {"cpu": "2"}}}
     shrinking["status"] = {"initContainerStatuses": [has]}
     assert pod_info(named(shrinking)).shape.requests["cpu"] == 3000
+
+
+def resizing(*cpus: tuple[str, str, str], **status: object) -> Obj:
+    """Of each container what it asks for, what it was given and what it has."""
+    names = [f"c{index}" for index in range(len(cpus))]
+    containers = [
+        {"name": name, "image": "i", "resources": {"requests": {"cpu": asked}}}
+        for name, (asked, _, _) in zip(names, cpus, strict=True)
+    ]
+    statuses = [
+        {"name": name, "allocatedResources": {"cpu": given}, "resources": {"requests": {"cpu": has}}}
+        for name, (_, given, has) in zip(names, cpus, strict=True)
+    ]
+    out = pod("p")
+    return {**out, "spec": {"containers": containers}, "status": {"containerStatuses": statuses, **status}}
+
+
+INFEASIBLE = [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "whole", "cpu"),
+    [
+        # it grows, or shrinks; one does, and another the other way: the most of the three sums
+        (resizing(("2", "1", "1")), {}, 2000),
+        (resizing(("1", "1", "3")), {}, 3000),
+        (resizing(("1", "3", "3"), ("3", "1", "1")), {}, 4000),
+        (resizing(("1", "3", "3"), ("2", "1", "1")), {}, 4000),
+        # it would grow, and cannot
+        (resizing(("4", "1", "2"), conditions=INFEASIBLE), {}, 2000),
+        # what is said for the pod as a whole takes the place of that, and is resized itself
+        (resizing(("1", "1", "1")), {"cpu": "2"}, 2000),
+        (resizing(("1", "1", "1"), resources={"requests": {"cpu": "5"}}), {"cpu": "2"}, 5000),
+        (resizing(("1", "1", "1"), resources={}, allocatedResources={"cpu": "6"}), {"cpu": "2"}, 6000),
+        (resizing(("1", "1", "1"), resources={"requests": {"cpu": "2"}}, conditions=INFEASIBLE), {"cpu": "9"}, 2000),
+    ],
+)
+def test_a_pod_that_is_being_resized_takes_the_most_of_it(wanted: Obj, whole: Obj, cpu: int) -> None:
+    if whole:
+        wanted["spec"]["resources"] = {"requests": whole}
+    assert pod_info(named(wanted)).shape.requests["cpu"] == cpu

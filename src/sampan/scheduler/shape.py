@@ -202,10 +202,12 @@ def _signature(pod: Obj) -> bytes:
     status = pod.get("status") or {}
     statuses = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     resized = None
-    if any("allocatedResources" in item or item.get("resources") for item in statuses):
+    if any("allocatedResources" in item or item.get("resources") for item in (status, *statuses)):
         resized = [
             [[c.get("name"), c.get("resources"), c.get("allocatedResources")] for c in statuses],
             [c for c in status.get("conditions") or () if c.get("type") == "PodResizePending"],
+            status.get("resources"),
+            status.get("allocatedResources"),
         ]
     images = [volume["image"].get("reference") for volume in spec.get("volumes") or () if volume.get("image")]
     return orjson.dumps(
@@ -244,7 +246,8 @@ def _shape(signature: bytes) -> Shape:
     pod: Obj = {"metadata": {}, "spec": spec}
     if resized:
         statuses = [{"name": n, "resources": r, "allocatedResources": a} for n, r, a in resized[0]]
-        pod["status"] = {"containerStatuses": statuses, "conditions": resized[1]}
+        more = {"resources": resized[2], "allocatedResources": resized[3]}
+        pod["status"] = {"containerStatuses": statuses, "conditions": resized[1], **more}
     requests = pod_resources.requests(pod, with_status=resized is not None)
     for each in (*spec["containers"], *spec["initContainers"]):
         asked = {"cpu": "100m", "memory": str(DEFAULT_MEMORY), **(each["resources"].get("requests") or {})}
