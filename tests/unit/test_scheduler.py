@@ -22,6 +22,7 @@ from sampan.scheduler.handle import Handle
 from sampan.scheduler.registry import FACTORIES
 from sampan.scheduler.scheduler import Scheduler
 from sampan.scheduler.shape import PodInfo
+from sampan.scheduler.status import StatusWriter
 from sampan.testing.inprocess import InProcessTransport
 from tests.virtual import ADMIN, admin, clock, server, virtually
 
@@ -235,6 +236,25 @@ def test_preemption_takes_the_least_and_says_so() -> None:
             await settle(2)
             assert await w.where("h") == victim_at
             assert await w.where("m") != ""
+
+    virtually(test)
+
+
+def test_what_is_not_wanted_any_more_is_not_written() -> None:
+    async def test() -> None:
+        api = await server()
+        found = await admin(api).create("pods", pod("p"))
+        writer = StatusWriter(admin(api), clock)
+        writer.unscheduled(found, "Unschedulable", "no", "a")
+        # it was read meanwhile that all is as it is to be
+        writer.want(found, None, None)
+        (task,) = writer._tasks
+        await task
+        assert "conditions" not in (await admin(api).get("pods", "p", "default"))["status"]
+        writer.unscheduled(found, "Unschedulable", "no", "a")
+        await asyncio.gather(*writer._tasks)
+        assert (await admin(api).get("pods", "p", "default"))["status"]["nominatedNodeName"] == "a"
+        await api.stop(0)
 
     virtually(test)
 

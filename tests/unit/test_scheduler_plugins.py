@@ -11,8 +11,10 @@ from sampan.scheduler.cluster import Cluster
 from sampan.scheduler.framework import Cycle, Plugin
 from sampan.scheduler.plugins.image_locality import ImageLocality
 from sampan.scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from sampan.scheduler.plugins.node_ports import NodePorts
 from sampan.scheduler.plugins.resources_balanced import NodeResourcesBalancedAllocation
 from sampan.scheduler.plugins.resources_fit import NodeResourcesFit
+from sampan.scheduler.profile import Profile
 from sampan.scheduler.shape import pod_info
 from tests.unit.test_scheduler import node, pod
 
@@ -148,3 +150,34 @@ def test_a_pod_that_is_being_resized_takes_the_most_of_it(wanted: Obj, whole: Ob
     if whole:
         wanted["spec"]["resources"] = {"requests": whole}
     assert pod_info(named(wanted)).shape.requests["cpu"] == cpu
+
+
+def test_a_node_that_takes_the_place_of_another_has_nothing_of_its_pods() -> None:
+    term = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
+    alone = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    claims = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+
+    def one(name: str) -> Obj:
+        out = pod(name, "3", {"app": "x"}, affinity=alone, volumes=claims)
+        out["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": 80}]
+        return out
+
+    cluster = Cluster()
+    profile = Profile("p", [NodePorts(), NodeResourcesFit(), InterPodAffinity()], [])
+
+    def feasible() -> list[bool]:
+        return [bool(value) for value in profile.feasible(Cycle(pod_info(named(one("new"))), cluster))[0]]
+
+    cluster.set_node(node("a"))
+    assert feasible() == [True]
+    there = pod_info(named(one("there")), "a")
+    cluster.add_pod(there)
+    assert feasible() == [False] and cluster.claims
+    cluster.remove_node("a")
+    cluster.set_node(node("b"))
+    assert feasible() == [True] and not cluster.claims
+    # who comes back has its pods again
+    cluster.set_node(node("a"))
+    assert feasible() == [True, False]
+    cluster.remove_pod(there)
+    assert feasible() == [True, True]

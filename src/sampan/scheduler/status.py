@@ -90,8 +90,11 @@ class StatusWriter:
             self._start()
 
     async def _write(self, uid: str) -> None:
+        found = self._wanted.pop(uid, None)
         try:
-            pod, patch = self._wanted.pop(uid)
+            if found is None:
+                return  # it is as it is to be
+            pod, patch = found
             meta = pod["metadata"]
             await self.client.patch(
                 "pods", meta["name"], patch, meta["namespace"], type="strategic", subresource="status"

@@ -59,11 +59,9 @@ class InterPodAffinity(Plugin):
 
     @staticmethod
     def _in_topology(pod: PodInfo, change: Change) -> bool:
-        """The node is in a domain that the terms speak of, which it was not in before."""
-        terms = (*pod.shape.affinity, *pod.shape.anti_affinity)
-        if not terms or change.is_new:
-            return all(term.topology_key in change.new.labels for term in pod.shape.affinity)
-        return any(change.old.labels.get(t.topology_key) != change.new.labels.get(t.topology_key) for t in terms)
+        """The node is in the domains that the pod wants to be in. Where its labels have changed, it may have left one that
+        pods which are there keep others out of: their terms are not known here."""
+        return not change.is_new or all(term.topology_key in change.new.labels for term in pod.shape.affinity)
 
     # -- filter --------------------------------------------------------------------------------------------------------
 
