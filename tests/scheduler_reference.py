@@ -243,15 +243,20 @@ def balanced(world: World, pod: Obj, feasible: list[str]) -> dict[str, int]:
         return {}
     out = {}
     for name in feasible:
-        fractions = []
-        for resource in ("cpu", "memory"):
-            capacity = units(resource, world.nodes[name]["status"]["allocatable"].get(resource, "0"))
-            used = sum(requests(other).get(resource, 0) for other in [*world.pods.get(name, ()), pod])
-            if capacity:
-                fractions.append(min(used / capacity, 1.0))
-        deviation = abs(fractions[0] - fractions[1]) / 2 if len(fractions) == 2 else 0.0
-        out[name] = int((1 - deviation) * 100)
+        here = world.pods.get(name, [])
+        out[name] = 50 + (50 + balance(world.nodes[name], [*here, pod]) - balance(world.nodes[name], here)) // 2
     return out
+
+
+def balance(node: Obj, pods: list[Obj]) -> int:
+    fractions = []
+    for resource in ("cpu", "memory"):
+        capacity = units(resource, node["status"]["allocatable"].get(resource, "0"))
+        used = sum(requests(other).get(resource, 0) for other in pods)
+        if capacity:
+            fractions.append(min(used / capacity, 1.0))
+    deviation = abs(fractions[0] - fractions[1]) / 2 if len(fractions) == 2 else 0.0
+    return int((1 - deviation) * 100)
 
 
 def spread_score(world: World, pod: Obj, feasible: list[str]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from sampan.scheduler.handle import Handle
 from sampan.scheduler.registry import FACTORIES
 from sampan.scheduler.scheduler import Scheduler
 from sampan.scheduler.shape import PodInfo
+from sampan.scheduler.status import StatusWriter
 from sampan.testing.inprocess import InProcessTransport
 from tests.virtual import ADMIN, admin, clock, server, virtually
 
@@ -129,8 +130,8 @@ def test_who_fits_nowhere_is_told_why_and_comes_again_when_that_has_changed() ->
             await w.nodes(node("a"), node("b"), tainted)
             await w.pods(pod("p", "5"))
             why = (
-                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to"
-                " deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 nodes"
+                " are available: 3 Preemption is not helpful for scheduling."
             )
             assert await w.message("p") == why
             assert await w.events("FailedScheduling") == [why]
@@ -222,7 +223,8 @@ def test_preemption_takes_the_least_and_says_so() -> None:
             assert await w.message("h") == "0/2 nodes are available: 2 Insufficient cpu."
             victim = await w.client.get("pods", "l", "default")
             assert victim["metadata"]["deletionTimestamp"]
-            told = next(c for c in victim["status"]["conditions"] if c["type"] == "DisruptionTarget")
+            told = victim["status"]["conditions"][-1]
+            assert told["type"] == "DisruptionTarget"
             assert told["reason"] == "PreemptionByScheduler"
             assert told["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
             uid = found["metadata"]["uid"]
@@ -238,6 +240,25 @@ def test_preemption_takes_the_least_and_says_so() -> None:
     virtually(test)
 
 
+def test_what_is_not_wanted_any_more_is_not_written() -> None:
+    async def test() -> None:
+        api = await server()
+        found = await admin(api).create("pods", pod("p"))
+        writer = StatusWriter(admin(api), clock)
+        writer.unscheduled(found, "Unschedulable", "no", "a")
+        # it was read meanwhile that all is as it is to be
+        writer.want(found, None, None)
+        (task,) = writer._tasks
+        await task
+        assert "conditions" not in (await admin(api).get("pods", "p", "default"))["status"]
+        writer.unscheduled(found, "Unschedulable", "no", "a")
+        await asyncio.gather(*writer._tasks)
+        assert (await admin(api).get("pods", "p", "default"))["status"]["nominatedNodeName"] == "a"
+        await api.stop(0)
+
+    virtually(test)
+
+
 def test_preemption_that_is_not_wanted_or_no_use() -> None:
     async def test() -> None:
         async with world() as w:
@@ -247,7 +268,7 @@ def test_preemption_that_is_not_wanted_or_no_use() -> None:
             await w.nodes(node("a"))
             await w.pods(pod("h", "3", priorityClassName="high"))
             await w.pods(pod("n", "3", priorityClassName="never"), pod("l", "3", priorityClassName="low"))
-            start = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
+            start = "0/1 nodes are available: 1 Insufficient cpu. preemption: "
             assert await w.message("n") == start + "not eligible due to preemptionPolicy=Never."
             why = "0/1 nodes are available: 1 No preemption victims found for incoming pod."
             assert await w.message("l") == start + why
@@ -297,7 +318,10 @@ def test_a_binding_that_fails_is_tried_again_after_a_while() -> None:
             await w.pods(pod("p"))
             assert await w.where("p") == ""
             found = await client.get("pods", "p", "default")
-            assert found["status"]["conditions"][0]["reason"] == "SchedulerError"
+            told = found["status"]["conditions"][0]
+            why = 'running Bind plugin "DefaultBinder": connection refused'
+            assert (told["reason"], told["message"]) == ("SchedulerError", why)
+            assert await w.events("FailedScheduling") == [why]
             assert scheduler.queue.pending()["backoff"] == 1
             assert int(scheduler.cluster.requested[0].sum()) == 0
             await settle(0.9)
@@ -390,6 +414,7 @@ def test_a_plugin_of_ones_own() -> None:
                 "kind": config.KIND,
                 "profiles": [
                     {
+                        "schedulerName": "default-scheduler",
                         "plugins": {"multiPoint": {"enabled": [{"name": "EvenNodes"}]}},
                         "pluginConfig": [{"name": "EvenNodes", "args": {"limit": 2}}],
                     },
@@ -428,7 +453,8 @@ class Asks(Plugin):
 def test_permit_makes_a_pod_wait_while_others_go_on() -> None:
     async def test() -> None:
         head = {"apiVersion": config.API_VERSION, "kind": config.KIND}
-        profiles = [{"plugins": {"permit": {"enabled": [{"name": "Asks"}]}}}, {"schedulerName": "plain"}]
+        asking = {"schedulerName": "default-scheduler", "plugins": {"permit": {"enabled": [{"name": "Asks"}]}}}
+        profiles = [asking, {"schedulerName": "plain"}]
         known = {**FACTORIES, "Asks": lambda args, handle: Asks()}
         configuration = config.read({**head, "profiles": profiles}, known)
         async with world(configuration=configuration, plugins=known) as w:

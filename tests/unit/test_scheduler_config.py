@@ -64,7 +64,12 @@ def test_plugins_are_turned_off_on_and_weighed() -> None:
             "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds",
         ),
         ({"extenders": [{}]}, "extenders: Forbidden: extenders are not supported; write a plugin instead, in Python"),
-        ({"profiles": [{}, {}]}, 'profiles[1].schedulerName: Duplicate value: "profiles[0].schedulerName"'),
+        (
+            {"profiles": [{"schedulerName": "x"}, {"schedulerName": "x"}]},
+            'profiles[1].schedulerName: Duplicate value: "profiles[0].schedulerName"',
+        ),
+        ({"profiles": [{"schedulerName": "x"}, {}]}, "profiles[1].schedulerName: Required value"),
+        ({"profiles": [{"schedulerName": ""}]}, "profiles[0].schedulerName: Required value"),
         (
             {"profiles": [{"plugins": {"score": {"enabled": [{"name": "Foo"}]}}}]},
             'profiles[0].plugins.score.enabled[0].name: Unsupported value: "Foo": supported values: "DefaultBinder"',
@@ -124,7 +129,12 @@ RATIO = {"type": "RequestedToCapacityRatio"}
         (
             "NodeResourcesFit",
             {"scoringStrategy": {**RATIO, "requestedToCapacityRatio": {"shape": [{"utilization": 5, "score": 11}]}}},
-            "scoringStrategy.requestedToCapacityRatio.shape[0].score: Invalid value: 11: not in valid range [0, 10]",
+            "scoringStrategy.shape[0].score: Invalid value: 11: not in valid range [0, 10]",
+        ),
+        (
+            "NodeResourcesFit",
+            {"scoringStrategy": {"requestedToCapacityRatio": {"shape": []}}},
+            "scoringStrategy.shape: Required value: at least one point must be specified",
         ),
         (
             "NodeResourcesFit",
@@ -160,6 +170,11 @@ RATIO = {"type": "RequestedToCapacityRatio"}
             "VolumeBinding",
             {"bindTimeoutSeconds": -1},
             "bindTimeoutSeconds: Invalid value: -1: invalid BindTimeoutSeconds, should not be a negative value",
+        ),
+        (
+            "VolumeBinding",
+            {"shape": [{"utilization": 0, "score": 11}]},
+            "shape[0].score: Invalid value: 11: not in valid range [0, 10]",
         ),
         ("ImageLocality", None, ""),
     ],

@@ -249,6 +249,9 @@ X = {"app": "x"}
         ("InterPodAffinity", pod("p", **AWAY), Change(ASSIGNED_POD, DELETE, pod("x", labels=X)), True),
         ("InterPodAffinity", pod("p", **AWAY), Change(ASSIGNED_POD, ADD, None, pod("x", labels=X)), False),
         ("InterPodAffinity", pod("p", labels=X), Change(ASSIGNED_POD, DELETE, pod("x", **AWAY)), True),
+        # pods that are there may keep it out of a domain
+        ("InterPodAffinity", pod("p"), Change(NODE, changes.NODE_LABEL, node(zone="a"), node(zone="b")), True),
+        ("InterPodAffinity", pod("p", **NEAR), Change(NODE, ADD, None, node()), False),
         ("PodTopologySpread", pod("p", **SPREAD), Change(ASSIGNED_POD, DELETE, pod("x", labels=X)), True),
         ("PodTopologySpread", pod("p", **SPREAD), Change(ASSIGNED_POD, DELETE, pod("x")), False),
         ("PodTopologySpread", pod("p", **SPREAD), Change(NODE, ADD, None, node(zone="z")), True),

@@ -31,6 +31,11 @@ ASSIGNED_POD, TARGET_POD = "AssignedPod", "TargetPod"
 NODE, CLAIM, VOLUME = "Node", "PersistentVolumeClaim", "PersistentVolume"
 STORAGE_CLASS, CSI_NODE, CSI_DRIVER = "StorageClass", "CSINode", "CSIDriver"
 CSI_CAPACITY, ATTACHMENT = "CSIStorageCapacity", "VolumeAttachment"
+#: those that upstream calls otherwise
+RESOURCES = {
+    TARGET_POD: "UnscheduledPod",
+    **{kind: f"storage.k8s.io/{kind}" for kind in (STORAGE_CLASS, CSI_NODE, CSI_DRIVER, CSI_CAPACITY, ATTACHMENT)},
+}
 
 
 class NodeView(NamedTuple):
@@ -55,10 +60,8 @@ class Change:
 
     @property
     def name(self) -> str:
-        """As upstream's metrics have it, for the first of the actions."""
-        first = self.actions & -self.actions
-        said = NAMES.get(first, "")
-        return said if len(said) > 6 else self.resource + said
+        """As upstream's metrics have it, for the first of the actions: `NodeAdd`, `AssignedPodUpdatePodLabel`."""
+        return RESOURCES.get(self.resource, self.resource) + NAMES.get(self.actions & -self.actions, "Update")
 
     @property
     def is_new(self) -> bool:

@@ -104,12 +104,13 @@ class Cluster:
 
     def remove_node(self, name: str) -> None:
         """Its pods stay known: the node may come back. Unknown names are no error."""
-        info = self.nodes.pop(name, None)
+        info = self.nodes.get(name)
         if info is None:
             return
         pods = dict(info.pods)
         for pod in pods.values():
-            self.remove_pod(pod)
+            self.remove_pod(pod)  # while the node is known: its slot is left without a trace of them
+        del self.nodes[name]
         if pods:
             self._waiting[name] = pods
         for image in info.images:

@@ -175,9 +175,16 @@ def _read(obj: Obj, known: Mapping[str, Factory], errors: ErrorList) -> Configur
     if obj.get("extenders"):
         errors.forbidden(Path("extenders"), "extenders are not supported; write a plugin instead, in Python")
     profiles: list[ProfileConfig] = []
-    for index, raw in enumerate(obj.get("profiles") or [{}]):
+    given = obj.get("profiles") or [{}]
+    for index, raw in enumerate(given):
         path = Path("profiles") @ index
-        item = _profile(raw, path, known, errors)
+        name = raw.get("schedulerName")
+        if name is None:
+            # the only one need not say
+            name = DEFAULT_NAME if len(given) == 1 else ""
+        if not name:
+            errors.required(path / "schedulerName", "")
+        item = _profile(name, raw, path, known, errors)
         same = next(
             (number for number, other in enumerate(profiles) if other.scheduler_name == item.scheduler_name), None
         )
@@ -229,6 +236,8 @@ def _leader(raw: Obj, errors: ErrorList) -> LeaderElection:
         raw.get("resourceNamespace") or default.namespace,
         raw.get("resourceName") or default.name,
     )
+    if not out.leader_elect:
+        return out
     if out.lease_duration <= out.renew_deadline:
         errors.invalid(path / "leaseDuration", out.lease_duration, "LeaseDuration must be greater than RenewDeadline")
     if out.renew_deadline <= out.retry_period:
@@ -236,7 +245,7 @@ def _leader(raw: Obj, errors: ErrorList) -> LeaderElection:
     return out
 
 
-def _profile(raw: Obj, path: Path, known: Mapping[str, Factory], errors: ErrorList) -> ProfileConfig:
+def _profile(name: str, raw: Obj, path: Path, known: Mapping[str, Factory], errors: ErrorList) -> ProfileConfig:
     strict(raw, {"schedulerName", "plugins", "pluginConfig", "percentageOfNodesToScore"}, path, errors)
     _percentage(path / "percentageOfNodesToScore", raw.get("percentageOfNodesToScore"), errors)
     plugins = raw.get("plugins") or {}
@@ -252,15 +261,15 @@ def _profile(raw: Obj, path: Path, known: Mapping[str, Factory], errors: ErrorLi
             errors.not_supported(path / "plugins" / "queueSort" / "enabled" @ index / "name", item.name, (SORT,))
     args: dict[str, Obj] = {}
     for index, item in enumerate(raw.get("pluginConfig") or ()):
-        where, name = path / "pluginConfig" @ index, item.get("name", "")
+        where, plugin = path / "pluginConfig" @ index, item.get("name", "")
         strict(item, {"name", "args"}, where, errors)
-        if name in args:
-            errors.duplicate(where, name)
-        if name != SORT and name not in known:
-            _unknown(where / "name", name, known, errors)
-        args[name] = item.get("args") or {}
-        plugin_args.validate(name, args[name], where / "args", errors)
-    return ProfileConfig(raw.get("schedulerName") or DEFAULT_NAME, sets, args)
+        if plugin in args:
+            errors.duplicate(where, plugin)
+        if plugin != SORT and plugin not in known:
+            _unknown(where / "name", plugin, known, errors)
+        args[plugin] = item.get("args") or {}
+        plugin_args.validate(plugin, args[plugin], where / "args", errors)
+    return ProfileConfig(name, sets, args)
 
 
 def _plugin_set(raw: Obj, path: Path, known: Mapping[str, Factory], errors: ErrorList) -> PluginSet:

@@ -13,7 +13,8 @@ Source: k8s.io/kube-scheduler/framework/interface.go, pkg/scheduler/framework/ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +76,30 @@ class Refused(Exception):
         self.final = final
 
 
+class PluginFailed(Exception):
+    """What a plugin raised other than Refused, as upstream words it."""
+
+
+@contextmanager
+def running(point: str, plugin: Plugin) -> Iterator[None]:
+    """`point`: upstream's name of the extension point."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise PluginFailed(f'running {point} plugin "{plugin.name}": {error}') from error
+
+
 @dataclass(frozen=True, slots=True)
 class PostFilter:
     """What became of a pod that fits nowhere. `nominated`: the node it will have (empty: take its nomination away;
-    None: leave it as it is)."""
+    None: leave it as it is). `failed`: no other plugin is asked, and this alone is said."""
 
     message: str = ""
     nominated: str | None = None
     success: bool = False
+    failed: bool = False
 
 
 class Plugin:

@@ -110,19 +110,18 @@ def _fit(args: Obj, path: Path, errors: ErrorList) -> None:
     if kind not in STRATEGIES:
         errors.not_supported(where / "type", kind, STRATEGIES)
     _resources(strategy.get("resources") or [], where / "resources", errors)
-    where = where / "requestedToCapacityRatio"
-    if kind != "RequestedToCapacityRatio":
-        if ratio is not None:
-            errors.forbidden(where, "must be nil when type is not RequestedToCapacityRatio")
-    elif ratio is None:
-        errors.required(where, "must be specified when type is RequestedToCapacityRatio")
-    else:
+    if ratio is not None:
+        # whatever the type is; upstream's path has no requestedToCapacityRatio
         _function(ratio.get("shape") or [], where / "shape", errors)
+    elif kind == "RequestedToCapacityRatio":
+        what = "must be specified when type is RequestedToCapacityRatio"
+        errors.required(where / "requestedToCapacityRatio", what)
 
 
 def _function(shape: list[Obj], path: Path, errors: ErrorList) -> None:
     if not shape:
         errors.required(path, "at least one point must be specified")
+        return
     points = [(point.get("utilization", 0), point.get("score", 0)) for point in shape]
     for index in range(1, len(points)):
         if points[index - 1][0] >= points[index][0]:
@@ -168,9 +167,8 @@ def _binding(args: Obj, path: Path, errors: ErrorList) -> None:
     if timeout < 0:
         what = "invalid BindTimeoutSeconds, should not be a negative value"
         errors.invalid(path / "bindTimeoutSeconds", timeout, what)
-    if args.get("shape") is not None:
-        what = "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring"
-        errors.invalid(path / "shape", args["shape"], what)
+    if args.get("shape"):
+        _function(args["shape"], path / "shape", errors)
 
 
 _CHECKS: dict[str, tuple[set[str], Callable[[Obj, Path, ErrorList], None]]] = {
@@ -195,6 +193,11 @@ def strategy(args: Obj) -> Strategy:
         weights(raw.get("resources")),
         tuple((p.get("utilization", 0), p.get("score", 0)) for p in shape) if shape else Strategy().shape,
     )
+
+
+def capacity_shape(args: Obj) -> tuple[tuple[int, int], ...]:
+    """By default nodes are the better the less of their storage would be used."""
+    return tuple((p.get("utilization", 0), p.get("score", 0)) for p in args.get("shape") or ()) or ((0, 10), (100, 0))
 
 
 def weights(resources: list[Obj] | None) -> tuple[tuple[str, int], ...]:

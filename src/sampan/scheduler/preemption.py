@@ -164,7 +164,8 @@ class DefaultPreemption(Plugin):
             answer = self.victims(cycle, name, budgets, fits)
             if isinstance(answer, Candidate):
                 found.append(answer)
-                if len(found) >= wanted:
+                # those alone that violate a disruption budget are not enough: there may be better ones
+                if len(found) >= wanted and any(not item.violations for item in found):
                     break
             else:
                 refused[name] = answer

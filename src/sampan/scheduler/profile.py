@@ -32,6 +32,7 @@ from sampan.scheduler.framework import (
     Refused,
     Scores,
     Slots,
+    running,
 )
 from sampan.scheduler.shape import Shape
 
@@ -81,8 +82,8 @@ class Profile:
         self.planned = planned
         self._points = points
         before = self.filters if prefilters is None else prefilters
-        self._prefilters = [plugin for plugin in before if takes_part(plugin, "prefilter")]
-        self._narrowers = [plugin for plugin in before if takes_part(plugin, "narrow")]
+        found = [(plugin, takes_part(plugin, "prefilter"), takes_part(plugin, "narrow")) for plugin in before]
+        self._prefilters = [item for item in found if item[1] or item[2]]
         # the plan ends with the first filter that looks beyond the node, as the first to refuse is the one to report
         self._local = list(itertools.takewhile(lambda plugin: plugin.local_filter, filters))
         self._far = [
@@ -104,12 +105,13 @@ class Profile:
 
     def prefilter(self, cycle: Cycle) -> tuple[Mask | None, tuple[str, ...]]:
         """The nodes that come into question (None: all), and the plugins that say so. Raises Refused."""
-        for plugin in self._prefilters:
-            plugin.prefilter(cycle)
         narrowed: list[str] = []
         out: Mask | None = None
-        for plugin in self._narrowers:
-            only = plugin.narrow(cycle)
+        for plugin, prefilters, narrows in self._prefilters:
+            with running("PreFilter", plugin):
+                if prefilters:
+                    plugin.prefilter(cycle)
+                only = plugin.narrow(cycle) if narrows else None
             if only is not None:
                 narrowed.append(plugin.name)
                 out = only if out is None else out & only

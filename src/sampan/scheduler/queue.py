@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sampan.scheduler.changes import FORCED, TARGET_POD, Change, Hint, pod_actions
+from sampan.scheduler.changes import ADD, FORCED, TARGET_POD, Change, Hint, pod_actions
 from sampan.scheduler.framework import Plugin
 from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.profile import Profile, takes_part
@@ -39,7 +39,8 @@ Strategy = Literal["skip", "backoff", "now"]
 
 @dataclass(slots=True, eq=False)
 class Queued:
-    """A pod and what is known of its attempts. `since`: when it came to where it is; `refused_by`: plugins; `gate`: the
+    """A pod and what is known of its attempts. `since`: when it came to where it is; `first`: when it could be tried for
+    the first time; `refused_by`: plugins; `gate`: the
     one that does not let it be tried; `failures`: times that it did not fit, `errors`: errors in a row."""
 
     pod: PodInfo
@@ -56,6 +57,8 @@ class Queued:
     ticket: int = 0
     #: when the attempt began
     taken: float = 0.0
+    #: it is tried again only because it has waited so long
+    flushed: bool = False
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class SchedulingQueue:
         max_backoff: float = MAX_BACKOFF,
     ) -> None:
         self.backoff, self.max_backoff = backoff, max_backoff
-        self.nominator = nominator or Nominator()
+        self.nominator = Nominator() if nominator is None else nominator
         self.statistics = Statistics()
         self._gates: dict[str, list[Plugin]] = {}
         self._hints: dict[str, dict[str, list[tuple[str, Hint]]]] = {}
@@ -127,7 +130,7 @@ class SchedulingQueue:
         now = _now()
         queued = self._pods[pod.uid] = Queued(pod, scheduler, now, now)
         self.nominator.put(pod, pod.nominated)
-        self._activate(queued, "PodAdd")
+        self._activate(queued, Change(TARGET_POD, ADD).name)
 
     def update(self, pod: PodInfo, scheduler: str) -> None:
         queued = self._pods.get(pod.uid)
@@ -145,7 +148,7 @@ class SchedulingQueue:
                 self._changes.append(change)
         elif queued.place == "unschedulable":
             if queued.gate:
-                self._activate(queued, "PodUpdate")
+                self._activate(queued, change.name)
             elif actions and (strategy := self._worth(queued, change, {})) != "skip":
                 self._requeue(queued, strategy, change.name)
         elif queued.place == "active" and old.priority != pod.priority:
@@ -216,6 +219,7 @@ class SchedulingQueue:
             self.done(uid)
             return
         queued.since = _now()
+        queued.flushed = False
         queued.refused_by = refused_by
         if refused_by:
             queued.failures += 1
@@ -266,6 +270,7 @@ class SchedulingQueue:
         now = _now() + 1e-6
         for queued in list(self._waiting.values()):
             if now - queued.since >= LEFT_OVER_SECONDS and not queued.gate:
+                queued.flushed = True
                 self._requeue(queued, "backoff", "UnschedulableTimeout")
         self._arm_flush()
 
@@ -337,6 +342,8 @@ class SchedulingQueue:
             self._hold(queued, event)
             return
         self._put(queued, "active", event)
+        if not queued.attempts:
+            queued.first = _now()
         self._push_active(queued)
 
     def _push_active(self, queued: Queued) -> None:

@@ -61,7 +61,7 @@ FACTORIES: dict[str, Factory] = {
     "VolumeRestrictions": lambda args, handle: VolumeRestrictions(handle.volumes),
     "NodeVolumeLimits": lambda args, handle: NodeVolumeLimits(handle.volumes),
     "VolumeBinding": lambda args, handle: VolumeBinding(
-        handle.volumes, handle.client, float(args.get("bindTimeoutSeconds", 600))
+        handle.volumes, handle.client, float(args.get("bindTimeoutSeconds", 600)), args_of.capacity_shape(args)
     ),
     "VolumeZone": lambda args, handle: VolumeZone(handle.volumes),
     "PodTopologySpread": lambda args, handle: PodTopologySpread(args_of.default_spreads(args)),

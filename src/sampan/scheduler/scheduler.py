@@ -24,7 +24,7 @@ from typing import Any
 from sampan.client import Client, Informers, SeriesRecorder
 from sampan.scheduler import config, nominated, registry
 from sampan.scheduler.cluster import Cluster
-from sampan.scheduler.framework import Cycle, Plugin, Refused
+from sampan.scheduler.framework import Cycle, Plugin, Refused, running
 from sampan.scheduler.handle import Handle
 from sampan.scheduler.hears import Hears
 from sampan.scheduler.metrics import Metrics
@@ -184,8 +184,10 @@ class Scheduler:
         there = self.mirror.assume(pod, node)
         points = self._points[queued.scheduler]
         try:
-            for plugin in points.reserve:
-                plugin.reserve(cycle, node)
+            with self.metrics.timed("Reserve", queued.scheduler):
+                for plugin in points.reserve:
+                    with running("Reserve", plugin):
+                        plugin.reserve(cycle, node)
         except Exception as error:
             self._undo(points, cycle, node, there)
             self._refused(queued, error)
@@ -201,21 +203,25 @@ class Scheduler:
         if not len(self.cluster):
             # a node is what helps, and NodeName cares for new nodes
             raise NoFit(FitError(0, refusal=NO_NODES, plugins=frozenset({"NodeName"})))
+        name = profile.scheduler_name
         try:
-            only, narrowed = profile.prefilter(cycle)
+            with self.metrics.timed("PreFilter", name):
+                only, narrowed = profile.prefilter(cycle)
         except Refused as refused:
             error = FitError(
                 len(self.cluster), refusal=refused.message, final=refused.final, plugins=frozenset(refused.plugins)
             )
             raise NoFit(error) from None
-        feasible, diagnosis = nominated.feasible(profile, cycle, self.nominator, only, narrowed)
+        with self.metrics.timed("Filter", name):
+            feasible, diagnosis = nominated.feasible(profile, cycle, self.nominator, only, narrowed)
         if nominated_to := self.nominator.node_of(cycle.pod.uid) or cycle.pod.nominated:
             wished = self.cluster.nodes.get(nominated_to)
             if wished is not None and feasible[wished.slot]:
                 return wished.name
         if not feasible.any():
             raise NoFit(FitError.of(cycle, diagnosis))
-        chosen = self.cluster.by_slot[profile.choose(cycle, feasible, self.rng)]
+        with self.metrics.timed("Score", name):
+            chosen = self.cluster.by_slot[profile.choose(cycle, feasible, self.rng)]
         assert chosen is not None
         return chosen.name
 
@@ -223,19 +229,27 @@ class Scheduler:
         self, queued: Queued, points: _Points, works: list[Plugin], cycle: Cycle, node: str, there: PodInfo
     ) -> None:
         waits = bool(points.permit or works)
+        timed, name = self.metrics.timed, queued.scheduler
+        self.metrics.binding += 1
         try:
             if waits:
                 # others (a cluster autoscaler) learn where it will be
                 self.status.want(cycle.pod.pod, None, node)
-            for plugin in points.permit:
-                await plugin.permit(cycle, node)
+            with timed("Permit", name):
+                for plugin in points.permit:
+                    with running("Permit", plugin):
+                        await plugin.permit(cycle, node)
             # from here on a failure does not say that the pod does not fit
             self.queue.done(there.uid)
-            for plugin in works:
-                await plugin.pre_bind(cycle, node)
-            for plugin in points.bind:
-                if await plugin.bind(cycle, node):
-                    break
+            with timed("PreBind", name):
+                for plugin in works:
+                    with running("PreBind", plugin):
+                        await plugin.pre_bind(cycle, node)
+            with timed("Bind", name):
+                for plugin in points.bind:
+                    with running("Bind", plugin):
+                        if await plugin.bind(cycle, node):
+                            break
         except Exception as error:
             forgotten = self._undo(points, cycle, node, there)
             queued.pod = self.mirror.latest(queued.pod)
@@ -246,6 +260,7 @@ class Scheduler:
             return
         finally:
             self._binding -= not waits
+            self.metrics.binding -= 1
             self._room.set()
         note = f"Successfully assigned {there.key} to {node}"
         self._tell(queued.scheduler, cycle.pod.pod, "Normal", "Scheduled", "Binding", note)
@@ -253,6 +268,7 @@ class Scheduler:
         now = _now()
         self.metrics.attempted("scheduled", queued.scheduler, now - queued.taken)
         self.metrics.scheduled(queued.attempts, now - queued.first)
+        self.metrics.after_flush += queued.flushed
         for plugin in points.post_bind:
             plugin.post_bind(cycle, node)
 
@@ -271,16 +287,24 @@ class Scheduler:
         wanted: str | None = None
         messages = []
         try:
-            for plugin in self._points[queued.scheduler].post_filter:
-                found = plugin.post_filter(cycle, error)
-                if found is None:
-                    continue
-                if found.nominated is not None:
-                    wanted = found.nominated
-                if found.success:
-                    messages = [found.message] if found.message else []
-                    break
-                messages.append(found.message)
+            with self.metrics.timed("PostFilter", queued.scheduler) as timed:
+                timed.status = "Unschedulable"
+                for plugin in self._points[queued.scheduler].post_filter:
+                    found = plugin.post_filter(cycle, error)
+                    if found is None:
+                        continue
+                    if found.nominated is not None:
+                        wanted = found.nominated
+                    if found.failed:
+                        timed.status = "Error"
+                        messages = [found.message]
+                        break
+                    if found.success:
+                        timed.status = "Success"
+                        messages = [found.message] if found.message else []
+                        break
+                    if found.message:
+                        messages.append(found.message)
         except Exception as failure:
             log.exception("PostFilter of %s failed", cycle.pod.key)
             messages = [str(failure)]

@@ -29,7 +29,8 @@ Port = tuple[str, str, int]
 
 @dataclass(slots=True, eq=False)
 class Shape:
-    """Requests in units (CPU in thousandths); `compared`: CPU and memory with defaults for what is not requested."""
+    """Requests in units (CPU in thousandths); `compared`: CPU and memory with defaults for what is not requested;
+    `images`: of all containers and image volumes."""
 
     namespace: str
     labels: dict[str, str]
@@ -39,7 +40,6 @@ class Shape:
     compared: tuple[int, int]
     ports: tuple[Port, ...]
     images: tuple[str, ...]
-    containers: int
     tolerations: tuple[Toleration, ...]
     node_selector: NodeSelector | None
     preferred_nodes: tuple[PreferredNode, ...]
@@ -200,18 +200,22 @@ def _signature(pod: Obj) -> bytes:
         ]
 
     status = pod.get("status") or {}
+    statuses = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     resized = None
-    if any("allocatedResources" in item or item.get("resources") for item in status.get("containerStatuses") or ()):
+    if any("allocatedResources" in item or item.get("resources") for item in (status, *statuses)):
         resized = [
-            [[c.get("name"), c.get("resources"), c.get("allocatedResources")] for c in status["containerStatuses"]],
+            [[c.get("name"), c.get("resources"), c.get("allocatedResources")] for c in statuses],
             [c for c in status.get("conditions") or () if c.get("type") == "PodResizePending"],
+            status.get("resources"),
+            status.get("allocatedResources"),
         ]
+    images = [volume["image"].get("reference") for volume in spec.get("volumes") or () if volume.get("image")]
     return orjson.dumps(
         [
             meta["namespace"], meta.get("labels"), spec.get("priority", 0), spec.get("preemptionPolicy", ""),
             containers("containers"), containers("initContainers"), spec.get("overhead"), spec.get("resources"),
             spec.get("hostNetwork", False), spec.get("tolerations"), spec.get("nodeSelector"), spec.get("affinity"),
-            spec.get("topologySpreadConstraints"), resized,
+            spec.get("topologySpreadConstraints"), resized, images,
         ]
     )  # fmt: skip
 
@@ -220,7 +224,7 @@ def _signature(pod: Obj) -> bytes:
 def _shape(signature: bytes) -> Shape:
     (
         namespace, labels, priority, policy, mains, inits, overhead, resources, host_network, tolerations, selector,
-        affinity, spreads, resized,
+        affinity, spreads, resized, volumes,
     ) = orjson.loads(signature)  # fmt: skip
     labels = labels or {}
     affinity = affinity or {}
@@ -242,7 +246,8 @@ def _shape(signature: bytes) -> Shape:
     pod: Obj = {"metadata": {}, "spec": spec}
     if resized:
         statuses = [{"name": n, "resources": r, "allocatedResources": a} for n, r, a in resized[0]]
-        pod["status"] = {"containerStatuses": statuses, "conditions": resized[1]}
+        more = {"resources": resized[2], "allocatedResources": resized[3]}
+        pod["status"] = {"containerStatuses": statuses, "conditions": resized[1], **more}
     requests = pod_resources.requests(pod, with_status=resized is not None)
     for each in (*spec["containers"], *spec["initContainers"]):
         asked = {"cpu": "100m", "memory": str(DEFAULT_MEMORY), **(each["resources"].get("requests") or {})}
@@ -262,8 +267,10 @@ def _shape(signature: bytes) -> Shape:
         requests={name: units(name, amount) for name, amount in requests.items()},
         compared=(units("cpu", compared.get("cpu", "0")), units("memory", compared.get("memory", "0"))),
         ports=tuple(_ports(spec["containers"] + _sidecars(spec), bool(host_network))),
-        images=tuple(normalised(c["image"]) for c in spec["initContainers"] + spec["containers"] if c["image"]),
-        containers=len(spec["containers"]) + len(spec["initContainers"]),
+        images=tuple(
+            normalised(image or "")
+            for image in (*(c["image"] for c in spec["initContainers"] + spec["containers"]), *volumes)
+        ),
         tolerations=tuple(Toleration.of(raw) for raw in tolerations or ()),
         node_selector=NodeSelector.of(selector, nodes.get(required)),
         preferred_nodes=tuple(PreferredNode.of(raw) for raw in nodes.get(preferred) or ()),

@@ -41,6 +41,10 @@ def status_patch(pod: Obj, changed: Obj | None, nominated: str | None) -> Obj | 
     status: Obj = {}
     if changed is not None:
         status["conditions"] = [changed]
+        there = [item["type"] for item in (pod.get("status") or {}).get("conditions") or ()]
+        if there and changed["type"] not in there:
+            # a new one is the last
+            status["$setElementOrder/conditions"] = [{"type": kind} for kind in (*there, changed["type"])]
     if nominated is not None and nominated != (pod.get("status") or {}).get("nominatedNodeName", ""):
         status["nominatedNodeName"] = nominated or None
     return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": status} if status else None
@@ -86,8 +90,11 @@ class StatusWriter:
             self._start()
 
     async def _write(self, uid: str) -> None:
+        found = self._wanted.pop(uid, None)
         try:
-            pod, patch = self._wanted.pop(uid)
+            if found is None:
+                return  # it is as it is to be
+            pod, patch = found
             meta = pod["metadata"]
             await self.client.patch(
                 "pods", meta["name"], patch, meta["namespace"], type="strategic", subresource="status"

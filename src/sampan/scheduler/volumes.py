@@ -63,6 +63,7 @@ class Volumes:
         self.classes = informers.get("storageclasses.storage.k8s.io").cache
         self.drivers = informers.get("csidrivers.storage.k8s.io").cache
         self.nodes = informers.get("csinodes.storage.k8s.io").cache
+        self.attachments = informers.get("volumeattachments.storage.k8s.io").cache
         self.capacities = informers.get("csistoragecapacities.storage.k8s.io").cache
         self._waiting: list[asyncio.Future[None]] = []
         for informer in (claims, volumes):

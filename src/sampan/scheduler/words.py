@@ -1,8 +1,7 @@
 """What people read when a pod fits nowhere, word for word upstream's.
 
-    0/5 nodes are available: 2 node(s) had untolerated taint(s), 3 Insufficient cpu. no new claims to deallocate,
-    preemption: 0/5 nodes are available: 2 Preemption is not helpful for scheduling, 3 No preemption victims found for
-    incoming pod.
+    0/5 nodes are available: 2 node(s) had untolerated taint(s), 3 Insufficient cpu. preemption: 0/5 nodes are
+    available: 2 Preemption is not helpful for scheduling, 3 No preemption victims found for incoming pod.
 
 Source: pkg/scheduler/framework/types.go (FitError), schedule_one.go (truncateMessage)
 """

@@ -1,9 +1,11 @@
 """DynamicResources: pods that claim devices.
 
-DEVIATION: devices are not allocated. A pod with resource claims waits; upstream allocates devices for it. What is here
-beyond that is the plugin's part in the words about pods that fit nowhere.
+DEVIATION: devices are not allocated. A pod with resource claims waits; upstream allocates devices for it.
 
-Source: plugins/dynamicresources/dynamicresources.go (PostFilter)
+What is here beyond that is the plugin's part in the words about pods that fit nowhere: upstream's looks for what its
+prefilter has kept, and says that this was not found where another one's refused the pod before it.
+
+Source: plugins/dynamicresources/dynamicresources.go (PreFilter, PostFilter)
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ class DynamicResources(Plugin):
         return []
 
     def prefilter(self, cycle: Cycle) -> None:
+        cycle.state[self.name] = True
         if cycle.pod.pod.get("spec", {}).get("resourceClaims"):
             raise Refused(self.name, "resource claims cannot be allocated in this cluster")
 
     def post_filter(self, cycle: Cycle, error: FitError) -> PostFilter | None:
-        return PostFilter("no new claims to deallocate")
+        return None if self.name in cycle.state else PostFilter("not found", failed=True)

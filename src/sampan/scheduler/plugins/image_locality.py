@@ -34,7 +34,7 @@ class ImageLocality(Plugin):
 
     @staticmethod
     def _scaled(cycle: Cycle, sums: Scores) -> Scores:
-        most = MAX_CONTAINER * cycle.shape.containers
+        most = MAX_CONTAINER * len(cycle.shape.images)
         out: Scores = MAX_SCORE * (np.clip(sums, MIN, most) - MIN) // (most - MIN)
         return out
 

@@ -25,6 +25,7 @@ class InterPodAffinity(Plugin):
     weight = 2
 
     def __init__(self, hard_weight: int = 1, ignore_preferred_of_existing: bool = False) -> None:
+        """`ignore_preferred_of_existing`: pods that prefer none are not scored by what the pods that are there wish."""
         self.hard_weight = hard_weight
         self.ignore_preferred_of_existing = ignore_preferred_of_existing
 
@@ -58,11 +59,9 @@ class InterPodAffinity(Plugin):
 
     @staticmethod
     def _in_topology(pod: PodInfo, change: Change) -> bool:
-        """The node is in a domain that the terms speak of, which it was not in before."""
-        terms = (*pod.shape.affinity, *pod.shape.anti_affinity)
-        if not terms or change.is_new:
-            return all(term.topology_key in change.new.labels for term in pod.shape.affinity)
-        return any(change.old.labels.get(t.topology_key) != change.new.labels.get(t.topology_key) for t in terms)
+        """The node is in the domains that the pod wants to be in. Where its labels have changed, it may have left one that
+        pods which are there keep others out of: their terms are not known here."""
+        return not change.is_new or all(term.topology_key in change.new.labels for term in pod.shape.affinity)
 
     # -- filter --------------------------------------------------------------------------------------------------------
 
@@ -107,16 +106,17 @@ class InterPodAffinity(Plugin):
 
     def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
         shape, own = cycle.shape, cycle.cluster.counters.own
+        if self.ignore_preferred_of_existing and not (shape.preferred_affinity or shape.preferred_anti_affinity):
+            return None
         weighed: list[tuple[AffinityTerm, int, NDArray[np.int64]]] = []
         for terms, sign in ((shape.preferred_affinity, 1), (shape.preferred_anti_affinity, -1)):
             for term in terms:
                 weighed.append((term, sign * term.weight, cycle.cluster.counters.matching((term,))))
         if self.hard_weight:
             weighed.extend((t, self.hard_weight, counts) for t, counts in own["affinity"].items() if wants(cycle, t))
-        if not self.ignore_preferred_of_existing:
-            for kind, sign in (("preferred_affinity", 1), ("preferred_anti_affinity", -1)):
-                there = own[kind]  # type: ignore[index]
-                weighed.extend((t, sign * t.weight, counts) for t, counts in there.items() if wants(cycle, t))
+        for kind, sign in (("preferred_affinity", 1), ("preferred_anti_affinity", -1)):
+            there = own[kind]  # type: ignore[index]
+            weighed.extend((t, sign * t.weight, counts) for t, counts in there.items() if wants(cycle, t))
         if not weighed:
             return None
         sums = np.zeros(len(slots), np.float64)

@@ -41,8 +41,10 @@ class NodeVolumeLimits(Plugin):
 
     @staticmethod
     def _more(pod: PodInfo, change: Change) -> bool:
-        old = {} if change.old is None else limits(change.old)
-        return any(count > old.get(driver, -1) for driver, count in limits(change.new).items()) or change.is_new
+        if change.is_new or drivers(change.new) - drivers(change.old):
+            return True
+        old = limits(change.old)
+        return any(count > old.get(driver, -1) for driver, count in limits(change.new).items())
 
     @staticmethod
     def _had_volumes(pod: PodInfo, change: Change) -> bool:
@@ -53,6 +55,8 @@ class NodeVolumeLimits(Plugin):
         if not mine:
             return None
         out = np.zeros(len(cycle.cluster.valid), np.int32)
+        self._without_driver(cycle, sorted({driver for driver, _ in mine}), out)
+        attached = self._attached()
         for record in self.known.nodes.records():
             info = cycle.cluster.nodes.get(record.key)
             node = self.known.nodes.by_key(record.key)
@@ -62,11 +66,37 @@ class NodeVolumeLimits(Plugin):
             if not any(driver in allowed for driver, _ in mine):
                 continue
             there = {volume for pod in info.pods.values() if pod.claims for volume in self._volumes(pod)}
+            there |= attached.get(info.name, set())
             for driver in {driver for driver, _ in mine} & allowed.keys():
                 used = sum(name == driver for name, _ in there)
                 new = sum(volume[0] == driver for volume in mine - there)
-                if new and used + new > allowed[driver]:
+                if new and used + new > allowed[driver] and not out[info.slot]:
                     out[info.slot] = 1
+        return out
+
+    def _without_driver(self, cycle: Cycle, names: list[str], out: Codes) -> None:
+        """Of drivers that ask for it, nodes must have them. Codes from 2 on."""
+        needed = cycle.state[self.name] = [name for name in names if self._is_needed(name)]
+        for info in cycle.cluster.nodes.values() if needed else ():
+            node = self.known.nodes.by_key(info.name)
+            there = drivers(node)
+            missing = [code for code, driver in enumerate(needed, 2) if driver not in there]
+            if missing:
+                out[info.slot] = missing[0]
+
+    def _is_needed(self, driver: str) -> bool:
+        found = self.known.drivers.get(driver)
+        return found is not None and bool((found.get("spec") or {}).get("preventPodSchedulingIfMissing"))
+
+    def _attached(self) -> dict[str, set[Volume]]:
+        """By node, whatever the pods there say: a volume stays attached for a while after its last pod."""
+        out: dict[str, set[Volume]] = {}
+        for item in self.known.attachments.list():
+            spec = item["spec"]
+            name = (spec.get("source") or {}).get("persistentVolumeName")
+            volume = self.known.volumes.get(name) if name else None
+            if volume is not None and volume["spec"].get("csi"):
+                out.setdefault(spec["nodeName"], set()).add((spec["attacher"], volume["spec"]["csi"]["volumeHandle"]))
         return out
 
     def _volumes(self, pod: PodInfo) -> set[Volume]:
@@ -91,7 +121,14 @@ class NodeVolumeLimits(Plugin):
         return (found["provisioner"], f"{namespace}/{name}") if found is not None else None
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
-        return (EXCEEDED,)
+        return (
+            EXCEEDED if code == 1 else f"{cycle.state[self.name][code - 2]} CSI driver is not installed on the node",
+        )
+
+
+def drivers(node: Obj | None) -> set[str]:
+    """Those that a CSINode says are installed."""
+    return {driver["name"] for driver in ((node or {}).get("spec") or {}).get("drivers") or ()}
 
 
 def limits(node: Obj) -> dict[str, int]:

@@ -21,6 +21,7 @@ from sampan.scheduler.changes import (
     NODE_LABEL,
     NODE_TAINT,
     POD_LABEL,
+    POD_TOLERATION,
     TARGET_POD,
     Change,
     Hint,
@@ -50,7 +51,7 @@ class PodTopologySpread(Plugin):
     def hints(self) -> list[Hint]:
         return [
             Hint(ASSIGNED_POD, ADD | DELETE | POD_LABEL, self._counted),
-            Hint(TARGET_POD, POD_LABEL),
+            Hint(TARGET_POD, POD_LABEL | POD_TOLERATION),
             Hint(NODE, ADD | DELETE | NODE_LABEL | NODE_TAINT, self._a_place),
         ]
 

@@ -85,12 +85,17 @@ class NodeResourcesFit(Plugin):
         if kept is None:
             order = {"cpu": 0, "memory": 1, "ephemeral-storage": 2}
             asked = [
-                (name, amount)
-                for name, amount in shape.requests.items()
-                if amount > 0 and name not in self.ignored and name.partition("/")[0] not in self.groups
+                (name, amount) for name, amount in shape.requests.items() if amount > 0 and not self._ignores(name)
             ]
             kept = shape.memo[self] = sorted(asked, key=lambda item: (order.get(item[0], 3), item[0]))
         return kept
+
+    def _ignores(self, resource: str) -> bool:
+        """Only extended resources can be ignored."""
+        group, slash, _ = resource.partition("/")
+        if not slash or "kubernetes.io/" in resource or resource.startswith("requests."):
+            return False
+        return resource in self.ignored or group in self.groups
 
     def filter_at(self, cycle: Cycle, at: At) -> Codes | None:
         cluster = cycle.cluster
@@ -167,13 +172,13 @@ class NodeResourcesFit(Plugin):
             case "MostAllocated":
                 return np.minimum(requested, capacity) * MAX_SCORE // capacity
         utilization = np.where(over, 100, requested * 100 // capacity)
-        return _broken_line(self.strategy.shape, utilization)
+        return broken_line(self.strategy.shape, utilization)
 
     def unresolvable(self, cycle: Cycle, code: int) -> bool:
         return bool(code >> NEVER)
 
 
-def _broken_line(shape: tuple[tuple[int, int], ...], at: Ints) -> Ints:
+def broken_line(shape: tuple[tuple[int, int], ...], at: Ints) -> Ints:
     """Between two points in whole numbers, as Go divides: towards zero."""
     points = [(x, y * (MAX_SCORE // 10)) for x, y in shape]
     out = np.full(len(at), points[-1][1], np.int64)

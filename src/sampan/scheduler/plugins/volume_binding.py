@@ -2,9 +2,9 @@
 
 Claims that are bound say where by their volume's node affinity. Claims of classes that wait for their first consumer are
 bound here: to the smallest volume that is free and can be used on the node, or by telling a provisioner for which node
-to make one; a node must have either for each of them.
+to make one; a node must have either for each of them, and is the better the more room is left then.
 
-Source: plugins/volumebinding/{volume_binding,binder}.go, component-helpers/storage/volume/pv_helpers.go
+Source: plugins/volumebinding/{volume_binding,binder,scorer}.go, component-helpers/storage/volume/pv_helpers.go
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sampan.client import Client
 from sampan.scheduler import changes, volumes
 from sampan.scheduler.changes import ADD, UPDATE, Change, Hint
 from sampan.scheduler.cluster import Cluster, Mask
-from sampan.scheduler.framework import Codes, Cycle, Plugin, Refused, Slots
+from sampan.scheduler.framework import Codes, Cycle, Plugin, Refused, Scores, Slots
 from sampan.scheduler.plugins.node_affinity import selector_mask
+from sampan.scheduler.plugins.resources_fit import broken_line
 from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.volumes import SELECTED_NODE, Volumes, class_of, is_fully_bound
 
@@ -51,7 +52,15 @@ class Claims:
 class VolumeBinding(Plugin):
     name = NAME
 
-    def __init__(self, known: Volumes, client: Client, timeout: float = 600.0) -> None:
+    def __init__(
+        self,
+        known: Volumes,
+        client: Client,
+        timeout: float = 600.0,
+        shape: tuple[tuple[int, int], ...] = ((0, 10), (100, 0)),
+    ) -> None:
+        """`shape`: (utilization, score) points, the score 0 to 10."""
+        self.shape = shape
         self.known = known
         self.client = client
         self.timeout = timeout
@@ -210,20 +219,29 @@ class VolumeBinding(Plugin):
     def _enough(self, cluster: Cluster, claim: Obj, storage_class: Obj) -> Mask:
         """Nodes whose driver says that it has room; where it does not say, there is."""
         everywhere = np.ones(len(cluster.valid), bool)
+        said = self._capacities(claim, storage_class)
+        if said is None:
+            return everywhere
+        out = ~everywhere
+        for item in said:
+            selector = label_selector_from(item["nodeTopology"])
+            for info in cluster.nodes.values():
+                out[info.slot] |= selector.matches(info.labels)
+        return out
+
+    def _capacities(self, claim: Obj, storage_class: Obj) -> list[Obj] | None:
+        """The CSIStorageCapacities that are large enough; None: the driver does not say what room it has."""
         driver = self.known.drivers.get(storage_class["provisioner"])
         size = volumes.requested(claim)
         if not size or driver is None or not (driver.get("spec") or {}).get("storageCapacity"):
-            return everywhere
-        out = ~everywhere
+            return None
+        out = []
         for item in self.known.capacities.list():
             limit = _limit(item)
             if item.get("storageClassName") != storage_class["metadata"]["name"] or limit is None or limit < size:
                 continue
-            if item.get("nodeTopology") is None:
-                continue  # accessible from nowhere
-            selector = label_selector_from(item["nodeTopology"])
-            for info in cluster.nodes.values():
-                out[info.slot] |= selector.matches(info.labels)
+            if item.get("nodeTopology") is not None:  # else accessible from nowhere
+                out.append(item)
         return out
 
     def reasons(self, cycle: Cycle, code: int) -> tuple[str, ...]:
@@ -231,6 +249,44 @@ class VolumeBinding(Plugin):
 
     def unresolvable(self, cycle: Cycle, code: int) -> bool:
         return True
+
+    # -- score ---------------------------------------------------------------------------------------------------------
+
+    def score(self, cycle: Cycle, slots: Slots) -> Scores | None:
+        claims: Claims | None = cycle.state.get(NAME)
+        if claims is None or not claims.found:
+            return None
+        return np.array([self._room(cycle, claims, int(slot)) for slot in slots], np.int64)
+
+    def _room(self, cycle: Cycle, claims: Claims, slot: int) -> int:
+        """The mean over the classes of what is asked and what there is: of the volumes that are there already, or, where
+        there are none, of what the drivers say that they can make."""
+        asked: dict[str, list[int]] = {}
+        for claim, options, picked in claims.found:
+            index = int(picked[slot])
+            if index >= 0:
+                both = asked.setdefault(class_of(options[index]), [0, 0])
+                both[0] += volumes.requested(claim)
+                both[1] += volumes.capacity(options[index])
+        for claim, _, _ in () if asked else claims.found:
+            capacity = self._capacity_at(cycle, claim, slot)
+            if capacity is not None:
+                both = asked.setdefault(class_of(claim), [0, 0])
+                both[0] += volumes.requested(claim)
+                both[1] = capacity
+        if not asked:
+            return 0
+        used = [100 if not there or wanted > there else wanted * 100 // there for wanted, there in asked.values()]
+        total = int(broken_line(self.shape, np.array(used, np.int64)).sum())
+        return int(total / len(asked) + 0.5)
+
+    def _capacity_at(self, cycle: Cycle, claim: Obj, slot: int) -> int | None:
+        found, info = self.known.classes.get(class_of(claim)), cycle.cluster.by_slot[slot]
+        for item in (self._capacities(claim, found) if found is not None and info is not None else None) or ():
+            assert info is not None
+            if label_selector_from(item["nodeTopology"]).matches(info.labels):
+                return int(quantity.parse(item["capacity"])) if item.get("capacity") else 0
+        return None
 
     # -- carrying out --------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ from sampan.scheduler.shape import PodInfo
 from sampan.scheduler.volumes import Volumes
 
 DISK = "node(s) had no available disk"
-ONE_POD = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+ONE_POD = (
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+)
 NAME = "VolumeRestrictions"
 
 
