@@ -32,6 +32,7 @@ from sampan.controllers.deployment_sets import (
     replicas,
     revision,
     same_template,
+    set_name,
     sized,
     sizes,
     total,
@@ -166,7 +167,8 @@ class Rollout:
         spec: Obj = {"replicas": new_set_size(self.deployment, self.old), "selector": selector, "template": template}
         if self.spec.get("minReadySeconds"):
             spec["minReadySeconds"] = self.spec["minReadySeconds"]
-        new: Obj = {"metadata": {"name": f"{meta['name']}-{hashed}", "namespace": meta["namespace"]}, "spec": spec}
+        name = set_name(meta["name"], hashed)
+        new: Obj = {"metadata": {"name": name, "namespace": meta["namespace"]}, "spec": spec}
         newest = max((revision(set_) for set_ in self.old), default=0) + 1
         notes = {**inherited(self.deployment, new, newest), **sized(self.deployment)}
         new["metadata"] |= {
