@@ -90,12 +90,26 @@ def test_pods_without_metrics_damp_both_ways() -> None:
 def test_why_not() -> None:
     with pytest.raises(CannotCompute, match=r"^no pods returned by selector while calculating replica count$"):
         by_utilization(3, 50, "cpu", "", [], used(1), RULES)
-    with pytest.raises(CannotCompute, match=r"^did not receive metrics for any ready pods$"):
-        by_utilization(3, 50, "cpu", "", pods(1, phase="Pending"), used(1), RULES)
+    with pytest.raises(CannotCompute, match=r"^did not receive metrics for targeted pods \(pods might be unready\)$"):
+        by_utilization(3, 50, "cpu", "", pods(1, phase="Pending", cpu=None), used(1), RULES)
     with pytest.raises(CannotCompute, match=r"^missing request for cpu in container c of Pod p0$"):
         by_utilization(3, 50, "cpu", "", pods(1, cpu=None), used(1), RULES)
-    with pytest.raises(CannotCompute, match=r"^no metrics returned matched known pods$"):
+    with pytest.raises(CannotCompute, match=r"^container other not found in Pod p0$"):
         by_utilization(3, 50, "cpu", "other", pods(1), used(1), RULES)
+    with pytest.raises(CannotCompute, match=r"^no metrics returned matched known pods$"):
+        by_utilization(3, 50, "cpu", "", pods(1, cpu="0"), used(1), RULES)
+
+
+def test_requests_of_pods_as_a_whole() -> None:
+    whole = pods(1)
+    whole[0]["spec"]["resources"] = {"requests": {"memory": "1Gi"}}
+    assert by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)[1] == 100  # of its container
+    whole[0]["spec"]["resources"]["requests"]["cpu"] = "2"
+    assert by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)[1] == 50
+    whole = pods(1, cpu=None)
+    whole[0]["spec"]["resources"] = {"requests": {"memory": "1Gi"}}
+    with pytest.raises(CannotCompute, match=r"^missing pod-level request for cpu in Pod p0$"):
+        by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)
 
 
 def test_values() -> None:
@@ -360,6 +374,41 @@ async def test_a_minimum_that_grows_ends_zero(world: World, monkeypatch: pytest.
     await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", {"spec": {"minReplicas": 2}}, "default")
     await world.until(lambda: condition(world, "ScaledToZero") == NOT_ZERO, "growth", 60)
     assert replicas(world) == 2
+
+
+class Contending:
+    """Around a transport: somebody else changes the Deployment before each of the first `count` writes of its scale."""
+
+    def __init__(self, inner: Any, world: World, count: int) -> None:
+        self.inner = inner
+        self.world = world
+        self.left = count
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        if method == "PUT" and path.endswith("/scale") and self.left:
+            self.left -= 1
+            note = {"metadata": {"annotations": {"left": str(self.left)}}}
+            await self.world.admin.patch("deployments.apps", "web", note, "default")
+        return await self.inner.request(method, path, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize(("conflicts", "size"), [(4, 10), (5, 20)])
+async def test_others_may_write_the_scale_meanwhile(world: World, conflicts: int, size: int) -> None:
+    left = [conflicts]
+
+    def wrap(inner: Any) -> Any:
+        return Contending(inner, world, left.pop() if left else 0)
+
+    world.wrap = wrap
+    await world.start(NAME)
+    await deployment(world, 20)
+    await autoscaler(world)
+    reason = "SuccessfulRescale" if size == 10 else "FailedRescale"
+    await world.until(lambda: world.events(reason), "a decision", 10)
+    assert replicas(world) == size
 
 
 async def test_no_target(world: World) -> None:

@@ -17,6 +17,7 @@ from sampan.api import quantity
 from sampan.api.selectors import LabelSelector, parse_label_selector
 from sampan.api.times import format_time
 from sampan.client import Controller, Discovery, HttpError, Resource, StatusError, key_of, of_kind
+from sampan.client.errors import is_conflict
 from sampan.controllers.context import Context
 from sampan.controllers.hpa_behavior import History
 from sampan.controllers.hpa_metrics import Metrics
@@ -26,6 +27,8 @@ from sampan.controllers.hpa_sources import Asked, Sources
 Obj = dict[str, Any]
 log = logging.getLogger("sampan.controller")
 RESOURCE = "horizontalpodautoscalers.v2.autoscaling"
+#: to write a scale that others write too
+ATTEMPTS = 5
 BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
@@ -180,9 +183,17 @@ class HorizontalPodAutoscalerController:
         raise CannotCompute(f'no matches for kind "{kind}" in group "{group}"')
 
     async def _rescale(self, look: _Look, target: Resource, scale: Obj, wanted: int, reason: str) -> None:
+        meta = scale["metadata"]
         try:
-            changed = {**scale, "spec": {**scale["spec"], "replicas": wanted}}
-            await self.client.update(target, changed, subresource="scale")
+            for left in reversed(range(ATTEMPTS)):
+                changed = {**scale, "spec": {**scale["spec"], "replicas": wanted}}
+                try:
+                    await self.client.update(target, changed, subresource="scale")
+                    break
+                except StatusError as error:
+                    if not left or not is_conflict(error):
+                        raise
+                scale = await self.client.get_scale(target, meta["name"], meta["namespace"])
         except (StatusError, HttpError) as error:
             said = f"New size: {wanted}; reason: {reason}; error: {error}"
             self.recorder.event(look.hpa, "Warning", "FailedRescale", said)
