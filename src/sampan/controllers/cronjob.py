@@ -104,7 +104,7 @@ class CronJobController:
                 continue
             if known and end is not None:
                 _drop(status, job["metadata"]["uid"])
-                said = f"Saw completed job: {job['metadata']['name']}, status: {end['type']}"
+                said = f"Saw completed job: {job['metadata']['name']}, condition: {end['type']}"
                 self.recorder.event(cron_job, "Normal", "SawCompletedJob", said)
             time = (job.get("status") or {}).get("completionTime")
             if end is not None and end["type"] == "Complete" and time:
