@@ -99,6 +99,7 @@ async def test_pods_come_in_order_with_names_of_their_own(world: World) -> None:
         "app": "db", "statefulset.kubernetes.io/pod-name": "db-1", "apps.kubernetes.io/pod-index": "1",
         "controller-revision-hash": revision,
     }  # fmt: skip
+    assert pod["metadata"]["generateName"] == "db-"
     assert made(world) == ["C0", "C1", "C2"]
     assert {event["message"] for event in world.events("SuccessfulCreate")} >= {
         "create Pod db-0 in StatefulSet db successful"
@@ -314,9 +315,12 @@ async def test_claims_stay_or_go_as_the_policy_says(world: World) -> None:
     await world.admin.delete("persistentvolumeclaims", "data-db-1", "default")
     await world.admin.patch("persistentvolumeclaims", "data-db-1", {"metadata": {"finalizers": None}}, "default")
     await ready(world, 2)
+    assert world.events("SuccessfulUpdate") == []
     keep = {"whenDeleted": "Retain", "whenScaled": "Retain"}
     await patch(world, persistentVolumeClaimRetentionPolicy=keep)
     await world.settle()
+    updates = {f"update Pod {name} in StatefulSet db successful" for name in ("db-0", "db-1")}
+    assert {event["message"] for event in world.events("SuccessfulUpdate")} == updates
     assert not any(claim["metadata"].get("ownerReferences") for claim in world.all("persistentvolumeclaims"))
 
 
