@@ -39,6 +39,10 @@ COUNTS = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observe
 FAILURE = "ReplicaFailure"
 
 
+class NotDeleted(Exception):
+    """Why a pod could not be deleted, as the status says it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flavour:
     """`account`: whose ServiceAccount is used and who is the source of events."""
@@ -221,7 +225,7 @@ class Replicas:
             if isinstance(result, Exception):
                 self.expectations.deletion_observed(key, pod["metadata"]["uid"])
                 if not is_not_found(result):
-                    problem = problem or result
+                    problem = problem or NotDeleted(f"unable to delete pods: {result}")
         return problem
 
     def _related(self, owner: Obj) -> list[Obj]:
