@@ -282,6 +282,35 @@ async def test_it_grows_and_shrinks(world: World) -> None:
     assert event["message"] == "New size: 1; reason: All metrics below target"
 
 
+async def test_what_it_has_seen(world: World) -> None:
+    await world.start(NAME)
+    await deployment(world)
+    await running(world, 2)
+    await autoscaler(world, metrics=cpu(50))
+    await world.until(lambda: status(world).get("observedGeneration") == 1, "a look")
+    seen = {item["type"]: item["observedGeneration"] for item in status(world)["conditions"]}
+    assert seen == {"AbleToScale": 1, "ScalingActive": 1, "ScalingLimited": 1}
+    patch = {"metadata": {"labels": {"a": "b"}}}
+    await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", patch, "default")
+    await world.admin.set_scale("deployments.apps", "web", "default", 0)
+    patch = {"spec": {"maxReplicas": 11}}
+    await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", patch, "default")
+    await world.until(lambda: status(world).get("observedGeneration") == 2, "another look")
+    seen = {item["type"]: item["observedGeneration"] for item in status(world)["conditions"]}
+    assert seen == {"AbleToScale": 2, "ScalingActive": 2, "ScalingLimited": 1}
+
+
+async def test_a_container_that_some_pods_do_not_have(world: World) -> None:
+    await world.start(NAME)
+    await deployment(world)
+    await running(world, 2)
+    metric = {"name": "cpu", "container": "other", "target": target("AverageValue", "1")}
+    await autoscaler(world, metrics=[{"type": "ContainerResource", "containerResource": metric}])
+    (event,) = await world.until(lambda: world.events("FailedGetContainerResourceMetric"), "an event")
+    missing = "did not receive metrics for targeted pods (pods might be unready)"
+    assert event["message"] == f"failed to get cpu usage: {missing}"
+
+
 async def test_limits(world: World) -> None:
     await world.start(NAME)
     await deployment(world, 20)
@@ -409,6 +438,7 @@ async def test_others_may_write_the_scale_meanwhile(world: World, conflicts: int
     reason = "SuccessfulRescale" if size == 10 else "FailedRescale"
     await world.until(lambda: world.events(reason), "a decision", 10)
     assert replicas(world) == size
+    await world.until(lambda: status(world).get("currentReplicas") == 20, "status", 10)
 
 
 async def test_no_target(world: World) -> None:
@@ -470,7 +500,7 @@ async def test_other_metrics_that_nobody_serves(world: World) -> None:
     none = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
     assert world.events("FailedGetPodsMetric")[0]["message"] == f"unable to get metric queue: {none}"
     said = world.events("FailedGetObjectMetric")[0]["message"]
-    assert said == f"unable to get metric queue: Service on default s/{none}"
+    assert said == f"unable to get metric queue on Service default/s: {none}"
     said = world.events("FailedGetExternalMetric")[0]["message"]
     labels = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
     assert said.startswith(f"unable to get external metric default/queue/{labels}: unable to fetch metrics from")

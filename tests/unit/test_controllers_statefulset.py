@@ -274,6 +274,11 @@ async def test_on_delete_pods_are_updated_when_they_are_deleted(world: World) ->
     assert images(world) == ["db:1"] * 3
     await world.admin.delete("pods", "db-1", "default")
     await world.until(lambda: images(world) == ["db:1", "db:2", "db:1"])
+    assert status(world)["currentRevision"] != (update := status(world)["updateRevision"])
+    await world.admin.delete("pods", "db-0", "default")
+    await world.admin.delete("pods", "db-2", "default")
+    await world.until(lambda: images(world) == ["db:2"] * 3 and status(world).get("currentReplicas") == 3)
+    assert status(world)["currentRevision"] == status(world)["updateRevision"] == update
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])

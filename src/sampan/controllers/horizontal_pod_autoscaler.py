@@ -45,12 +45,17 @@ class _Look:
     status: Obj
     conditions: dict[str, Obj]
 
+    @property
+    def generation(self) -> int:
+        return int(self.hpa["metadata"].get("generation", 0))
+
     def condition(self, kind: str, status: bool, reason: str, message: str) -> None:
         wanted = "True" if status else "False"
         old = self.conditions.get(kind)
         since = old["lastTransitionTime"] if old is not None and old["status"] == wanted else format_time(self.now)
         self.conditions[kind] = {
             "type": kind, "status": wanted, "lastTransitionTime": since, "reason": reason, "message": message,
+            "observedGeneration": self.generation,
         }  # fmt: skip
 
     def is_true(self, kind: str) -> bool:
@@ -123,6 +128,9 @@ class HorizontalPodAutoscalerController:
             "AbleToScale", True, "SucceededGetScale", "the HPA controller was able to get the target's current scale"
         )
         statuses: list[Obj] = []
+        look.status |= {
+            "observedGeneration": look.generation, "currentReplicas": current, "currentMetrics": statuses,
+        }  # fmt: skip
         reason, wanted = "", current
         problem: CannotCompute | None = None
         if current == 0 and not look.is_true("ScaledToZero"):  # somebody else wants none, and shall have none
@@ -133,7 +141,6 @@ class HorizontalPodAutoscalerController:
         elif 0 < current < low:
             reason, wanted = BELOW, low
         else:
-            look.status |= {"currentReplicas": current, "currentMetrics": statuses}
             asked, metric, problem = await self._asked(look, key, scale, statuses)
             if asked > current:
                 reason = f"{metric} above target"
@@ -151,7 +158,7 @@ class HorizontalPodAutoscalerController:
             else:
                 said = "the HPA controller did not scale the workload to zero"
                 look.condition("ScaledToZero", False, "NotScaledToZero", said)
-        look.status |= {"currentReplicas": current, "desiredReplicas": wanted, "currentMetrics": statuses}
+        look.status["desiredReplicas"] = wanted
         if problem is not None:
             raise Failed(f"{hpa['metadata']['name']}: {problem}")
 
