@@ -290,7 +290,7 @@ async def test_what_it_has_seen(world: World) -> None:
     await world.until(lambda: status(world).get("observedGeneration") == 1, "a look")
     seen = {item["type"]: item["observedGeneration"] for item in status(world)["conditions"]}
     assert seen == {"AbleToScale": 1, "ScalingActive": 1, "ScalingLimited": 1}
-    patch = {"metadata": {"labels": {"a": "b"}}}
+    patch: Obj = {"metadata": {"labels": {"a": "b"}}}
     await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", patch, "default")
     await world.admin.set_scale("deployments.apps", "web", "default", 0)
     patch = {"spec": {"maxReplicas": 11}}
