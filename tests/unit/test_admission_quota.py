@@ -124,6 +124,25 @@ async def test_scopes(api: Local) -> None:
     assert (await api("POST", PODS, sized("free", {"cpu": "1"})))[0] == 201
 
 
+async def test_a_pod_that_is_given_a_deadline_goes_over_to_other_quotas(api: Local) -> None:
+    await limit(api, {"pods": "1", "requests.cpu": "1"}, "brief", scopes=["Terminating"])
+    await limit(api, {"pods": "5"}, "all")
+    for name, cpu in (("one", "1"), ("two", "10m")):
+        assert (await api("POST", PODS, sized(name, {"cpu": cpu})))[0] == 201
+    assert await used(api, "brief") == {"pods": "0", "requests.cpu": "0"}
+
+    async def deadline(name: str) -> tuple[int, Any]:
+        patch = {"spec": {"activeDeadlineSeconds": 60}, "metadata": {"labels": {"a": "b"}}}
+        return await api("PATCH", f"{PODS}/{name}", patch, "application/merge-patch+json")
+
+    assert (await deadline("one"))[0] == 200
+    assert await used(api, "brief") == {"pods": "1", "requests.cpu": "1"}
+    code, refused = await deadline("two")
+    assert code == 403 and "exceeded quota: brief, requested: pods=1,requests.cpu=10m" in refused["message"]
+    assert (await deadline("one"))[0] == 200
+    assert await used(api, "all") == {"pods": "2"}
+
+
 async def test_services_and_their_updates(api: Local) -> None:
     await limit(api, {"services": "2", "services.nodeports": "1", "services.loadbalancers": "0"})
     path = "/api/v1/namespaces/default/services"

@@ -82,6 +82,19 @@ async def test_pods_that_are_over_use_nothing(world: World) -> None:
     await world.until(lambda: used(world) == {"pods": "0", "count/pods": "2"}, "the end of its grace", 40)
 
 
+async def test_pods_that_are_given_a_deadline_leave_the_quota_of_those_that_stay(world: World) -> None:
+    await world.start(NAME)
+    await quota(world, scopes=["NotTerminating"], pods="2")
+    await quota(world, "brief", scopes=["Terminating"], pods="2")
+    await world.until(lambda: used(world) and used(world, "brief"), "counts")
+    await pod(world, "a")
+    assert used(world) == {"pods": "1"}
+    await asyncio.sleep(3)
+    await world.admin.patch("pods", "a", {"spec": {"activeDeadlineSeconds": 60}}, "default", type="merge")
+    await world.until(lambda: used(world) == {"pods": "0"}, "release", 5)
+    assert used(world, "brief") == {"pods": "1"}
+
+
 async def test_charged_and_never_made(world: World) -> None:
     """What a crash of the API server leaves is corrected at the next occasion."""
     await world.start(NAME)

@@ -94,9 +94,9 @@ def _in_scope(resource: Resource, selector: Selector, obj: Obj) -> bool:
     spec = obj["spec"]
     match selector.scope:
         case "Terminating":
-            return (spec.get("activeDeadlineSeconds") or -1) >= 0
+            return ends_by_itself(obj)
         case "NotTerminating":
-            return (spec.get("activeDeadlineSeconds") or -1) < 0
+            return not ends_by_itself(obj)
         case "BestEffort":
             return pod_spec.qos_class(spec) == "BestEffort"
         case "NotBestEffort":
@@ -107,6 +107,11 @@ def _in_scope(resource: Resource, selector: Selector, obj: Obj) -> bool:
         case "CrossNamespacePodAffinity":
             return _crosses_namespaces(spec.get("affinity") or {})
     return False
+
+
+def ends_by_itself(pod: Obj) -> bool:
+    """Its deadline says so. Of all that scopes ask of pods, this alone may change later."""
+    return (pod["spec"].get("activeDeadlineSeconds") or -1) >= 0
 
 
 def _selects(selector: Selector, names: set[str]) -> bool:

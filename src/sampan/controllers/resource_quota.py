@@ -99,7 +99,8 @@ class ResourceQuotaController:
             if resource in MEASURED and (keys := self._named(resource, new)):
                 now = self.context.clock()
                 same = quota.usage(resource, old, now) == quota.usage(resource, new, now)
-                if not same or (resource == PODS and _over(old) != _over(new)):
+                moved = resource == PODS and quota.ends_by_itself(old) != quota.ends_by_itself(new)
+                if not same or moved or (resource == PODS and _over(old) != _over(new)):
                     self._add(keys)
 
         def gone(obj: Obj) -> None:

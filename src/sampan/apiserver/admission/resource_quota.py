@@ -106,7 +106,7 @@ class ResourceQuota(Plugin):
             case "CREATE", "":
                 return True
             case "UPDATE", "":
-                return resource in (SERVICES, CLAIMS)
+                return resource in (PODS, SERVICES, CLAIMS)
             case "UPDATE", "resize":
                 return resource == PODS
             case "UPDATE", "status":
@@ -116,6 +116,8 @@ class ResourceQuota(Plugin):
     async def validate(self, attributes: Attributes) -> None:
         """Raises 403 where a quota would be exceeded, or cannot be kept for want of requests or limits."""
         api, namespace = attributes.api, attributes.namespace
+        if _stays(attributes):
+            return
         if not namespace or not (self.limited or api.cached("", "resourcequotas").span(namespace)):
             return
         request = await self._decide(namespace, api, attributes, {})
@@ -280,6 +282,14 @@ def _check_account(attributes: Attributes, account: _Account, delta: Amounts) ->
             f"exceeded quota: {account.name}, requested: {shown(delta)}, used: {shown(account.used)}, "
             f"limited: {shown(account.hard)}"
         )
+
+
+def _stays(attributes: Attributes) -> bool:
+    """A pod that is written and uses what it used, of the same quotas."""
+    old, new = attributes.old, attributes.obj
+    if (attributes.group, attributes.resource) != PODS or attributes.subresource or old is None or new is None:
+        return False
+    return quota.ends_by_itself(old) == quota.ends_by_itself(new)
 
 
 def _claims_more(new: Obj, old: Obj | None) -> bool:
