@@ -115,6 +115,26 @@ async def test_limits_that_change(world: World) -> None:
     await world.until(lambda: used(world) == {"secrets": "0"}, "the other count")
 
 
+async def test_claims_of_devices_are_counted_as_their_class_says(world: World) -> None:
+    await world.start(NAME)
+    by_class, by_name = "requests.deviceclass.resource.kubernetes.io/gold", "requests.example.com/gpu"
+    group = {"apiVersion": "resource.k8s.io/v1"}
+    exactly = {"deviceClassName": "gold", "allocationMode": "ExactCount", "count": 2}
+    spec: Obj = {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}
+    claim = {**group, "kind": "ResourceClaim", "metadata": {"name": "a"}, "spec": spec}
+    await world.admin.create("resourceclaims.resource.k8s.io", claim, "default")
+    await quota(world, **{by_class: "4", by_name: "4"})
+    await world.until(lambda: used(world) == {by_class: "0", by_name: "0"}, "a count")
+    gold = {**group, "kind": "DeviceClass", "metadata": {"name": "gold"}, "spec": {}}
+    await world.admin.create("deviceclasses.resource.k8s.io", gold)
+    await world.until(lambda: used(world) == {by_class: "2", by_name: "0"}, "a class", 5)
+    named = {"spec": {"extendedResourceName": "example.com/gpu"}}
+    await world.admin.patch("deviceclasses.resource.k8s.io", "gold", named, type="merge")
+    await world.until(lambda: used(world) == {by_class: "2", by_name: "2"}, "its name", 5)
+    await world.admin.delete("resourceclaims.resource.k8s.io", "a", "default")
+    await world.until(lambda: used(world) == {by_class: "0", by_name: "0"}, "release", 5)
+
+
 async def test_custom_resources(world: World) -> None:
     await world.start(NAME)
     await quota(world, **{"count_widgets.example.com": "1"})
