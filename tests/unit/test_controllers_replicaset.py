@@ -93,6 +93,28 @@ async def test_an_orphan_is_taken_over_and_a_relabelled_pod_let_go(world: World)
     assert "ownerReferences" not in world.get("pods", "bare")["metadata"]  # type: ignore[index]
 
 
+async def test_pods_that_know_no_more_than_its_uid_are_none_of_its_own(world: World) -> None:
+    await world.start(NAME)
+    made = await world.admin.create("replicasets", replica_set(replicas=0), namespace="default")
+    await world.admin.create("namespaces", {"metadata": {"name": "other"}})
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": made["metadata"]["uid"]}
+    pod = replica_set()["spec"]["template"]
+    for name, where, said in (
+        ("abroad", "other", {}),
+        ("misnamed", "default", {"name": "wob"}),
+        ("misread", "default", {"kind": "Job", "apiVersion": "batch/v1"}),
+        ("own", "default", {}),
+    ):
+        meta = {"name": name, **pod["metadata"], "ownerReferences": [{**owner, **said, "controller": True}]}
+        await world.admin.create("pods", {"metadata": meta, "spec": pod["spec"]}, where)
+    await world.until(lambda: world.events("SuccessfulDelete"))
+    await world.admin.set_scale("replicasets", "web", "default", 1)
+    await world.until(lambda: world.events("SuccessfulCreate"))
+    await world.until(lambda: status(world).get("replicas") == 1)
+    (gone,) = world.events("SuccessfulDelete")
+    assert gone["message"] == "Deleted pod: own" and not world.pods("other")[0]["metadata"].get("deletionTimestamp")
+
+
 async def test_what_is_being_deleted_takes_nothing_over_and_makes_nothing(world: World) -> None:
     await world.start(NAME)
     made = replica_set()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from sampan.api.errors import StatusError
-from sampan.client import OWNER, Cache, Client, EventRecorder, Expectations
+from sampan.client import Cache, Client, EventRecorder, Expectations
 from sampan.client.cache import copied
 from sampan.client.errors import is_already_exists, is_conflict, is_namespace_terminating, is_not_found
 from sampan.controllers import deployment_status as says
@@ -39,7 +39,7 @@ from sampan.controllers.deployment_sets import (
 )
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.hashes import template_hash
-from sampan.controllers.pod_control import controller_of, owner_reference
+from sampan.controllers.pod_control import CONTROLLER, controlled_by, controller_of, owner_reference
 from sampan.controllers.pods import phase_of
 
 Obj = dict[str, Any]
@@ -295,7 +295,7 @@ class Rollout:
         for set_ in self.old:
             if counted(set_, "replicas") or counted(set_, "observedGeneration") < set_["metadata"].get("generation", 0):
                 return True
-            mine = self.pods.by_index(OWNER, set_["metadata"]["uid"])
+            mine = self.pods.by_index(CONTROLLER, controlled_by(set_))
             if any(phase_of(pod) not in ("Succeeded", "Failed") for pod in mine):
                 return True
         return False
