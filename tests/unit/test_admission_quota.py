@@ -124,6 +124,25 @@ async def test_scopes(api: Local) -> None:
     assert (await api("POST", PODS, sized("free", {"cpu": "1"})))[0] == 201
 
 
+async def test_a_pod_that_is_given_a_deadline_goes_over_to_other_quotas(api: Local) -> None:
+    await limit(api, {"pods": "1", "requests.cpu": "1"}, "brief", scopes=["Terminating"])
+    await limit(api, {"pods": "5"}, "all")
+    for name, cpu in (("one", "1"), ("two", "10m")):
+        assert (await api("POST", PODS, sized(name, {"cpu": cpu})))[0] == 201
+    assert await used(api, "brief") == {"pods": "0", "requests.cpu": "0"}
+
+    async def deadline(name: str) -> tuple[int, Any]:
+        patch = {"spec": {"activeDeadlineSeconds": 60}, "metadata": {"labels": {"a": "b"}}}
+        return await api("PATCH", f"{PODS}/{name}", patch, "application/merge-patch+json")
+
+    assert (await deadline("one"))[0] == 200
+    assert await used(api, "brief") == {"pods": "1", "requests.cpu": "1"}
+    code, refused = await deadline("two")
+    assert code == 403 and "exceeded quota: brief, requested: pods=1,requests.cpu=10m" in refused["message"]
+    assert (await deadline("one"))[0] == 200
+    assert await used(api, "all") == {"pods": "2"}
+
+
 async def test_services_and_their_updates(api: Local) -> None:
     await limit(api, {"services": "2", "services.nodeports": "1", "services.loadbalancers": "0"})
     path = "/api/v1/namespaces/default/services"
@@ -171,6 +190,66 @@ async def test_resize_is_charged_by_what_is_added(api: Local) -> None:
     assert await used(api) == {"requests.cpu": "1500m"}
 
 
+DEVICES = "/apis/resource.k8s.io/v1"
+CLAIMS = f"{DEVICES}/namespaces/default/resourceclaims"
+BY_CLASS = "requests.deviceclass.resource.kubernetes.io/gold"
+
+
+def devices(name: str, count: int, of: str = "gold", **meta: Any) -> dict[str, Any]:
+    exactly = {"deviceClassName": of, "allocationMode": "ExactCount", "count": count}
+    spec = {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}
+    return {"metadata": {"name": name, **meta}, "spec": spec}
+
+
+async def test_devices_count_under_all_of_their_names(api: Local) -> None:
+    by_name = "requests.example.com/gpu"
+    await limit(api, {by_name: "4", BY_CLASS: "9", "gold.deviceclass.resource.k8s.io/devices": "9"})
+    assert (await api("POST", CLAIMS, devices("unknown", 1)))[0] == 201
+    assert (await used(api))[by_name] == "0"
+    spec = {"extendedResourceName": "example.com/gpu"}
+    code, made = await api("POST", f"{DEVICES}/deviceclasses", {"metadata": {"name": "gold"}, "spec": spec})
+    assert code == 201, made
+    assert (await api("POST", CLAIMS, devices("two", 2)))[0] == 201
+    assert await used(api) == {by_name: "2", BY_CLASS: "3", "gold.deviceclass.resource.k8s.io/devices": "3"}
+    code, refused = await api("POST", CLAIMS, devices("three", 3))
+    assert code == 403 and f"requested: {by_name}=3, used: {by_name}=2, limited: {by_name}=4" in refused["message"]
+    assert (await api("POST", CLAIMS, devices("three", 3, "iron")))[0] == 201
+
+
+async def test_pods_ask_for_devices_by_their_class(api: Local) -> None:
+    await limit(api, {BY_CLASS: "2"})
+    one, two = ({BY_CLASS.removeprefix("requests."): count} for count in "12")
+    assert (await api("POST", PODS, sized("one", one, one)))[0] == 201
+    assert await used(api) == {BY_CLASS: "1"}
+    code, refused = await api("POST", PODS, sized("two", two, two))
+    assert code == 403 and f"requested: {BY_CLASS}=2, used: {BY_CLASS}=1" in refused["message"]
+
+
+async def test_devices_that_a_pod_is_charged_for_are_not_charged_again(api: Local) -> None:
+    await limit(api, {BY_CLASS: "9"})
+    await api("POST", f"{DEVICES}/deviceclasses", {"metadata": {"name": "gold"}, "spec": {}})
+    asked = {BY_CLASS.removeprefix("requests."): "2"}
+    _, made = await api("POST", PODS, sized("p", asked, asked))
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": made["metadata"]["uid"], "controller": True}
+    said = {"annotations": {"resource.kubernetes.io/extended-resource-claim": "true"}}
+
+    async def claim(name: str, count: int, **meta: Any) -> str:
+        assert (await api("POST", CLAIMS, devices(name, count, **meta)))[0] == 201
+        return (await used(api))[BY_CLASS]
+
+    assert await claim("a", 3, ownerReferences=[owner], **said) == "3"
+    # another one of the same pod is no excuse, nor is one that the pod does not know or that says nothing
+    assert await claim("b", 1, ownerReferences=[owner], **said) == "4"
+    assert await claim("c", 1, ownerReferences=[{**owner, "uid": "x"}], **said) == "5"
+    assert await claim("d", 1, ownerReferences=[owner]) == "6"
+    named = {"extendedResourceClaimStatus": {"resourceClaimName": "e", "requestMappings": []}}
+    status = {"metadata": {"name": "p", "uid": owner["uid"]}, "status": named}
+    code, made = await api("PATCH", f"{PODS}/p/status", status, "application/merge-patch+json")
+    assert code == 200, made
+    assert await claim("e", 2, ownerReferences=[owner], **said) == "6"
+    assert await claim("0", 2, ownerReferences=[owner], **said) == "8"
+
+
 def test_pods_that_are_over_count_as_objects_only() -> None:
     body = {"metadata": {}, "spec": sized("p", {"cpu": "1"})["spec"], "status": {"phase": "Succeeded"}}
     assert quota.usage(quota.PODS, body, 0) == {"count/pods": "1"}
@@ -203,6 +282,9 @@ def test_init_containers_sidecars_and_overhead_count_as_the_scheduler_counts_the
         (("", "endpoints"), "endpoints", False),
         (quota.PODS, "requests.nvidia.com/gpu", True),
         (quota.PODS, "nvidia.com/gpu", False),
+        (quota.PODS, "requests.deviceclass.resource.kubernetes.io/gold", True),
+        (quota.PODS, "requests.other.kubernetes.io/gold", False),
+        (quota.DEVICE_CLAIMS, "requests.nvidia.com/gpu", False),
         (quota.PODS, "hugepages-2Mi", True),
         (quota.PODS, "requests.storage", False),
     ],

@@ -72,7 +72,7 @@ async def test_a_job_at_each_time(world: World) -> None:
     await world.settle()
     assert events(world)[:2] == [
         ("Normal", "SuccessfulCreate", f"Created job {name(1)}"),
-        ("Normal", "SawCompletedJob", f"Saw completed job: {name(1)}, status: Complete"),
+        ("Normal", "SawCompletedJob", f"Saw completed job: {name(1)}, condition: Complete"),
     ]
     await asyncio.sleep(4 * 3600)
     assert jobs(world) == [name(3), name(4), name(5)]

@@ -11,6 +11,8 @@ import pytest
 
 from sampan.client import StatusError
 from sampan.controllers.daemon_nodes import suits, target_of, tolerations_of
+from sampan.controllers.daemonset import DaemonSetController
+from sampan.controllers.manager import build
 from tests.controllers_crash import TIMED_OUT, Crashing, Unanswering
 from tests.controllers_world import World
 
@@ -167,6 +169,31 @@ async def test_with_surge_the_new_pod_is_there_before_the_old_one_goes(world: Wo
     assert (least, most) == (3, 4)
 
 
+async def test_with_surge_a_node_does_not_wait_for_a_pod_to_go(world: World) -> None:
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    await begin(world, daemon_set(updateStrategy=rolling, notes={"stop-delay": "20"}), count=1)
+    await ready(world, 1)
+    (leaving,) = world.pods()
+    await world.admin.delete("pods", leaving["metadata"]["name"], "default")
+    await world.until(lambda: placed(world) == [("n1", "1")], "another", 5)
+    assert leaving["metadata"]["uid"] in uids(world) and len(world.pods()) == 2
+    await ready(world, 1)
+
+
+async def test_a_generation_is_not_observed_before_anything_is_done_about_it(world: World) -> None:
+    await nodes(world, 1)
+    controller = build(NAME, world.context())
+    assert isinstance(controller, DaemonSetController)
+    controller.expectations.expect("default/agent", 1, 0)
+    world.tasks[NAME] = asyncio.create_task(controller.run())
+    await world.admin.create("daemonsets.apps", daemon_set(), namespace="default")
+    await world.until(lambda: status(world).get("desiredNumberScheduled") == 1)
+    assert "observedGeneration" not in status(world) and world.pods() == []
+    controller.expectations.creation_observed("default/agent")
+    await patch(world, minReadySeconds=1)
+    await world.until(lambda: status(world).get("observedGeneration") == 2)
+
+
 async def test_on_delete_pods_are_updated_when_they_are_deleted(world: World) -> None:
     await begin(world, daemon_set(updateStrategy={"type": "OnDelete"}))
     await ready(world)
@@ -254,7 +281,14 @@ def test_affinity_and_tolerations() -> None:
     assert not affine(matchExpressions=[item("cpus", "Lt", "4")]) and not affine()
     assert affine(matchFields=[item("metadata.name", "In", "n")])
     assert not affine(matchFields=[item("metadata.name", "NotIn", "n")])
-    assert len(tolerations_of({"hostNetwork": True, "tolerations": [{"key": "k", "operator": "Exists"}]})) == 8
+    own = [
+        {"key": "node.kubernetes.io/pid-pressure", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "k", "operator": "Exists"},
+    ]
+    found = tolerations_of({"hostNetwork": True, "tolerations": own})
+    assert found[:2] == own and [item["key"].removeprefix("node.kubernetes.io/") for item in found[2:]] == [
+        "not-ready", "unreachable", "disk-pressure", "memory-pressure", "unschedulable", "network-unavailable",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("said", [None, TIMED_OUT])

@@ -208,6 +208,17 @@ async def test_a_taken_name_leads_to_another_hash(world: World) -> None:
     assert len({set_["metadata"]["labels"]["pod-template-hash"] for set_ in sets(world)}) == 2
 
 
+async def test_a_long_name_gives_way_to_the_hash(world: World) -> None:
+    await world.start(*NAMES)
+    made = deployment(name="w" * 250, replicas=0)
+    made["spec"]["selector"] = {"matchLabels": {"app": "web"}}
+    made["spec"]["template"]["metadata"]["labels"] = {"app": "web"}
+    await world.admin.create("deployments", made, namespace="default")
+    (first,) = await world.until(lambda: sets(world))
+    hashed = first["metadata"]["labels"]["pod-template-hash"]
+    assert first["metadata"]["name"] == f"{'w' * (252 - len(hashed))}-{hashed}"
+
+
 async def test_an_orphan_is_taken_over_and_a_relabelled_set_let_go(world: World) -> None:
     await begin(world)
     (first,) = sets(world)

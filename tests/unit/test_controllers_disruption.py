@@ -65,6 +65,7 @@ def said(world: World) -> tuple[str, str, str]:
         ({"maxUnavailable": 1}, (4, 3, 4, 1)),
         ({"maxUnavailable": "30%"}, (4, 2, 4, 2)),
         ({"minAvailable": 4}, (4, 4, 4, 0)),
+        ({}, (0, 0, 4, 0)),
     ],
 )
 async def test_how_many_may_go(world: World, spec: Obj, want: tuple[int, int, int, int]) -> None:

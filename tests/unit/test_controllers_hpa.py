@@ -90,12 +90,26 @@ def test_pods_without_metrics_damp_both_ways() -> None:
 def test_why_not() -> None:
     with pytest.raises(CannotCompute, match=r"^no pods returned by selector while calculating replica count$"):
         by_utilization(3, 50, "cpu", "", [], used(1), RULES)
-    with pytest.raises(CannotCompute, match=r"^did not receive metrics for any ready pods$"):
-        by_utilization(3, 50, "cpu", "", pods(1, phase="Pending"), used(1), RULES)
+    with pytest.raises(CannotCompute, match=r"^did not receive metrics for targeted pods \(pods might be unready\)$"):
+        by_utilization(3, 50, "cpu", "", pods(1, phase="Pending", cpu=None), used(1), RULES)
     with pytest.raises(CannotCompute, match=r"^missing request for cpu in container c of Pod p0$"):
         by_utilization(3, 50, "cpu", "", pods(1, cpu=None), used(1), RULES)
-    with pytest.raises(CannotCompute, match=r"^no metrics returned matched known pods$"):
+    with pytest.raises(CannotCompute, match=r"^container other not found in Pod p0$"):
         by_utilization(3, 50, "cpu", "other", pods(1), used(1), RULES)
+    with pytest.raises(CannotCompute, match=r"^no metrics returned matched known pods$"):
+        by_utilization(3, 50, "cpu", "", pods(1, cpu="0"), used(1), RULES)
+
+
+def test_requests_of_pods_as_a_whole() -> None:
+    whole = pods(1)
+    whole[0]["spec"]["resources"] = {"requests": {"memory": "1Gi"}}
+    assert by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)[1] == 100  # of its container
+    whole[0]["spec"]["resources"]["requests"]["cpu"] = "2"
+    assert by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)[1] == 50
+    whole = pods(1, cpu=None)
+    whole[0]["spec"]["resources"] = {"requests": {"memory": "1Gi"}}
+    with pytest.raises(CannotCompute, match=r"^missing pod-level request for cpu in Pod p0$"):
+        by_utilization(1, 50, "cpu", "", whole, used(1000), RULES)
 
 
 def test_values() -> None:
@@ -268,6 +282,35 @@ async def test_it_grows_and_shrinks(world: World) -> None:
     assert event["message"] == "New size: 1; reason: All metrics below target"
 
 
+async def test_what_it_has_seen(world: World) -> None:
+    await world.start(NAME)
+    await deployment(world)
+    await running(world, 2)
+    await autoscaler(world, metrics=cpu(50))
+    await world.until(lambda: status(world).get("observedGeneration") == 1, "a look")
+    seen = {item["type"]: item["observedGeneration"] for item in status(world)["conditions"]}
+    assert seen == {"AbleToScale": 1, "ScalingActive": 1, "ScalingLimited": 1}
+    patch: Obj = {"metadata": {"labels": {"a": "b"}}}
+    await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", patch, "default")
+    await world.admin.set_scale("deployments.apps", "web", "default", 0)
+    patch = {"spec": {"maxReplicas": 11}}
+    await world.admin.patch("horizontalpodautoscalers.v2.autoscaling", "web", patch, "default")
+    await world.until(lambda: status(world).get("observedGeneration") == 2, "another look")
+    seen = {item["type"]: item["observedGeneration"] for item in status(world)["conditions"]}
+    assert seen == {"AbleToScale": 2, "ScalingActive": 2, "ScalingLimited": 1}
+
+
+async def test_a_container_that_some_pods_do_not_have(world: World) -> None:
+    await world.start(NAME)
+    await deployment(world)
+    await running(world, 2)
+    metric = {"name": "cpu", "container": "other", "target": target("AverageValue", "1")}
+    await autoscaler(world, metrics=[{"type": "ContainerResource", "containerResource": metric}])
+    (event,) = await world.until(lambda: world.events("FailedGetContainerResourceMetric"), "an event")
+    missing = "did not receive metrics for targeted pods (pods might be unready)"
+    assert event["message"] == f"failed to get cpu usage: {missing}"
+
+
 async def test_limits(world: World) -> None:
     await world.start(NAME)
     await deployment(world, 20)
@@ -362,6 +405,42 @@ async def test_a_minimum_that_grows_ends_zero(world: World, monkeypatch: pytest.
     assert replicas(world) == 2
 
 
+class Contending:
+    """Around a transport: somebody else changes the Deployment before each of the first `count` writes of its scale."""
+
+    def __init__(self, inner: Any, world: World, count: int) -> None:
+        self.inner = inner
+        self.world = world
+        self.left = count
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        if method == "PUT" and path.endswith("/scale") and self.left:
+            self.left -= 1
+            note = {"metadata": {"annotations": {"left": str(self.left)}}}
+            await self.world.admin.patch("deployments.apps", "web", note, "default")
+        return await self.inner.request(method, path, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize(("conflicts", "size"), [(4, 10), (5, 20)])
+async def test_others_may_write_the_scale_meanwhile(world: World, conflicts: int, size: int) -> None:
+    left = [conflicts]
+
+    def wrap(inner: Any) -> Any:
+        return Contending(inner, world, left.pop() if left else 0)
+
+    world.wrap = wrap
+    await world.start(NAME)
+    await deployment(world, 20)
+    await autoscaler(world)
+    reason = "SuccessfulRescale" if size == 10 else "FailedRescale"
+    await world.until(lambda: world.events(reason), "a decision", 10)
+    assert replicas(world) == size
+    await world.until(lambda: status(world).get("currentReplicas") == 20, "status", 10)
+
+
 async def test_no_target(world: World) -> None:
     await world.start(NAME)
     await autoscaler(world)
@@ -421,7 +500,7 @@ async def test_other_metrics_that_nobody_serves(world: World) -> None:
     none = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
     assert world.events("FailedGetPodsMetric")[0]["message"] == f"unable to get metric queue: {none}"
     said = world.events("FailedGetObjectMetric")[0]["message"]
-    assert said == f"unable to get metric queue: Service on default s/{none}"
+    assert said == f"unable to get metric queue on Service default/s: {none}"
     said = world.events("FailedGetExternalMetric")[0]["message"]
     labels = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
     assert said.startswith(f"unable to get external metric default/queue/{labels}: unable to fetch metrics from")

@@ -82,6 +82,19 @@ async def test_pods_that_are_over_use_nothing(world: World) -> None:
     await world.until(lambda: used(world) == {"pods": "0", "count/pods": "2"}, "the end of its grace", 40)
 
 
+async def test_pods_that_are_given_a_deadline_leave_the_quota_of_those_that_stay(world: World) -> None:
+    await world.start(NAME)
+    await quota(world, scopes=["NotTerminating"], pods="2")
+    await quota(world, "brief", scopes=["Terminating"], pods="2")
+    await world.until(lambda: used(world) and used(world, "brief"), "counts")
+    await pod(world, "a")
+    assert used(world) == {"pods": "1"}
+    await asyncio.sleep(3)
+    await world.admin.patch("pods", "a", {"spec": {"activeDeadlineSeconds": 60}}, "default", type="merge")
+    await world.until(lambda: used(world) == {"pods": "0"}, "release", 5)
+    assert used(world, "brief") == {"pods": "1"}
+
+
 async def test_charged_and_never_made(world: World) -> None:
     """What a crash of the API server leaves is corrected at the next occasion."""
     await world.start(NAME)
@@ -100,6 +113,26 @@ async def test_limits_that_change(world: World) -> None:
     await world.until(lambda: used(world) == {"pods": "0"}, "a count")
     await world.admin.patch("resourcequotas", "q", {"spec": {"hard": {"pods": None, "secrets": "7"}}}, "default")
     await world.until(lambda: used(world) == {"secrets": "0"}, "the other count")
+
+
+async def test_claims_of_devices_are_counted_as_their_class_says(world: World) -> None:
+    await world.start(NAME)
+    by_class, by_name = "requests.deviceclass.resource.kubernetes.io/gold", "requests.example.com/gpu"
+    group = {"apiVersion": "resource.k8s.io/v1"}
+    exactly = {"deviceClassName": "gold", "allocationMode": "ExactCount", "count": 2}
+    spec: Obj = {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}
+    claim = {**group, "kind": "ResourceClaim", "metadata": {"name": "a"}, "spec": spec}
+    await world.admin.create("resourceclaims.resource.k8s.io", claim, "default")
+    await quota(world, **{by_class: "4", by_name: "4"})
+    await world.until(lambda: used(world) == {by_class: "0", by_name: "0"}, "a count")
+    gold = {**group, "kind": "DeviceClass", "metadata": {"name": "gold"}, "spec": {}}
+    await world.admin.create("deviceclasses.resource.k8s.io", gold)
+    await world.until(lambda: used(world) == {by_class: "2", by_name: "0"}, "a class", 5)
+    named = {"spec": {"extendedResourceName": "example.com/gpu"}}
+    await world.admin.patch("deviceclasses.resource.k8s.io", "gold", named, type="merge")
+    await world.until(lambda: used(world) == {by_class: "2", by_name: "2"}, "its name", 5)
+    await world.admin.delete("resourceclaims.resource.k8s.io", "a", "default")
+    await world.until(lambda: used(world) == {by_class: "0", by_name: "0"}, "release", 5)
 
 
 async def test_custom_resources(world: World) -> None:

@@ -11,7 +11,8 @@ import pytest
 from sampan.api.times import format_time
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.hashes import fnv32a, template_hash
-from sampan.controllers.pods import deletion_cost, to_delete
+from sampan.controllers.pods import deletion_cost, to_delete, to_remove
+from sampan.http import Reply
 from tests.controllers_crash import Crashing, Unanswering
 from tests.controllers_world import World
 
@@ -92,6 +93,28 @@ async def test_an_orphan_is_taken_over_and_a_relabelled_pod_let_go(world: World)
     assert "ownerReferences" not in world.get("pods", "bare")["metadata"]  # type: ignore[index]
 
 
+async def test_pods_that_know_no_more_than_its_uid_are_none_of_its_own(world: World) -> None:
+    await world.start(NAME)
+    made = await world.admin.create("replicasets", replica_set(replicas=0), namespace="default")
+    await world.admin.create("namespaces", {"metadata": {"name": "other"}})
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": made["metadata"]["uid"]}
+    pod = replica_set()["spec"]["template"]
+    for name, where, said in (
+        ("abroad", "other", {}),
+        ("misnamed", "default", {"name": "wob"}),
+        ("misread", "default", {"kind": "Job", "apiVersion": "batch/v1"}),
+        ("own", "default", {}),
+    ):
+        meta = {"name": name, **pod["metadata"], "ownerReferences": [{**owner, **said, "controller": True}]}
+        await world.admin.create("pods", {"metadata": meta, "spec": pod["spec"]}, where)
+    await world.until(lambda: world.events("SuccessfulDelete"))
+    await world.admin.set_scale("replicasets", "web", "default", 1)
+    await world.until(lambda: world.events("SuccessfulCreate"))
+    await world.until(lambda: status(world).get("replicas") == 1)
+    (gone,) = world.events("SuccessfulDelete")
+    assert gone["message"] == "Deleted pod: own" and not world.pods("other")[0]["metadata"].get("deletionTimestamp")
+
+
 async def test_what_is_being_deleted_takes_nothing_over_and_makes_nothing(world: World) -> None:
     await world.start(NAME)
     made = replica_set()
@@ -104,6 +127,35 @@ async def test_what_is_being_deleted_takes_nothing_over_and_makes_nothing(world:
     await world.until(lambda: status(world).get("replicas") == 0)
     await world.settle()
     assert len(world.pods()) == 3 and not any("ownerReferences" in pod["metadata"] for pod in world.pods())
+
+
+class Keeping:
+    """Around a transport: pods are not deleted."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        if method == "DELETE":
+            said = b'{"kind":"Status","apiVersion":"v1","status":"Failure","message":"not now","reason":"x","code":500}'
+            return Reply(500, {"content-type": "application/json"}, said)
+        return await self.inner.request(method, path, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+async def test_it_says_why_pods_stay(world: World) -> None:
+    world.wrap = Keeping
+    await world.start(NAME)
+    await world.admin.create("replicasets", replica_set(), namespace="default")
+    await world.until(lambda: status(world).get("replicas") == 3)
+    await world.admin.set_scale("replicasets", "web", "default", 2)
+    (condition,) = await world.until(lambda: status(world).get("conditions"))
+    assert (condition["type"], condition["reason"]) == ("ReplicaFailure", "FailedDelete")
+    assert condition["message"] == "unable to delete pods: not now"
+    (event,) = (await world.until(lambda: world.events("FailedDelete")))[:1]
+    assert event["message"] == "Error deleting: not now"
 
 
 async def test_replication_controllers_do_the_same(world: World) -> None:
@@ -222,6 +274,31 @@ def test_who_goes_first() -> None:
     ]
     for count in range(1, len(ranked)):
         chosen = to_delete(ranked[::-1], related, count, now)
+        assert [pod["metadata"]["name"] for pod in chosen] == [pod["metadata"]["name"] for pod in ranked[:count]]
+
+
+def test_who_goes_first_of_a_job() -> None:
+    def pod(name: str, node: str = "n", ready: int | None = 10, created: int = 1, restarts: int = 0) -> Obj:
+        notes = {"controller.kubernetes.io/pod-deletion-cost": "-5"} if name == "cheap" else {}
+        meta = {"name": name, "uid": name, "creationTimestamp": format_time(created), "annotations": notes}
+        condition: Obj = {"type": "Ready", "status": "False" if ready is None else "True"}
+        condition["lastTransitionTime"] = format_time(ready or 0)
+        state = {"phase": "Running", "conditions": [condition]}
+        state["containerStatuses"] = [{"name": "c", "restartCount": restarts}]
+        return {"metadata": meta, "spec": {"nodeName": node, "containers": []}, "status": state}
+
+    ranked = [
+        pod("unassigned", node=""),
+        pod("not ready", ready=None),
+        pod("ready last", ready=21),
+        pod("ready a second before", ready=20),
+        pod("restarted", restarts=1),
+        pod("younger", created=3),
+        pod("older", created=2),
+        pod("cheap"),
+    ]
+    for count in range(len(ranked) + 1):
+        chosen = to_remove(ranked[::-1], count)
         assert [pod["metadata"]["name"] for pod in chosen] == [pod["metadata"]["name"] for pod in ranked[:count]]
 
 

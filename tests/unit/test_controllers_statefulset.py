@@ -99,6 +99,7 @@ async def test_pods_come_in_order_with_names_of_their_own(world: World) -> None:
         "app": "db", "statefulset.kubernetes.io/pod-name": "db-1", "apps.kubernetes.io/pod-index": "1",
         "controller-revision-hash": revision,
     }  # fmt: skip
+    assert pod["metadata"]["generateName"] == "db-"
     assert made(world) == ["C0", "C1", "C2"]
     assert {event["message"] for event in world.events("SuccessfulCreate")} >= {
         "create Pod db-0 in StatefulSet db successful"
@@ -273,6 +274,11 @@ async def test_on_delete_pods_are_updated_when_they_are_deleted(world: World) ->
     assert images(world) == ["db:1"] * 3
     await world.admin.delete("pods", "db-1", "default")
     await world.until(lambda: images(world) == ["db:1", "db:2", "db:1"])
+    assert status(world)["currentRevision"] != (update := status(world)["updateRevision"])
+    await world.admin.delete("pods", "db-0", "default")
+    await world.admin.delete("pods", "db-2", "default")
+    await world.until(lambda: images(world) == ["db:2"] * 3 and status(world).get("currentReplicas") == 3)
+    assert status(world)["currentRevision"] == status(world)["updateRevision"] == update
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
@@ -314,9 +320,12 @@ async def test_claims_stay_or_go_as_the_policy_says(world: World) -> None:
     await world.admin.delete("persistentvolumeclaims", "data-db-1", "default")
     await world.admin.patch("persistentvolumeclaims", "data-db-1", {"metadata": {"finalizers": None}}, "default")
     await ready(world, 2)
+    assert world.events("SuccessfulUpdate") == []
     keep = {"whenDeleted": "Retain", "whenScaled": "Retain"}
     await patch(world, persistentVolumeClaimRetentionPolicy=keep)
     await world.settle()
+    updates = {f"update Pod {name} in StatefulSet db successful" for name in ("db-0", "db-1")}
+    assert {event["message"] for event in world.events("SuccessfulUpdate")} == updates
     assert not any(claim["metadata"].get("ownerReferences") for claim in world.all("persistentvolumeclaims"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -199,6 +200,80 @@ async def test_hpa_is_one_object_in_two_versions(api: Local) -> None:
     assert seen["spec"]["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 50}
     _, back = await api("GET", "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers/h")
     assert back["spec"]["targetCPUUtilizationPercentage"] == 50
+
+
+async def test_what_v1_of_an_hpa_cannot_say_is_kept_in_annotations(api: Local) -> None:
+    one, two = (f"/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers" for version in ("v1", "v2"))
+    metric, service = {"name": "m", "selector": {"matchLabels": {"a": "b"}}}, {"kind": "Service", "name": "s"}
+    metrics: list[Obj] = [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+        {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+        {"type": "Pods", "pods": {"metric": metric, "target": {"type": "AverageValue", "averageValue": "2"}}},
+        {
+            "type": "Object",
+            "object": {
+                "metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "3"},
+                "describedObject": service,
+            },
+        },
+        {"type": "External", "external": {"metric": metric, "target": {"type": "Value", "value": "4"}}},
+        {
+            "type": "ContainerResource",
+            "containerResource": {
+                "name": "cpu", "container": "c", "target": {"type": "Utilization", "averageUtilization": 60},
+            },
+        },
+    ]  # fmt: skip
+    rules = {"selectPolicy": "Max", "policies": [{"type": "Pods", "value": 1, "periodSeconds": 2}]}
+    behavior = {"scaleUp": {**rules, "stabilizationWindowSeconds": 0}, "scaleDown": {**rules, "tolerance": "50m"}}
+    spec = {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "w"}}
+    body = {"metadata": {"name": "h"}, "spec": {**spec, "metrics": metrics, "behavior": behavior}}
+    assert (await api("POST", two, body))[0] == 201
+    conditions = [{"type": "AbleToScale", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+    current = [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageValue": "1"}}}]
+    status = {"currentReplicas": 1, "desiredReplicas": 2, "currentMetrics": current, "conditions": conditions}
+    assert (await api("PATCH", f"{two}/h/status", {"status": status}, "application/merge-patch+json"))[0] == 200
+    _, seen = await api("GET", f"{one}/h")
+    notes = {
+        name.removeprefix("autoscaling.alpha.kubernetes.io/"): json.loads(text)
+        for name, text in seen["metadata"]["annotations"].items()
+    }
+    selector = metric["selector"]
+    assert notes["metrics"] == [
+        {"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "1Gi"}},
+        {"type": "Pods", "pods": {"metricName": "m", "selector": selector, "targetAverageValue": "2"}},
+        {"type": "Object", "object": {"target": service, "metricName": "m", "targetValue": "0", "averageValue": "3"}},
+        {"type": "External", "external": {"metricName": "m", "metricSelector": selector, "targetValue": "4"}},
+        {
+            "type": "ContainerResource",
+            "containerResource": {"name": "cpu", "container": "c", "targetAverageUtilization": 60},
+        },
+    ]
+    policies = [{"Type": "Pods", "Value": 1, "PeriodSeconds": 2}]
+    assert notes["behavior"] == {
+        "ScaleUp": {"StabilizationWindowSeconds": 0, "SelectPolicy": "Max", "Policies": policies, "Tolerance": None},
+        "ScaleDown": {
+            "StabilizationWindowSeconds": None, "SelectPolicy": "Max", "Policies": policies, "Tolerance": "50m",
+        },
+    }  # fmt: skip
+    assert notes["current-metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "currentAverageValue": "1"}}]
+    assert notes["conditions"] == conditions
+    # a client that knows only v1 takes nothing away of the status, but the spec is what it writes
+    seen["metadata"]["annotations"] = {"autoscaling.alpha.kubernetes.io/behavior": "nonsense", "mine": "x"}
+    assert (await api("PUT", f"{one}/h", seen))[0] == 200
+    _, after = await api("GET", f"{two}/h")
+    assert after["metadata"]["annotations"] == {"mine": "x"} and after["metadata"]["generation"] == 2
+    assert after["status"]["conditions"] == conditions and after["status"]["currentMetrics"] == current
+    assert (after["spec"]["metrics"], after["spec"].get("behavior", {})) == (metrics[:1], {})
+    # ... and the other way round
+    after["spec"]["metrics"] = metrics
+    assert (await api("PUT", f"{two}/h", after))[0] == 200
+    status = {"currentReplicas": 5, "desiredReplicas": 5}
+    body = {"metadata": {"annotations": None}, "status": status}
+    assert (await api("PATCH", f"{one}/h/status", body, "application/merge-patch+json"))[0] == 200
+    _, after = await api("GET", f"{two}/h")
+    assert after["spec"]["metrics"] == metrics and after["metadata"]["generation"] == 3
+    assert after["status"]["currentReplicas"] == 5 and "conditions" not in after["status"]
 
 
 async def test_scale(api: Local) -> None:

@@ -10,7 +10,7 @@ k8s.io/apiserver/pkg/quota/v1/{resources,generic/evaluator}.go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
@@ -26,6 +26,7 @@ PODS: Resource = ("", "pods")
 SERVICES: Resource = ("", "services")
 CLAIMS: Resource = ("", "persistentvolumeclaims")
 DEVICE_CLAIMS: Resource = ("resource.k8s.io", "resourceclaims")
+DEVICE_CLASSES: Resource = ("resource.k8s.io", "deviceclasses")
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _POD_NAMES = frozenset(
@@ -35,6 +36,10 @@ _SERVICE_NAMES = frozenset({"services", "count/services", "services.nodeports", 
 _CLAIM_NAMES = frozenset({"persistentvolumeclaims", "count/persistentvolumeclaims", "requests.storage"})
 _CLASS = ".storageclass.storage.k8s.io/"
 _DEVICES = ".deviceclass.resource.k8s.io/devices"
+_REQUESTS = "requests."
+#: of any class, what pods may ask for by its name
+_BY_CLASS = "deviceclass.resource.kubernetes.io/"
+_FOR_POD = "resource.kubernetes.io/extended-resource-claim"
 #: a claim for all devices counts as the most that one can get
 _ALL_DEVICES = 32
 #: counted under their plain names, too
@@ -51,6 +56,21 @@ class Selector(NamedTuple):
     values: tuple[str, ...] = ()
 
 
+class Devices(NamedTuple):
+    """What else counts in a count of devices. `classes`: by name, the resource that each is as well (or ""). `objects`: as
+    of `recount`."""
+
+    classes: Mapping[str, str] = {}
+    objects: Callable[[Resource], Iterable[Obj] | None] = lambda resource: None
+
+
+NO_DEVICES = Devices()
+
+
+def device_classes(found: Iterable[Obj]) -> dict[str, str]:
+    return {item["metadata"]["name"]: item["spec"].get("extendedResourceName") or "" for item in found}
+
+
 # -- which quota, which of its resources -------------------------------------------------------------------------------
 
 
@@ -63,23 +83,29 @@ def selectors(quota: Obj) -> list[Selector]:
     return out
 
 
-def tracks(resource: Resource, name: str) -> bool:
+def tracks(resource: Resource, name: str, classes: Mapping[str, str] = NO_DEVICES.classes) -> bool:
     """Objects of `resource` can use the quota's resource `name`."""
     if resource == PODS:
         prefixes = ("hugepages-", "requests.hugepages-")
-        return name in _POD_NAMES or name.startswith(prefixes) or _is_extended(name)
+        return name in _POD_NAMES or name.startswith(prefixes) or is_extended(name)
     if resource == SERVICES:
         return name in _SERVICE_NAMES
     if resource == CLAIMS:
         return name in _CLAIM_NAMES or name.endswith((f"{_CLASS}requests.storage", f"{_CLASS}persistentvolumeclaims"))
-    if resource == DEVICE_CLAIMS and name.endswith(_DEVICES):
+    if resource == DEVICE_CLAIMS and (name.endswith(_DEVICES) or _is_of_class(name, classes)):
         return True
     return name in _counted(resource)
 
 
-def matches(resource: Resource, quota: Obj, hard: Iterable[str], obj: Obj) -> bool:
+def matches(
+    resource: Resource,
+    quota: Obj,
+    hard: Iterable[str],
+    obj: Obj,
+    classes: Mapping[str, str] = NO_DEVICES.classes,
+) -> bool:
     """The quota is about this object: it names something the object uses, and all of its scopes hold."""
-    return any(tracks(resource, name) for name in hard) and in_scopes(resource, selectors(quota), obj)
+    return any(tracks(resource, name, classes) for name in hard) and in_scopes(resource, selectors(quota), obj)
 
 
 def in_scopes(resource: Resource, scopes: Iterable[Selector], obj: Obj) -> bool:
@@ -94,9 +120,9 @@ def _in_scope(resource: Resource, selector: Selector, obj: Obj) -> bool:
     spec = obj["spec"]
     match selector.scope:
         case "Terminating":
-            return (spec.get("activeDeadlineSeconds") or -1) >= 0
+            return ends_by_itself(obj)
         case "NotTerminating":
-            return (spec.get("activeDeadlineSeconds") or -1) < 0
+            return not ends_by_itself(obj)
         case "BestEffort":
             return pod_spec.qos_class(spec) == "BestEffort"
         case "NotBestEffort":
@@ -107,6 +133,11 @@ def _in_scope(resource: Resource, selector: Selector, obj: Obj) -> bool:
         case "CrossNamespacePodAffinity":
             return _crosses_namespaces(spec.get("affinity") or {})
     return False
+
+
+def ends_by_itself(pod: Obj) -> bool:
+    """Its deadline says so. Of all that scopes ask of pods, this alone may change later."""
+    return (pod["spec"].get("activeDeadlineSeconds") or -1) >= 0
 
 
 def _selects(selector: Selector, names: set[str]) -> bool:
@@ -162,7 +193,7 @@ def constraint(resource: Resource, required: Iterable[str], obj: Obj) -> str:
 # -- how much ----------------------------------------------------------------------------------------------------------
 
 
-def usage(resource: Resource, obj: Obj, now: float) -> Amounts:
+def usage(resource: Resource, obj: Obj, now: float, devices: Devices = NO_DEVICES) -> Amounts:
     """All that one object uses, by the names of quotas' resources."""
     if resource == PODS:
         return _pod(obj, now)
@@ -171,42 +202,47 @@ def usage(resource: Resource, obj: Obj, now: float) -> Amounts:
     if resource == CLAIMS:
         return _claim(obj)
     out = dict.fromkeys(_counted(resource), "1")
-    return {**out, **_devices(obj)} if resource == DEVICE_CLAIMS else out
+    return {**out, **_devices(obj, now, devices)} if resource == DEVICE_CLAIMS else out
 
 
-def recount(quota: Obj, objects: Callable[[Resource], Iterable[Obj] | None], now: float) -> Amounts:
+def recount(
+    quota: Obj,
+    objects: Callable[[Resource], Iterable[Obj] | None],
+    now: float,
+    classes: Mapping[str, str] = NO_DEVICES.classes,
+) -> Amounts:
     """What is used of all that `spec.hard` names. `objects`: those of a resource in the quota's namespace, or None
     where there is no such resource; what nothing can use is left out."""
     hard = (quota.get("spec") or {}).get("hard") or {}
-    scopes = selectors(quota)
+    scopes, devices = selectors(quota), Devices(classes, objects)
     total: Amounts = {}
-    for resource in {found for name in hard if (found := resource_of(name)) is not None}:
+    for resource in {found for name in hard for found in resources_of(name, classes)}:
         listed = objects(resource)
         if listed is None:
             continue
         for name in hard:
-            if tracks(resource, name):
+            if tracks(resource, name, classes):
                 total.setdefault(name, "0")
         for obj in listed:
             if in_scopes(resource, scopes, obj):
-                for name, amount in usage(resource, obj, now).items():
+                for name, amount in usage(resource, obj, now, devices).items():
                     if name in total:
                         total[name] = quantity.add(total[name], amount)
     return total
 
 
-def resource_of(name: str) -> Resource | None:
+def resources_of(name: str, classes: Mapping[str, str] = NO_DEVICES.classes) -> list[Resource]:
     """Whose objects use what a quota calls `name`."""
-    for resource in (PODS, SERVICES, CLAIMS, DEVICE_CLAIMS):
-        if tracks(resource, name):
-            return resource
+    measured = (PODS, SERVICES, CLAIMS, DEVICE_CLAIMS)
+    if found := [resource for resource in measured if tracks(resource, name, classes)]:
+        return found
     if name in _PLAIN:
-        return ("", name)
+        return [("", name)]
     kind, slash, rest = name.partition("/")
     if kind != "count" or not slash:
-        return None
+        return []
     plural, _, group = rest.partition(".")
-    return (group, plural)
+    return [(group, plural)]
 
 
 def _counted(resource: Resource) -> tuple[str, ...]:
@@ -238,7 +274,7 @@ def _compute(requests: Amounts, limits: Amounts) -> Amounts:
     for name, amount in requests.items():
         if name in _COMPUTE or name.startswith("hugepages-"):
             out[name] = out[f"requests.{name}"] = amount
-        elif not _is_native(name):
+        elif not _is_native(name) or name.startswith(_BY_CLASS):
             out[f"requests.{name}"] = amount
     for name in _COMPUTE:
         if name in limits:
@@ -250,8 +286,18 @@ def _is_native(name: str) -> bool:
     return "/" not in name or "kubernetes.io/" in name
 
 
-def _is_extended(name: str) -> bool:
-    return name.startswith("requests.") and not _is_native(name)
+def is_extended(name: str) -> bool:
+    """It is a resource that is none of the system's own, or devices of a class that pods ask for like one."""
+    return name.startswith(_REQUESTS) and (not _is_native(name) or name.startswith(_REQUESTS + _BY_CLASS))
+
+
+def _is_of_class(name: str, classes: Mapping[str, str]) -> bool:
+    if not classes or not is_extended(name):
+        return False
+    resource = name.removeprefix(_REQUESTS)
+    if resource.startswith(_BY_CLASS):
+        return resource.removeprefix(_BY_CLASS) in classes
+    return resource in classes.values()
 
 
 def _service(service: Obj) -> Amounts:
@@ -289,8 +335,9 @@ def _claim(claim: Obj) -> Amounts:
     return out
 
 
-def _devices(claim: Obj) -> Amounts:
-    """Devices by class; of alternatives, the most that each class may have to give."""
+def _devices(claim: Obj, now: float, devices: Devices) -> Amounts:
+    """Devices by class; of alternatives, the most that each class may have to give. As resources, without those that the
+    pod is charged for."""
     total: dict[str, int] = {}
     for request in ((claim["spec"].get("devices") or {}).get("requests")) or ():
         most: dict[str, int] = {}
@@ -300,7 +347,44 @@ def _devices(claim: Obj) -> Amounts:
             most[name] = max(most.get(name, 0), count)
         for name, count in most.items():
             total[name] = total.get(name, 0) + count
-    return {f"{name}{_DEVICES}": str(count) for name, count in total.items()}
+    out = {f"{name}{_DEVICES}": str(count) for name, count in total.items()}
+    asked: Amounts = {}
+    for name, count in total.items():
+        for resource in filter(None, (_BY_CLASS + name, devices.classes.get(name, ""))):
+            asked = plus(asked, {_REQUESTS + resource: str(count)})
+    paid = _paid_by_pod(claim, now, devices.objects) if asked else {}
+    left = minus(asked, {name: amount for name, amount in paid.items() if name in asked})
+    return {**out, **{name: amount for name, amount in left.items() if quantity.compare(amount, "0") > 0}}
+
+
+def _paid_by_pod(claim: Obj, now: float, objects: Callable[[Resource], Iterable[Obj] | None]) -> Amounts:
+    """What the pod is charged for whose requests a scheduler has put into this claim: the one that the pod names, or, as
+    long as it names none, the first that says so."""
+    owner, meta = _scheduled_for(claim), claim["metadata"]
+    pods = (pod for pod in objects(PODS) or () if pod["metadata"].get("uid") == owner.get("uid")) if owner else ()
+    pod = next((pod for pod in pods if pod["metadata"]["name"] == owner.get("name")), None)
+    if pod is None:
+        return {}
+    named = (pod.get("status") or {}).get("extendedResourceClaimStatus")
+    if named is not None:
+        return _pod(pod, now) if named.get("resourceClaimName") == meta.get("name") else {}
+
+    def age(found: Obj) -> tuple[str, str]:
+        return found.get("creationTimestamp", ""), found.get("name", "")
+
+    for other in objects(DEVICE_CLAIMS) or ():
+        if _scheduled_for(other).get("uid") == owner["uid"] and age(other["metadata"]) < age(meta):
+            return {}
+    return _pod(pod, now)
+
+
+def _scheduled_for(claim: Obj) -> Obj:
+    """The pod that a scheduler says it has made the claim for."""
+    meta = claim["metadata"]
+    if (meta.get("annotations") or {}).get(_FOR_POD) != "true":
+        return {}
+    owner: Obj = next((item for item in meta.get("ownerReferences") or () if item.get("controller")), {})
+    return owner if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Pod") else {}
 
 
 # -- amounts -----------------------------------------------------------------------------------------------------------

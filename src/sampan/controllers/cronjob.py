@@ -13,14 +13,21 @@ from email.utils import format_datetime
 from typing import Any
 
 from sampan.api.times import format_time, parse_time
-from sampan.client import OWNER, Controller, reference
+from sampan.client import Controller, reference
 from sampan.client.cache import copied
 from sampan.client.errors import is_already_exists, is_namespace_terminating, is_not_found
 from sampan.controllers.context import Context
 from sampan.controllers.cronjob_times import due, scheduled, until_next
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.job_state import finished
-from sampan.controllers.pod_control import INDEXERS, controller_of, owner_key, owner_reference
+from sampan.controllers.pod_control import (
+    CONTROLLER,
+    INDEXERS,
+    controlled_by,
+    controller_of,
+    owner_key,
+    owner_reference,
+)
 from sampan.controllers.schedules import zone
 
 Obj = dict[str, Any]
@@ -79,7 +86,7 @@ class CronJobController:
         if cron_job is None or self.echoes.behind(cron_job):
             return None
         status = copied(cron_job.get("status") or {})
-        jobs = self.jobs.cache.by_index(OWNER, cron_job["metadata"]["uid"])
+        jobs = self.jobs.cache.by_index(CONTROLLER, controlled_by(cron_job))
         await self._clean_up(cron_job, status, jobs)
         problem: Exception | None = None
         again: float | None = None
@@ -104,7 +111,7 @@ class CronJobController:
                 continue
             if known and end is not None:
                 _drop(status, job["metadata"]["uid"])
-                said = f"Saw completed job: {job['metadata']['name']}, status: {end['type']}"
+                said = f"Saw completed job: {job['metadata']['name']}, condition: {end['type']}"
                 self.recorder.event(cron_job, "Normal", "SawCompletedJob", said)
             time = (job.get("status") or {}).get("completionTime")
             if end is not None and end["type"] == "Complete" and time:

@@ -41,8 +41,12 @@ def tolerations_of(spec: Obj) -> list[Obj]:
     def key(toleration: Obj) -> tuple[Any, ...]:
         return tuple(toleration.get(name, "") for name in ("key", "value", "effect", "operator"))
 
-    replaced = {key(toleration) for toleration in added}
-    return [*(toleration for toleration in own if key(toleration) not in replaced), *added]
+    needed = {key(toleration): toleration for toleration in added}
+    mine = {key(toleration) for toleration in own}
+    return [
+        *(needed.get(key(toleration), toleration) for toleration in own),
+        *(t for k, t in needed.items() if k not in mine),
+    ]
 
 
 def tolerates(toleration: Obj, taint: Obj) -> bool:

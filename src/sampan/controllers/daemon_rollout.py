@@ -67,7 +67,7 @@ class Look:
             if run and not pods:
                 plan.create.append(node)
             elif may_stay:
-                self._prune(plan, node, [pod for pod in pods or () if not _is_leaving(pod)])
+                self._prune(plan, node, [pod for pod in pods or () if not _is_leaving(pod)], run)
             else:
                 plan.delete += [pod for pod in pods or () if not _is_leaving(pod)]
         for node, pods in self.pods.items():
@@ -76,12 +76,15 @@ class Look:
                 plan.delete += [pod for pod in pods if not pod["spec"].get("nodeName") and not _is_leaving(pod)]
         return plan
 
-    def _prune(self, plan: Plan, node: str, pods: list[Obj]) -> None:
+    def _prune(self, plan: Plan, node: str, pods: list[Obj], run: bool) -> None:
         plan.ended += [(pod, node) for pod in pods if phase_of(pod) in ("Failed", "Succeeded")]
         running = in_order(pod for pod in pods if phase_of(pod) not in ("Failed", "Succeeded"))
         rolling = self.set["spec"]["updateStrategy"]["type"] == "RollingUpdate"
         if not (rolling and self.surge):
             plan.delete += running[1:]
+            return
+        if run and not pods:
+            plan.create.append(node)  # what is there is on its way out
             return
         new = [pod for pod in running if self.is_updated(pod)]
         old = [pod for pod in running if not self.is_updated(pod)]

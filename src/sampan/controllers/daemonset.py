@@ -173,7 +173,13 @@ class DaemonSetController:
                 live = {name for revision in revisions if (name := _used(revision, pods))}
                 live.add(revision["metadata"]["name"])
                 await self.history.truncate(revisions, live, spec.get("revisionHistoryLimit", 10))
-        await self._write(daemon_set, look.status(), collisions, acted and problem is None)
+        status = look.status()
+        if not settled:
+            # nothing was done about this generation yet
+            del status["observedGeneration"]
+            if seen := (daemon_set.get("status") or {}).get("observedGeneration"):
+                status["observedGeneration"] = seen
+        await self._write(daemon_set, status, collisions, acted and problem is None)
         if problem is not None:
             raise problem
         return again

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from sampan.api.errors import StatusError
-from sampan.client import OWNER, Cache, Client, EventRecorder, Expectations
+from sampan.client import Cache, Client, EventRecorder, Expectations
 from sampan.client.cache import copied
 from sampan.client.errors import is_already_exists, is_conflict, is_namespace_terminating, is_not_found
 from sampan.controllers import deployment_status as says
@@ -32,13 +32,14 @@ from sampan.controllers.deployment_sets import (
     replicas,
     revision,
     same_template,
+    set_name,
     sized,
     sizes,
     total,
 )
 from sampan.controllers.echoes import Echoes
 from sampan.controllers.hashes import template_hash
-from sampan.controllers.pod_control import controller_of, owner_reference
+from sampan.controllers.pod_control import CONTROLLER, controlled_by, controller_of, owner_reference
 from sampan.controllers.pods import phase_of
 
 Obj = dict[str, Any]
@@ -166,7 +167,8 @@ class Rollout:
         spec: Obj = {"replicas": new_set_size(self.deployment, self.old), "selector": selector, "template": template}
         if self.spec.get("minReadySeconds"):
             spec["minReadySeconds"] = self.spec["minReadySeconds"]
-        new: Obj = {"metadata": {"name": f"{meta['name']}-{hashed}", "namespace": meta["namespace"]}, "spec": spec}
+        name = set_name(meta["name"], hashed)
+        new: Obj = {"metadata": {"name": name, "namespace": meta["namespace"]}, "spec": spec}
         newest = max((revision(set_) for set_ in self.old), default=0) + 1
         notes = {**inherited(self.deployment, new, newest), **sized(self.deployment)}
         new["metadata"] |= {
@@ -293,7 +295,7 @@ class Rollout:
         for set_ in self.old:
             if counted(set_, "replicas") or counted(set_, "observedGeneration") < set_["metadata"].get("generation", 0):
                 return True
-            mine = self.pods.by_index(OWNER, set_["metadata"]["uid"])
+            mine = self.pods.by_index(CONTROLLER, controlled_by(set_))
             if any(phase_of(pod) not in ("Succeeded", "Failed") for pod in mine):
                 return True
         return False

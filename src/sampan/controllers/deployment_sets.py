@@ -19,7 +19,7 @@ DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 #: annotations that are not copied to replica sets
 OWN = {"kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAXIMUM}
-MAX_HISTORY = 2000
+MAX_HISTORY, MAX_NAME = 2000, 253
 NEVER = 2**31 - 1
 
 
@@ -69,6 +69,11 @@ def new_set(deployment: Obj, sets: Iterable[Obj]) -> Obj | None:
     template = deployment["spec"]["template"]
     same = (set_ for set_ in sorted(sets, key=age) if same_template(set_["spec"]["template"], template))
     return next(same, None)
+
+
+def set_name(deployment: str, hashed: str) -> str:
+    """Of a replica set. The name of its Deployment gives way where both are too long."""
+    return f"{deployment[: MAX_NAME - len(hashed) - 1]}-{hashed}"
 
 
 def same_template(one: Obj, other: Obj) -> bool:

@@ -147,6 +147,8 @@ class DisruptionController:
         """How many pods there should be, how many must be healthy, and whether some pods belong to nobody."""
         spec = budget["spec"]
         most, least = spec.get("maxUnavailable"), spec.get("minAvailable")
+        if most is None and least is None:
+            return 0, 0, False  # which allows nothing
         if most is None and not isinstance(least, str):
             return len(pods), int(least or 0), False
         expected, unmanaged = await self.scales.of(pods)

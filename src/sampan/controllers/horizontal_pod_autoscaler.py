@@ -17,6 +17,7 @@ from sampan.api import quantity
 from sampan.api.selectors import LabelSelector, parse_label_selector
 from sampan.api.times import format_time
 from sampan.client import Controller, Discovery, HttpError, Resource, StatusError, key_of, of_kind
+from sampan.client.errors import is_conflict
 from sampan.controllers.context import Context
 from sampan.controllers.hpa_behavior import History
 from sampan.controllers.hpa_metrics import Metrics
@@ -26,6 +27,8 @@ from sampan.controllers.hpa_sources import Asked, Sources
 Obj = dict[str, Any]
 log = logging.getLogger("sampan.controller")
 RESOURCE = "horizontalpodautoscalers.v2.autoscaling"
+#: to write a scale that others write too
+ATTEMPTS = 5
 BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
@@ -42,12 +45,17 @@ class _Look:
     status: Obj
     conditions: dict[str, Obj]
 
+    @property
+    def generation(self) -> int:
+        return int(self.hpa["metadata"].get("generation", 0))
+
     def condition(self, kind: str, status: bool, reason: str, message: str) -> None:
         wanted = "True" if status else "False"
         old = self.conditions.get(kind)
         since = old["lastTransitionTime"] if old is not None and old["status"] == wanted else format_time(self.now)
         self.conditions[kind] = {
             "type": kind, "status": wanted, "lastTransitionTime": since, "reason": reason, "message": message,
+            "observedGeneration": self.generation,
         }  # fmt: skip
 
     def is_true(self, kind: str) -> bool:
@@ -120,6 +128,9 @@ class HorizontalPodAutoscalerController:
             "AbleToScale", True, "SucceededGetScale", "the HPA controller was able to get the target's current scale"
         )
         statuses: list[Obj] = []
+        look.status |= {
+            "observedGeneration": look.generation, "currentReplicas": current, "currentMetrics": statuses,
+        }  # fmt: skip
         reason, wanted = "", current
         problem: CannotCompute | None = None
         if current == 0 and not look.is_true("ScaledToZero"):  # somebody else wants none, and shall have none
@@ -130,7 +141,6 @@ class HorizontalPodAutoscalerController:
         elif 0 < current < low:
             reason, wanted = BELOW, low
         else:
-            look.status |= {"currentReplicas": current, "currentMetrics": statuses}
             asked, metric, problem = await self._asked(look, key, scale, statuses)
             if asked > current:
                 reason = f"{metric} above target"
@@ -148,7 +158,7 @@ class HorizontalPodAutoscalerController:
             else:
                 said = "the HPA controller did not scale the workload to zero"
                 look.condition("ScaledToZero", False, "NotScaledToZero", said)
-        look.status |= {"currentReplicas": current, "desiredReplicas": wanted, "currentMetrics": statuses}
+        look.status["desiredReplicas"] = wanted
         if problem is not None:
             raise Failed(f"{hpa['metadata']['name']}: {problem}")
 
@@ -180,9 +190,17 @@ class HorizontalPodAutoscalerController:
         raise CannotCompute(f'no matches for kind "{kind}" in group "{group}"')
 
     async def _rescale(self, look: _Look, target: Resource, scale: Obj, wanted: int, reason: str) -> None:
+        meta = scale["metadata"]
         try:
-            changed = {**scale, "spec": {**scale["spec"], "replicas": wanted}}
-            await self.client.update(target, changed, subresource="scale")
+            for left in reversed(range(ATTEMPTS)):
+                changed = {**scale, "spec": {**scale["spec"], "replicas": wanted}}
+                try:
+                    await self.client.update(target, changed, subresource="scale")
+                    break
+                except StatusError as error:
+                    if not left or not is_conflict(error):
+                        raise
+                scale = await self.client.get_scale(target, meta["name"], meta["namespace"])
         except (StatusError, HttpError) as error:
             said = f"New size: {wanted}; reason: {reason}; error: {error}"
             self.recorder.event(look.hpa, "Warning", "FailedRescale", said)

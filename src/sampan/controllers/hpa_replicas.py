@@ -14,9 +14,11 @@ from math import ceil
 from typing import Any
 
 from sampan.api import quantity
+from sampan.api.core_v1 import pod_resources
 from sampan.api.times import parse_time
 
 Obj = dict[str, Any]
+NO_SAMPLES = "did not receive metrics for targeted pods (pods might be unready)"
 
 
 class CannotCompute(Exception):
@@ -95,23 +97,26 @@ def _is_young(status: Obj, sample: Sample, rules: Rules) -> bool:
 def _requests(pods: Sequence[Obj], resource: str, container: str) -> dict[str, int]:
     out = {}
     for pod in pods:
-        spec = pod["spec"]
-        whole = ((spec.get("resources") or {}).get("requests") or {}).get(resource)
-        if whole is not None and not container:
-            out[pod["metadata"]["name"]] = milli(whole)
+        name, spec = pod["metadata"]["name"], pod["spec"]
+        if not container and pod_resources.requests_for_the_whole(spec):
+            amount = pod_resources.requests(pod).get(resource)
+            if amount is None:
+                raise CannotCompute(f"missing pod-level request for {resource} in Pod {name}")
+            out[name] = milli(amount)
             continue
         sidecars = [item for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always"]
-        total = 0
-        for item in [*spec["containers"], *sidecars]:
-            if container and item["name"] != container:
-                continue
-            asked = ((item.get("resources") or {}).get("requests") or {}).get(resource)
-            if asked is None:
-                name = pod["metadata"]["name"]
-                raise CannotCompute(f"missing request for {resource} in container {item['name']} of Pod {name}")
-            total += milli(asked)
-        out[pod["metadata"]["name"]] = total
+        asked = [item for item in (*spec["containers"], *sidecars) if container in ("", item["name"])]
+        if not asked:
+            raise CannotCompute(f"container {container} not found in Pod {name}")
+        out[name] = sum(_request(item, resource, name) for item in asked)
     return out
+
+
+def _request(container: Obj, resource: str, pod: str) -> int:
+    amount = ((container.get("resources") or {}).get("requests") or {}).get(resource)
+    if amount is None:
+        raise CannotCompute(f"missing request for {resource} in container {container['name']} of Pod {pod}")
+    return milli(amount)
 
 
 def _utilization(samples: Samples, requests: dict[str, int], target: int) -> tuple[float, int, int]:
@@ -133,9 +138,9 @@ def by_utilization(
         raise CannotCompute("no pods returned by selector while calculating replica count")
     samples = dict(samples)
     groups = _group(pods, samples, resource, rules)
-    requests = _requests(pods, resource, container)
     if not samples:
-        raise CannotCompute("did not receive metrics for any ready pods")
+        raise CannotCompute(NO_SAMPLES)
+    requests = _requests(pods, resource, container)
     ratio, percent, average = _utilization(samples, requests, target)
     with_unready = bool(groups.unready) and ratio > 1.0
     if not with_unready and not groups.missing:
@@ -162,7 +167,7 @@ def by_value(
     samples = dict(samples)
     groups = _group(pods, samples, resource, rules)
     if not samples:
-        raise CannotCompute("did not receive metrics for any ready pods")
+        raise CannotCompute(NO_SAMPLES)
     average = _average(samples)
     ratio = average / target
     with_unready = bool(groups.unready) and ratio > 1.0

@@ -142,9 +142,8 @@ class Sources:
             try:
                 return await self.metrics.object(asked.namespace, described, metric)
             except CannotCompute as error:
-                # upstream's words, in upstream's order
-                where = f"{described['kind']} on {asked.namespace} {described['name']}"
-                raise CannotCompute(f"unable to get metric {name}: {where}/{error}") from None
+                where = f"{described['kind']} {asked.namespace}/{described['name']}"
+                raise CannotCompute(f"unable to get metric {name} on {where}: {error}") from None
 
         if target["type"] == "Value" and target.get("value") is not None:
             found = await value()

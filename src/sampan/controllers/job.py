@@ -15,7 +15,7 @@ import asyncio
 from typing import Any
 
 from sampan.api.selectors import label_selector_from
-from sampan.client import OWNER, Controller, Expectations, Exponential
+from sampan.client import Controller, Expectations, Exponential
 from sampan.client.errors import is_not_found
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.context import Context
@@ -34,7 +34,16 @@ from sampan.controllers.job_state import (
     managed_elsewhere,
 )
 from sampan.controllers.job_tracking import Tracking, put
-from sampan.controllers.pod_control import INDEXERS, Claims, PodControl, candidates, controller_of, owner_key
+from sampan.controllers.pod_control import (
+    CONTROLLER,
+    INDEXERS,
+    Claims,
+    PodControl,
+    candidates,
+    controlled_by,
+    controller_of,
+    owner_key,
+)
 from sampan.controllers.pods import is_ready, phase_of
 from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
@@ -89,7 +98,7 @@ class JobController:
         self._release_pods(job)
 
     def _release_pods(self, job: Obj) -> None:
-        for pod in self.pods.cache.by_index(OWNER, job["metadata"]["uid"]):
+        for pod in self.pods.cache.by_index(CONTROLLER, controlled_by(job)):
             if is_tracked(pod):
                 self.orphans.enqueue(pod)
 

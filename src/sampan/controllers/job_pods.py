@@ -31,7 +31,7 @@ from sampan.controllers.job_state import (
     replaces_only_failed,
 )
 from sampan.controllers.pod_control import PodControl, pod_from
-from sampan.controllers.pods import is_ready, is_terminating, to_delete
+from sampan.controllers.pods import is_ready, is_terminating, to_remove
 from sampan.controllers.unanswered import Unanswered
 
 Obj = dict[str, Any]
@@ -70,7 +70,7 @@ class JobPods:
 
     def _surplus(self, look: Look, at_least: int) -> list[Obj]:
         """Of an indexed job, also all without a valid index, and all but one of those with the same."""
-        now, left = self.clock(), look.active_pods
+        left = look.active_pods
         out: list[Obj] = []
         if is_indexed(look.job):
             by_index: dict[int, list[Obj]] = {}
@@ -78,10 +78,10 @@ class JobPods:
                 by_index.setdefault(index_of(pod), []).append(pod)
             for index, pods in by_index.items():
                 valid = 0 <= index < look.completions
-                out += to_delete(pods, (), len(pods) - 1, now) if valid else pods
+                out += to_remove(pods, len(pods) - 1) if valid else pods
             gone = {id(pod) for pod in out}
             left = [pod for pod in left if id(pod) not in gone]
-        return out + to_delete(left, (), max(0, at_least - len(out)), now)
+        return out + to_remove(left, max(0, at_least - len(out)))
 
     async def _remove(self, look: Look, pods: list[Obj]) -> Exception | None:
         """They will not count as failed: the finalizer goes first."""

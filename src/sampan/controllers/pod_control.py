@@ -17,11 +17,11 @@ from typing import Any
 
 from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector
-from sampan.client import OWNER, Cache, Client, EventRecorder, Resource, by_owner
+from sampan.client import Cache, Client, EventRecorder, Resource
 from sampan.client.errors import is_invalid, is_namespace_terminating, is_not_found
 
 Obj = dict[str, Any]
-ORPHAN = "orphan"
+CONTROLLER, ORPHAN = "controller", "orphan"
 _MAX_PREFIX = 253
 
 
@@ -30,8 +30,25 @@ def by_orphan(obj: Obj) -> Iterable[str]:
     return (obj["metadata"].get("namespace", ""),) if controller_of(obj) is None else ()
 
 
+def by_controller(obj: Obj) -> Iterable[str]:
+    """The owner that controls it, as `controlled_by` says it."""
+    reference = controller_of(obj)
+    return () if reference is None else (by_reference(obj["metadata"].get("namespace", ""), reference),)
+
+
+def controlled_by(owner: Obj) -> str:
+    """Where the index has what the owner controls."""
+    meta = owner["metadata"]
+    return by_reference(meta.get("namespace", ""), {"kind": owner["kind"], "name": meta["name"], "uid": meta["uid"]})
+
+
+def by_reference(namespace: str, reference: Obj) -> str:
+    """Whoever says no more than the uid rightly, or says it elsewhere, is not controlled."""
+    return f"{namespace}/{reference['kind']}/{reference['name']}/{reference['uid']}"
+
+
 #: what an informer of pods (or replica sets, revisions) needs for `candidates`
-INDEXERS = {OWNER: by_owner, ORPHAN: by_orphan}
+INDEXERS = {CONTROLLER: by_controller, ORPHAN: by_orphan}
 
 
 def controller_of(obj: Obj) -> Obj | None:
@@ -65,9 +82,8 @@ def owner_key(obj: Obj, kind: str, owners: Cache) -> str | None:
 
 def candidates(cache: Cache, owner: Obj, selector: LabelSelector) -> list[Obj]:
     """What an owner controls, and the orphans it might take over."""
-    meta = owner["metadata"]
-    out = cache.by_index(OWNER, meta["uid"])
-    for key in cache.index_keys(ORPHAN, meta["namespace"]):
+    out = cache.by_index(CONTROLLER, controlled_by(owner))
+    for key in cache.index_keys(ORPHAN, owner["metadata"]["namespace"]):
         record = cache.record(key)
         if record is not None and selector.matches(record.labels):
             out.append(cache.decode(record))

@@ -134,6 +134,28 @@ def to_delete(pods: Sequence[Obj], related: Iterable[Obj], count: int, now: floa
     return [ranking.pod for ranking in sorted(ranked)[:count]]
 
 
+def to_remove(pods: Iterable[Obj], count: int) -> list[Obj]:
+    """As `to_delete`, of a Job: it does not look at costs and neighbours, and the younger of two always goes first."""
+
+    def rank(pod: Obj) -> tuple[Any, ...]:
+        condition, phase = condition_of(pod, "Ready"), _PHASES.get(phase_of(pod), 0)
+        ready = condition is not None and condition["status"] == "True"
+        since = _time(condition.get("lastTransitionTime")) if ready and condition is not None else None
+        created = _time(pod["metadata"].get("creationTimestamp"))
+        regular, sidecars = restarts(pod)
+        return (
+            bool(pod["spec"].get("nodeName")),
+            phase,
+            ready,
+            -(since or math.inf),
+            -regular,
+            -sidecars,
+            -(created or math.inf),
+        )
+
+    return sorted(pods, key=rank)[:count]
+
+
 class _Ranked:
     """Less is deleted first: not yet on a node, not yet running, not ready, cheap, with many neighbours, young."""
 

@@ -20,13 +20,23 @@ from typing import Any
 from sampan.api.errors import StatusError
 from sampan.api.selectors import LabelSelector
 from sampan.api.times import format_time
-from sampan.client import NAMESPACE, OWNER, Controller, Expectations, Record, key_of
+from sampan.client import NAMESPACE, Controller, Expectations, Record, key_of
 from sampan.client.errors import is_conflict, is_namespace_terminating, is_not_found
 from sampan.client.expectations import TIMEOUT
 from sampan.controllers.batches import BatchFailed, slow_start
 from sampan.controllers.context import Context
 from sampan.controllers.echoes import Echoes
-from sampan.controllers.pod_control import INDEXERS, ORPHAN, Claims, PodControl, controller_of, owner_key
+from sampan.controllers.pod_control import (
+    CONTROLLER,
+    INDEXERS,
+    ORPHAN,
+    Claims,
+    PodControl,
+    by_reference,
+    controlled_by,
+    controller_of,
+    owner_key,
+)
 from sampan.controllers.pods import condition_of, is_terminal, note_of, to_delete, until_available
 from sampan.controllers.unanswered import RETRY_SECONDS, Unanswered
 
@@ -37,6 +47,10 @@ BURST = 500
 FEW, LONGEST_DELAY, REPLICAS_PER_SECOND = 20, 0.5, 2000
 COUNTS = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
 FAILURE = "ReplicaFailure"
+
+
+class NotDeleted(Exception):
+    """Why a pod could not be deleted, as the status says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +198,11 @@ class Replicas:
 
     def _pods_of(self, owner: Obj, selector: LabelSelector) -> tuple[list[Record], list[Record]]:
         """Those that it controls rightly; those that it must let go, or might take over."""
-        cache, meta = self.pods.cache, owner["metadata"]
-        owned = cache.records_by_index(OWNER, meta["uid"])
+        cache = self.pods.cache
+        owned = cache.records_by_index(CONTROLLER, controlled_by(owner))
         pods = [record for record in owned if selector.matches(record.labels)]
         strays = [] if len(pods) == len(owned) else [record for record in owned if not selector.matches(record.labels)]
-        orphans = cache.records_by_index(ORPHAN, meta["namespace"])
+        orphans = cache.records_by_index(ORPHAN, owner["metadata"]["namespace"])
         return pods, strays + [record for record in orphans if selector.matches(record.labels)]
 
     async def _manage(self, key: str, owner: Obj, active: list[Record]) -> Exception | None:
@@ -221,7 +235,7 @@ class Replicas:
             if isinstance(result, Exception):
                 self.expectations.deletion_observed(key, pod["metadata"]["uid"])
                 if not is_not_found(result):
-                    problem = problem or result
+                    problem = problem or NotDeleted(f"unable to delete pods: {result}")
         return problem
 
     def _related(self, owner: Obj) -> list[Obj]:
@@ -229,8 +243,8 @@ class Replicas:
         reference = controller_of(owner)
         if reference is None:
             return []
-        siblings = self.owners.cache.by_index(OWNER, reference["uid"])
-        return [pod for set_ in siblings for pod in self.pods.cache.by_index(OWNER, set_["metadata"]["uid"])]
+        siblings = self.owners.cache.by_index(CONTROLLER, by_reference(owner["metadata"]["namespace"], reference))
+        return [pod for set_ in siblings for pod in self.pods.cache.by_index(CONTROLLER, controlled_by(set_))]
 
     # -- status --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sampan.api import quantity, quota
-from sampan.api.quota import CLAIMS, DEVICE_CLAIMS, PODS, SERVICES
+from sampan.api.quota import CLAIMS, DEVICE_CLAIMS, DEVICE_CLASSES, PODS, SERVICES
 from sampan.api.times import parse_time
 from sampan.client import NAMESPACE, Controller, Handler, Informer, Resource, key_of
 from sampan.controllers.context import Context
@@ -39,6 +39,8 @@ class ResourceQuotaController:
         self.controller = Controller("resourcequota-controller", self.reconcile, workers=5, synced=(self.quotas,))
         self.kinds = Kinds(context, self.client, self._recount_all)
         self._watched: dict[quota.Resource, tuple[Informer, Handler]] = {}
+        #: device classes, once a quota names what may be devices
+        self._classes: tuple[Informer, Handler] | None = None
         #: when a quota was last seen to change
         self._changed: dict[str, float] = {}
         #: how long the last count took
@@ -55,6 +57,9 @@ class ResourceQuotaController:
                 informer.remove_handler(handler)
                 self.context.informers.release(informer)
             self._watched.clear()
+            if self._classes is not None:
+                self._classes[0].remove_handler(self._classes[1])
+                self._classes = None
 
     # -- what makes a recount due --------------------------------------------------------------------------------------
 
@@ -99,7 +104,8 @@ class ResourceQuotaController:
             if resource in MEASURED and (keys := self._named(resource, new)):
                 now = self.context.clock()
                 same = quota.usage(resource, old, now) == quota.usage(resource, new, now)
-                if not same or (resource == PODS and _over(old) != _over(new)):
+                moved = resource == PODS and quota.ends_by_itself(old) != quota.ends_by_itself(new)
+                if not same or moved or (resource == PODS and _over(old) != _over(new)):
                     self._add(keys)
 
         def gone(obj: Obj) -> None:
@@ -122,12 +128,36 @@ class ResourceQuotaController:
     def _named(self, resource: quota.Resource, obj: Obj) -> list[str]:
         """The quotas that name something an object of this resource may use."""
         namespace = obj["metadata"].get("namespace", "")
+        classes = self._device_classes() if resource == DEVICE_CLAIMS else {}
         out = []
         for key in self.quotas.cache.index_keys(NAMESPACE, namespace):
             found = self.quotas.cache.by_key(key)
-            if found is not None and any(quota.tracks(resource, name) for name in _hard(found)):
+            if found is not None and any(quota.tracks(resource, name, classes) for name in _hard(found)):
                 out.append(key)
         return out
+
+    # -- device classes ------------------------------------------------------------------------------------------------
+
+    def _device_classes(self) -> dict[str, str]:
+        return {} if self._classes is None else quota.device_classes(self._classes[0].cache.list())
+
+    async def _follow_classes(self, hard: quota.Amounts) -> None:
+        if self._classes is None and any(quota.is_extended(name) for name in hard):
+            kinds = self.kinds.supporting("list", "watch")
+            kind = next((kind for kind in kinds if (kind.group, kind.name) == DEVICE_CLASSES), None)
+            if kind is None:
+                return
+            informer = self.context.informers.get(kind)
+            self._classes = (informer, informer.add_handler(self._class, self._class_updated, self._class))
+        if self._classes is not None:
+            await self._classes[0].wait_synced()
+
+    def _class(self, obj: Obj) -> None:
+        self._recount_all()
+
+    def _class_updated(self, old: Obj, new: Obj) -> None:
+        if old.get("spec", {}).get("extendedResourceName") != new.get("spec", {}).get("extendedResourceName"):
+            self._recount_all()
 
     # -- recount -------------------------------------------------------------------------------------------------------
 
@@ -149,7 +179,7 @@ class ResourceQuotaController:
 
         hard = _hard(obj)
         began = asyncio.get_running_loop().time()
-        used = quota.recount(obj, objects, self.context.clock())
+        used = quota.recount(obj, objects, self.context.clock(), self._device_classes())
         self._took[key] = asyncio.get_running_loop().time() - began
         status = obj.get("status") or {}
         wanted = {"hard": hard, "used": {name: amount for name, amount in used.items() if name in hard}}
@@ -172,7 +202,9 @@ class ResourceQuotaController:
 
     async def _prepare(self, obj: Obj) -> None:
         """Mirrors of all that it names, filled."""
-        for resource in {found for name in _hard(obj) if (found := quota.resource_of(name)) is not None}:
+        await self._follow_classes(_hard(obj))
+        classes = self._device_classes()
+        for resource in {found for name in _hard(obj) for found in quota.resources_of(name, classes)}:
             informer = self._follow(resource)
             if informer is not None:
                 await informer.wait_synced()

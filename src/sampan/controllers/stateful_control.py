@@ -51,15 +51,17 @@ class StatefulPodControl:
             raise
         self._tell(stateful_set, pod, "delete")
 
-    async def keep_identity(self, stateful_set: Obj, pod: Obj) -> None:
-        """Its labels and volumes, as far as they may be changed."""
+    async def keep(self, stateful_set: Obj, pod: Obj) -> None:
+        """Its labels and volumes, as far as they may be changed, and who owns its claims."""
         wanted = with_identity(pod, stateful_set)
-        if wanted is pod:
-            return
         try:
             if wanted["spec"] is not pod["spec"]:
                 await self.create_claims(stateful_set, pod)
-            await self.client.update("pods", wanted)
+            owners_changed = await self.keep_owners(stateful_set, pod)
+            if wanted is not pod:
+                await self.client.update("pods", wanted)
+            elif not owners_changed:
+                return
         except Exception as error:
             self._tell(stateful_set, pod, "update", error)
             raise
@@ -91,9 +93,9 @@ class StatefulPodControl:
         if problems:
             raise ClaimsMissing(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")
 
-    async def keep_owners(self, stateful_set: Obj, pod: Obj) -> None:
-        """Of its claims, by the retention policy."""
-        ordinal = ordinal_of(pod)
+    async def keep_owners(self, stateful_set: Obj, pod: Obj) -> bool:
+        """Of its claims, by the retention policy. Whether any changed."""
+        ordinal, changed = ordinal_of(pod), False
         for claim in claims_of(stateful_set, ordinal).values():
             known = self._known(claim)
             if known is None:
@@ -101,6 +103,8 @@ class StatefulPodControl:
             wanted = with_owners(known, stateful_set, pod, ordinal)
             if wanted is not known:
                 await self.client.update(CLAIMS, wanted)
+                changed = True
+        return changed
 
     def _known(self, claim: Obj) -> Obj | None:
         return self.claims.get(claim["metadata"]["name"], claim["metadata"]["namespace"])

@@ -72,8 +72,7 @@ def is_serving(pod: Obj, stateful_set: Obj, now: float) -> bool:
 def make_pod(stateful_set: Obj, template: Obj, revision: str, ordinal: int) -> Obj:
     pod = pod_from(template, stateful_set)
     name = f"{stateful_set['metadata']['name']}-{ordinal}"
-    meta = {key: value for key, value in pod["metadata"].items() if key != "generateName"}
-    meta |= {"name": name, "namespace": stateful_set["metadata"]["namespace"]}
+    meta = {**pod["metadata"], "name": name, "namespace": stateful_set["metadata"]["namespace"]}
     meta["labels"] = {**(meta.get("labels") or {}), **_labels(name, ordinal), REVISION: revision}
     spec = {**pod["spec"], "hostname": name}
     if stateful_set["spec"].get("serviceName"):

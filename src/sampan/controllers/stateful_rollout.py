@@ -102,8 +102,7 @@ class Rollout:
         if self.ordered and (is_leaving(pod) or not is_serving(pod, self.set, self.now)):
             return True
         if not is_leaving(pod):
-            await self.control.keep_identity(self.set, pod)
-            await self.control.keep_owners(self.set, pod)
+            await self.control.keep(self.set, pod)
         return False
 
     async def _create(self, number: int) -> bool:

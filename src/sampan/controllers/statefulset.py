@@ -147,8 +147,7 @@ class StatefulSetController:
             "currentReplicas": sum(revision_of(pod) == current for pod in staying),
             "updatedReplicas": sum(revision_of(pod) == update for pod in staying),
         }
-        wanted, rolling = spec["replicas"], spec["updateStrategy"]["type"] == "RollingUpdate"
-        if rolling and len(pods) == counts["readyReplicas"] == counts["updatedReplicas"] == wanted:
+        if len(pods) == counts["readyReplicas"] == counts["updatedReplicas"] == spec["replicas"]:
             # the update is complete
             current, counts["currentReplicas"] = update, counts["updatedReplicas"]
         out: Obj = {

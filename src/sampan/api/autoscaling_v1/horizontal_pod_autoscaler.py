@@ -5,22 +5,28 @@ Source: kubernetes/pkg/apis/autoscaling/v1/conversion.go
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-
+from sampan.api.autoscaling_v1.annotations import (
+    BEHAVIOR,
+    CONDITIONS,
+    CURRENT,
+    METRICS,
+    SPEC,
+    STATUS,
+    behavior_from_v1,
+    behavior_to_v1,
+    from_v1,
+    read,
+    to_v1,
+    written,
+)
 from sampan.api.autoscaling_v2.horizontal_pod_autoscaler import HorizontalPodAutoscaler as V2
 from sampan.api.field import ErrorList
-from sampan.api.kind import Cell, Kind, Obj
+from sampan.api.kind import Cell, Context, Kind, Obj
 from sampan.api.validation.autoscalers import autoscaler, autoscaler_status
-
-METRICS = "autoscaling.alpha.kubernetes.io/metrics"
-BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 
 
 class HorizontalPodAutoscaler(Kind):
     has_status = True
-    has_generation = False
     columns = V2.columns
 
     def default(self, obj: Obj) -> None:
@@ -36,57 +42,72 @@ class HorizontalPodAutoscaler(Kind):
         autoscaler_status(obj, out)
         return out
 
+    def prepare_for_create(self, obj: Obj, ctx: Context) -> None:
+        super().prepare_for_create(obj, ctx)
+        _keep(obj, {"metadata": {}}, STATUS)
+
+    def prepare_for_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        super().prepare_for_update(obj, old, ctx)
+        _keep(obj, old, STATUS)
+
+    def prepare_for_status_update(self, obj: Obj, old: Obj, ctx: Context) -> None:
+        super().prepare_for_status_update(obj, old, ctx)
+        _keep(obj, old, SPEC)
+
     def to_storage(self, obj: Obj) -> Obj:
         spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
         meta = dict(obj["metadata"])
-        annotations = dict(meta.get("annotations") or {})
-        metrics: list[Any] = orjson.loads(annotations.pop(METRICS, "[]"))
-        behavior = annotations.pop(BEHAVIOR, None)
+        notes = dict(meta.get("annotations") or {})
+        metrics, behavior, current, conditions = (notes.pop(name, None) for name in (*SPEC, *STATUS))
+        asked = [from_v1(metric, current=False) for metric in read(metrics, list)]
         utilization = spec.pop("targetCPUUtilizationPercentage", None)
         if utilization is not None:
-            metrics.insert(0, _cpu({"target": {"type": "Utilization", "averageUtilization": utilization}}))
-        if not metrics:
-            metrics.append(_cpu({"target": {"type": "Utilization", "averageUtilization": 80}}))
-        spec["metrics"] = metrics
+            asked.insert(0, _cpu({"target": {"type": "Utilization", "averageUtilization": utilization}}))
+        spec["metrics"] = asked or [_cpu({"target": {"type": "Utilization", "averageUtilization": 80}})]
         if behavior:
-            spec["behavior"] = orjson.loads(behavior)
+            spec["behavior"] = behavior_from_v1(read(behavior, dict))
         now = status.pop("currentCPUUtilizationPercentage", None)
-        if now is not None:
-            status["currentMetrics"] = [_cpu({"current": {"averageUtilization": now}})]
         status.setdefault("desiredReplicas", 0)
-        status.setdefault("currentMetrics", None)
-        if annotations:
-            meta["annotations"] = annotations
-        else:
-            meta.pop("annotations", None)
+        status["currentMetrics"] = [from_v1(metric, current=True) for metric in read(current, list)] or None
+        if now is not None and not status["currentMetrics"]:
+            status["currentMetrics"] = [_cpu({"current": {"averageUtilization": now}})]
+        if found := read(conditions, list):
+            status["conditions"] = found
+        meta.pop("annotations", None)
+        if notes:
+            meta["annotations"] = notes
         return {**obj, "apiVersion": "autoscaling/v2", "metadata": meta, "spec": spec, "status": status}
 
     def from_storage(self, obj: Obj) -> Obj:
         spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
         meta = dict(obj["metadata"])
-        annotations = dict(meta.get("annotations") or {})
+        notes = dict(meta.get("annotations") or {})
         others = []
         for metric in spec.pop("metrics", None) or ():
-            target = (metric.get("resource") or {}).get("target") or {}
-            is_cpu = metric.get("type") == "Resource" and metric["resource"].get("name") == "cpu"
-            if is_cpu and target.get("averageUtilization") is not None and "targetCPUUtilizationPercentage" not in spec:
-                spec["targetCPUUtilizationPercentage"] = target["averageUtilization"]
+            utilization = _of_cpu(metric, "target")
+            if utilization is not None:
+                spec.setdefault("targetCPUUtilizationPercentage", utilization)
             else:
-                others.append(metric)
+                others.append(to_v1(metric, current=False))
         if others:
-            annotations[METRICS] = orjson.dumps(others).decode()
+            notes[METRICS] = written(others)
         behavior = spec.pop("behavior", None)
-        if behavior:
-            annotations[BEHAVIOR] = orjson.dumps(behavior).decode()
-        for metric in status.pop("currentMetrics", None) or ():
-            current = (metric.get("resource") or {}).get("current") or {}
-            if current.get("averageUtilization") is not None:
-                status["currentCPUUtilizationPercentage"] = current["averageUtilization"]
-        status.pop("conditions", None)
+        if behavior is not None:
+            notes[BEHAVIOR] = written(behavior_to_v1(behavior))
+        current = status.pop("currentMetrics", None) or ()
+        if current:
+            notes[CURRENT] = written([to_v1(metric, current=True) for metric in current])
+        for metric in current:
+            utilization = _of_cpu(metric, "current")
+            if utilization is not None:
+                status["currentCPUUtilizationPercentage"] = utilization
+        conditions = status.pop("conditions", None)
+        if conditions:
+            notes[CONDITIONS] = written(conditions)
         status.setdefault("currentReplicas", 0)
         status.setdefault("desiredReplicas", 0)
-        if annotations:
-            meta["annotations"] = annotations
+        if notes:
+            meta["annotations"] = notes
         return {**obj, "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status}
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
@@ -95,3 +116,22 @@ class HorizontalPodAutoscaler(Kind):
 
 def _cpu(values: Obj) -> Obj:
     return {"type": "Resource", "resource": {"name": "cpu", **values}}
+
+
+def _of_cpu(metric: Obj, side: str) -> int | None:
+    """Percent, of the metric that v1 has fields for."""
+    source = metric.get("resource") or {}
+    if metric.get("type") != "Resource" or source.get("name") != "cpu":
+        return None
+    found: int | None = (source.get(side) or {}).get("averageUtilization")
+    return found
+
+
+def _keep(obj: Obj, old: Obj, names: tuple[str, ...]) -> None:
+    """Annotations that are part of what is not written here."""
+    before = old["metadata"].get("annotations") or {}
+    after = {name: text for name, text in (obj["metadata"].get("annotations") or {}).items() if name not in names}
+    after |= {name: before[name] for name in names if name in before}
+    obj["metadata"].pop("annotations", None)
+    if after:
+        obj["metadata"]["annotations"] = after

@@ -25,7 +25,6 @@ _DOWN = {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "
 
 class HorizontalPodAutoscaler(Kind):
     has_status = True
-    has_generation = False
     columns = (
         NAME,
         Column("Reference"),

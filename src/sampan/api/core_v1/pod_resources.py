@@ -63,6 +63,11 @@ def says_for_the_whole(spec: Obj) -> bool:
     return bool(_pod_level(spec, "requests") or _pod_level(spec, "limits"))
 
 
+def requests_for_the_whole(spec: Obj) -> bool:
+    """Something is requested for the pod as a whole."""
+    return bool(_pod_level(spec, "requests"))
+
+
 def add_into(total: Amounts, more: Amounts) -> None:
     for name, amount in more.items():
         total[name] = quantity.add(total[name], amount) if name in total else amount

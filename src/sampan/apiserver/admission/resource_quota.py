@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from sampan.api import errors, quota
 from sampan.api.kind import Obj
-from sampan.api.quota import CLAIMS, PODS, SERVICES, Amounts, Selector
+from sampan.api.quota import CLAIMS, DEVICE_CLAIMS, PODS, SERVICES, Amounts, Devices, Selector
 from sampan.apiserver.admission.chain import Attributes, Plugin
 from sampan.apiserver.api import Api
 from sampan.apiserver.cache import Record, encode
@@ -62,7 +62,8 @@ class _Account:
         self.hard: Amounts = (self.obj.get("spec") or {}).get("hard") or {}
         self.used: Amounts = {name: amount for name, amount in self.before["used"].items() if name in self.hard}
         if any(name not in self.used for name in self.hard):
-            counted = quota.recount(self.obj, functools.partial(_listed, api, record.namespace), api.clock())
+            devices = _devices(api, record.namespace)
+            counted = quota.recount(self.obj, devices.objects, api.clock(), devices.classes)
             self.used = {**counted, **self.used}
 
     @property
@@ -87,6 +88,11 @@ def _listed(api: Api, namespace: str, resource: quota.Resource) -> Iterable[Obj]
     return (record.obj() for record in cache.list(namespace))
 
 
+def _devices(api: Api, namespace: str) -> Devices:
+    classes = _listed(api, "", quota.DEVICE_CLASSES)
+    return Devices(quota.device_classes(classes or ()), functools.partial(_listed, api, namespace))
+
+
 class ResourceQuota(Plugin):
     operations = frozenset({"CREATE", "UPDATE"})
     subresources = frozenset({"", "resize", "status"})
@@ -106,7 +112,7 @@ class ResourceQuota(Plugin):
             case "CREATE", "":
                 return True
             case "UPDATE", "":
-                return resource in (SERVICES, CLAIMS)
+                return resource in (PODS, SERVICES, CLAIMS)
             case "UPDATE", "resize":
                 return resource == PODS
             case "UPDATE", "status":
@@ -116,6 +122,8 @@ class ResourceQuota(Plugin):
     async def validate(self, attributes: Attributes) -> None:
         """Raises 403 where a quota would be exceeded, or cannot be kept for want of requests or limits."""
         api, namespace = attributes.api, attributes.namespace
+        if _stays(attributes):
+            return
         if not namespace or not (self.limited or api.cached("", "resourcequotas").span(namespace)):
             return
         request = await self._decide(namespace, api, attributes, {})
@@ -205,9 +213,12 @@ def check(attributes: Attributes, accounts: list[_Account], limited: Sequence[Li
     resource = (attributes.group, attributes.resource)
     if obj is None or (attributes.subresource == "status" and not _claims_more(obj, old)):
         return {}
-    interesting = [account for account in accounts if quota.matches(resource, account.obj, account.hard, obj)]
+    devices = _devices(attributes.api, attributes.namespace) if resource == DEVICE_CLAIMS else quota.NO_DEVICES
+    tracks = functools.partial(quota.tracks, resource, classes=devices.classes)
+    matches = functools.partial(quota.matches, resource, classes=devices.classes)
+    interesting = [account for account in accounts if matches(account.obj, account.hard, obj)]
     for account in interesting:
-        tracked = [name for name in account.hard if quota.tracks(resource, name)]
+        tracked = [name for name in account.hard if tracks(name)]
         missing = quota.constraint(resource, tracked, obj)
         if missing:
             raise attributes.forbidden(f"failed quota: {account.name}: {missing}")
@@ -218,17 +229,18 @@ def check(attributes: Attributes, accounts: list[_Account], limited: Sequence[Li
     if not interesting and not limited:
         return {}
     now = attributes.api.clock()
-    asked = quota.usage(resource, obj, now)
+    asked = quota.usage(resource, obj, now, devices)
     negative = sorted(name for name, amount in asked.items() if amount.startswith("-"))
     if negative:
         raise attributes.forbidden(f"quota usage is negative for resource(s): {','.join(negative)}")
-    before = quota.usage(resource, old, now) if old is not None else {}
+    before = quota.usage(resource, old, now, devices) if old is not None else {}
     if limited and quota.nonzero(quota.minus(asked, before)):
-        _check_covered(attributes, resource, asked, accounts, interesting, limited)
+        covered = {name for account in interesting for name in account.hard if tracks(name)}
+        _check_covered(attributes, resource, asked, accounts, covered, limited)
     out: dict[str, Amounts] = {}
     for account in interesting:
         delta = asked
-        if old is not None and quota.matches(resource, account.obj, account.hard, old):
+        if old is not None and matches(account.obj, account.hard, old):
             delta = quota.minus(asked, before)
         delta = {name: amount for name, amount in quota.nonzero(delta).items() if name in account.hard}
         if attributes.subresource != "status":
@@ -243,7 +255,7 @@ def _check_covered(
     resource: quota.Resource,
     asked: Amounts,
     accounts: list[_Account],
-    interesting: list[_Account],
+    covered: set[str],
     limited: Sequence[Limited],
 ) -> None:
     """What is limited by configuration has a quota."""
@@ -251,7 +263,6 @@ def _check_covered(
     names = {
         name for item in limited if item.resource == resource for name in used if any(c in name for c in item.contains)
     }
-    covered = {name for account in interesting for name in account.hard if quota.tracks(resource, name)}
     if names - covered:
         raise attributes.forbidden(f"insufficient quota to consume: {','.join(sorted(names - covered))}")
     assert attributes.obj is not None
@@ -280,6 +291,14 @@ def _check_account(attributes: Attributes, account: _Account, delta: Amounts) ->
             f"exceeded quota: {account.name}, requested: {shown(delta)}, used: {shown(account.used)}, "
             f"limited: {shown(account.hard)}"
         )
+
+
+def _stays(attributes: Attributes) -> bool:
+    """A pod that is written and uses what it used, of the same quotas."""
+    old, new = attributes.old, attributes.obj
+    if (attributes.group, attributes.resource) != PODS or attributes.subresource or old is None or new is None:
+        return False
+    return quota.ends_by_itself(old) == quota.ends_by_itself(new)
 
 
 def _claims_more(new: Obj, old: Obj | None) -> bool:

@@ -133,7 +133,7 @@ async def _swap(
         meta = obj["metadata"]
         if owners:
             meta["managedFields"] = owners
-    if kind.has_generation and subresource not in NO_GENERATION and _spec_changed(obj, old):
+    if kind.has_generation and subresource not in NO_GENERATION and _spec_changed(kind, obj, old):
         meta["generation"] = old_meta.get("generation", 0) + 1
     reserved = api.allocators.allocate(call, obj, old)
     try:
@@ -235,6 +235,9 @@ def _carry_system_fields(call: Call, kind: Kind, obj: Obj, old: Obj) -> None:
     meta.pop("selfLink", None)
 
 
-def _spec_changed(obj: Obj, old: Obj) -> bool:
+def _spec_changed(kind: Kind, obj: Obj, old: Obj) -> bool:
+    if kind.converts and not kind.remote:
+        # annotations may say what this version has no fields for
+        obj, old = kind.to_storage(obj), kind.to_storage(old)
     ignored = {"metadata", "status", "kind", "apiVersion"}
     return any(obj.get(name) != old.get(name) for name in {*obj, *old} - ignored)
