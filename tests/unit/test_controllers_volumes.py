@@ -158,6 +158,17 @@ async def test_bound_beforehand(world: World) -> None:
     assert phase(world, "late") == phase(world, "much") == "Pending"
 
 
+async def test_a_volume_asked_for_by_name_has_the_class_of_attributes_that_the_claim_has(world: World) -> None:
+    await world.start(NAME)
+    await create(world, "persistentvolumes", volume("v"))
+    wanted = {"storageClassName": "manual", "volumeName": "v", "volumeAttributesClassName": "gold"}
+    await create(world, "persistentvolumeclaims", claim(**wanted))
+    [event] = await world.until(lambda: world.events("VolumeMismatch"))
+    message = 'Cannot bind to requested volume "v": volumeAttributesClassName does not match'
+    assert (event["type"], event["message"]) == ("Warning", message)
+    assert phase(world) == "Pending"
+
+
 async def test_a_claim_whose_volume_is_gone_is_lost(world: World) -> None:
     await world.start(NAME)
     await create(world, "persistentvolumes", volume("v"))
