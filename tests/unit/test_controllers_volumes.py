@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api.times import parse_time
 from sampan.api.user import User
 from sampan.scheduler.scheduler import Scheduler
 from tests.controllers_crash import Crashing
@@ -334,6 +335,16 @@ async def test_why_a_claim_waits(world: World, class_: Obj | None, spec: Obj, re
     assert event["message"] == message and phase(world) == "Pending"
     await world.settle()
     assert sum(event["count"] for event in world.events()) == 1
+
+
+async def test_why_a_claim_waits_is_told_as_long_as_it_does(world: World) -> None:
+    await world.start(NAME)
+    await create(world, "persistentvolumeclaims", claim(storageClassName="none"))
+    await world.loop.advance(3 * 3600)
+    (event,) = world.events("ProvisioningFailed")
+    assert world.clock() - parse_time(event["lastTimestamp"]) < 600 and event["count"] > 10
+    await create(world, "persistentvolumes", volume("v", storageClassName="none"))
+    await bound(world)
 
 
 async def test_whose_pod_waits_too_is_told(world: World) -> None:
