@@ -25,6 +25,9 @@ async def test_what_is_deleted_comes_back(world: World) -> None:
 
 
 async def test_another_ca_is_put_right(world: World) -> None:
+    first = await world.admin.get("configmaps", "kube-root-ca.crt", "default")
+    note = first["metadata"]["annotations"]["kubernetes.io/description"]
+    assert note.startswith("Contains a CA bundle that can be used to verify the kube-apiserver when using internal ")
     world.options = dataclasses.replace(world.options, root_ca="CA")
     await world.start(*NAMES)
 
@@ -35,7 +38,7 @@ async def test_another_ca_is_put_right(world: World) -> None:
     await world.admin.patch("configmaps", "kube-root-ca.crt", {"data": {"ca.crt": "evil"}}, "default")
     await world.until(lambda: published() == ["CA"] * 4, "the CA")
     notes = world.get("configmaps", "kube-root-ca.crt")["metadata"]["annotations"]  # type: ignore[index]
-    assert notes["kubernetes.io/description"]
+    assert notes["kubernetes.io/description"] == note
 
 
 async def test_nothing_new_in_a_namespace_that_goes(world: World) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sampan.api.apiregistration_v1.api_service import local_condition
+from sampan.api.core_v1.config_map import DESCRIPTION, ROOT_CA, ROOT_CA_DESCRIPTION
 from sampan.api.kind import Obj
 from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
@@ -90,14 +91,13 @@ class Bootstrap:
             return
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": self.meta("default", namespace)}
         yield "", "serviceaccounts", namespace, "default", account
-        note = {"kubernetes.io/description": "CA bundle that verifies the API server's internal endpoints."}
         config = {
             "kind": "ConfigMap",
             "apiVersion": "v1",
-            "metadata": self.meta("kube-root-ca.crt", namespace, annotations=note),
+            "metadata": self.meta(ROOT_CA, namespace, annotations={DESCRIPTION: ROOT_CA_DESCRIPTION}),
             "data": {"ca.crt": self.ca},
         }
-        yield "", "configmaps", namespace, "kube-root-ca.crt", config
+        yield "", "configmaps", namespace, ROOT_CA, config
 
     def system_objects(self) -> Iterator[Wanted]:
         allocators = self.api.allocators
