@@ -11,6 +11,7 @@ from typing import Any
 
 from sampan.api.apiregistration_v1.api_service import local_condition
 from sampan.api.core_v1.config_map import DESCRIPTION, ROOT_CA, ROOT_CA_DESCRIPTION
+from sampan.api.core_v1.secret import SINCE, TRACKING
 from sampan.api.kind import Obj
 from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
@@ -129,6 +130,8 @@ class Bootstrap:
             name = "extension-apiserver-authentication"
             config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": self.meta(name, "kube-system")}
             yield "", "configmaps", "kube-system", name, {**config, "data": {"client-ca-file": self.ca}}
+        config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": self.meta(TRACKING, "kube-system")}
+        yield "", "configmaps", "kube-system", TRACKING, {**config, "data": {SINCE: format_time(self.api.clock())[:10]}}
         endpoint = {"kind": "Endpoints", "apiVersion": "v1"}
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]

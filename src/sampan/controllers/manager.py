@@ -59,6 +59,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "ephemeral-volume-controller": ("ephemeral_volume", "EphemeralVolume"),
     "service-cidr-controller": ("service_cidrs", "ServiceCidrs"),
     "ttl-after-finished-controller": ("ttl_after_finished", "TtlAfterFinished"),
+    "legacy-serviceaccount-token-cleaner-controller": ("legacy_tokens", "LegacyTokens"),
 }
 #: what the API server sees to itself: tokens need its key, aggregated roles and policies must hold without controllers
 ELSEWHERE = (

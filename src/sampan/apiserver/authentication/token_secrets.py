@@ -1,9 +1,10 @@
 """Secrets of type `kubernetes.io/service-account-token`: each gets its token, the CA and its namespace; one whose
-ServiceAccount is gone is deleted.
+ServiceAccount is gone is deleted. On which day the token was last used stands in a label.
 
 A controller's work; the API server does it as itself, through its own front door, because it has the key.
 
-Source: kubernetes/pkg/controller/serviceaccount/tokens_controller.go
+Source: kubernetes/pkg/controller/serviceaccount/tokens_controller.go, pkg/serviceaccount/legacy.go
+(patchSecretWithLastUsedDate)
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 
 import orjson
 
+from sampan.api.core_v1.secret import LAST_USED, TOKEN
 from sampan.api.kind import Obj
+from sampan.api.times import format_time
 from sampan.api.user import ALL_AUTHENTICATED, MASTERS, User
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication.issuer import Issuer
@@ -24,7 +27,6 @@ from sampan.apiserver.cache import Entry, EventType, Record, Watcher
 from sampan.http.server.messages import Request, Response
 
 log = logging.getLogger("sampan.apiserver")
-TYPE = "kubernetes.io/service-account-token"
 NAME, UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
 RETRY_SECONDS, RETRIES = 0.2, 10
 LOOPBACK = User("system:apiserver", (MASTERS, ALL_AUTHENTICATED))
@@ -58,6 +60,8 @@ class TokenSecrets:
         self._accounts = api.cached("", "serviceaccounts")
         #: keys of Secrets to look at, each once, with how often that failed
         self._due: dict[str, int] = {}
+        #: keys of Secrets whose tokens were used
+        self._used: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._watchers = (
             Watcher("", "", _holds_token, self._secret_changed),
@@ -71,6 +75,8 @@ class TokenSecrets:
                 self._add(record.key)
         self._secrets.watchers.add(self._watchers[0])
         self._accounts.watchers.add(self._watchers[1])
+        assert self._api.identity is not None
+        self._api.identity.account_tokens.used = self._note_use
         self._task = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
@@ -88,6 +94,13 @@ class TokenSecrets:
         if kind != "DELETED":
             self._add(entry.record.key)
 
+    def _note_use(self, secret: Obj) -> None:
+        """Once a day."""
+        meta, today = secret["metadata"], format_time(self._api.clock())[:10]
+        if (meta.get("labels") or {}).get(LAST_USED) != today:
+            self._used[f"{meta['namespace']}/{meta['name']}"] = today
+            self._wake.set()
+
     def _account_changed(self, entry: Entry, kind: EventType) -> None:
         if kind == "MODIFIED":
             return
@@ -99,6 +112,13 @@ class TokenSecrets:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            while self._used:
+                key, day = self._used.popitem()
+                record = self._secrets.get(key)
+                if record is not None:
+                    # one that fails is tried again when the token is used again
+                    labels = {"metadata": {"uid": record.obj()["metadata"]["uid"], "labels": {LAST_USED: day}}}
+                    await self._call("PATCH", record, labels)
             while self._due:
                 key, failed = next(iter(self._due.items()))
                 del self._due[key]
@@ -124,7 +144,8 @@ class TokenSecrets:
         return filled is None or await self._call("PUT", record, filled)
 
     async def _call(self, method: str, record: Record, body: Obj) -> bool:
-        headers = {"user-agent": "sampan-tokens-controller", "content-type": "application/json"}
+        media = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"user-agent": "sampan-tokens-controller", "content-type": media}
         path = f"/api/v1/namespaces/{record.namespace}/secrets/{record.name}"
         request = Request(method, path, "", headers, [], orjson.dumps(body), scratch={"user": LOOPBACK})
         result = self._send(request)
@@ -137,4 +158,4 @@ class TokenSecrets:
 
 
 def _holds_token(record: Record) -> bool:
-    return record.field("type") == TYPE
+    return record.field("type") == TOKEN
