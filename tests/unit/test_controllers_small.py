@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from sampan.cli import components
+from sampan.controllers.manager import CONTROLLERS, ELSEWHERE, chosen
+from sampan.controllers.names import ABSENT, ALIASES
 from sampan.controllers.ttl import ANNOTATION
 from tests.controllers_world import World
 
@@ -61,3 +66,23 @@ async def test_ranges_of_services_are_ready_and_stay_while_they_are_needed(world
     await world.until(lambda: world.get("servicecidrs", "all", "", NETWORKING) is None)
     await world.settle()
     assert ready(world, "kubernetes") == ("True", "")
+
+
+def test_which_controllers_run(capsys: pytest.CaptureFixture[str]) -> None:
+    every = list(CONTROLLERS)
+    assert list(chosen(("*",))) == every
+    assert list(chosen(("*", "bootstrap-signer-controller", "tokencleaner"))) == every
+    assert list(chosen(("-nodelifecycle", "-service-lb-controller", "*"))) == [
+        name for name in every if name != "node-lifecycle-controller"
+    ]
+    assert list(chosen(("cronjob", "-cronjob-controller", "job-controller"))) == [
+        "job-controller",
+        "cronjob-controller",
+    ]
+    with pytest.raises(ValueError, match='"nobody" is not in the list of known controllers: '):
+        list(chosen(("*", "-nobody")))
+    assert components.main("controller-manager", ["--pki-dir", "/nowhere", "--controllers", "nobody"]) == 1
+    assert capsys.readouterr().err.startswith(
+        'sampan controller-manager: "nobody" is not in the list of known controll'
+    )
+    assert set(ALIASES.values()) <= {*every, *ELSEWHERE, *ABSENT}
