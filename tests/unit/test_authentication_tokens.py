@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -335,8 +336,6 @@ async def test_known_tokens_still_end(api: Local, account: Any) -> None:
 
 async def changed(api: Local, name: str, gone: bool = False, label: str = "") -> Any:
     """The Secret once it has a token (and a label), or None once it is gone."""
-    import asyncio
-
     cache = api.server.api.cached("", "secrets")
     news = asyncio.Event()
     watcher = Watcher("default", name, None, lambda entry, kind: news.set())
@@ -380,6 +379,21 @@ async def test_token_secret(api: Local, account: Any) -> None:
     assert "has been marked invalid" in (await ask(api, token))["error"]
     await api("DELETE", "/api/v1/namespaces/default/secrets/t")
     await refused(api, token, "[invalid bearer token, Token has been invalidated]")
+
+
+async def test_an_account_does_not_name_a_token_secret_that_is_gone(api: Local, account: Any) -> None:
+    await api("POST", "/api/v1/namespaces/default/secrets", token_secret())
+    await changed(api, "t")
+    named = {"secrets": [{"name": "t"}, {"name": "other"}]}
+    await api("PATCH", f"{ACCOUNTS}/sa", named, "application/merge-patch+json")
+    cache, news = api.server.api.cached("", "serviceaccounts"), asyncio.Event()
+    watcher = Watcher("default", "sa", None, lambda entry, kind: news.set())
+    cache.watchers.add(watcher)
+    await api("DELETE", "/api/v1/namespaces/default/secrets/t")
+    async with asyncio.timeout(2):
+        await news.wait()
+    _, found = await api("GET", f"{ACCOUNTS}/sa")
+    assert found["secrets"] == [{"name": "other"}]
 
 
 async def test_on_which_day_a_token_of_a_secret_was_last_used(api: Local, account: Any) -> None:
