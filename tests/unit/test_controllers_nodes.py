@@ -305,6 +305,13 @@ async def test_ranges_of_other_sizes_are_left_to_those_who_have_them(world: Worl
     await world.until(lambda: (world.get("nodes", "n", "") or {})["spec"].get("podCIDR") == "10.244.2.0/24", "a range")
 
 
+async def test_what_services_have_is_given_to_no_node(world: World) -> None:
+    world.options = Options(cluster_cidr="10.96.0.0/12", service_cluster_ip_range="10.96.0.0/16")
+    await world.start("node-ipam-controller")
+    await world.admin.create("nodes", {"metadata": {"name": "n"}})
+    await world.until(lambda: (world.get("nodes", "n", "") or {})["spec"].get("podCIDR") == "10.97.0.0/24", "a range")
+
+
 async def test_a_pod_that_is_deleted_before_it_had_a_node_has_failed(world: World) -> None:
     await world.start("pod-garbage-collector-controller")
     body = pod("p")

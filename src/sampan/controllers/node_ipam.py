@@ -24,6 +24,8 @@ class NodeIpam:
         network = ipaddress.ip_network(options.cluster_cidr)
         self.size = max(options.node_cidr_mask_size, network.prefixlen)
         self.network = network
+        #: what is given to services is not given to nodes
+        self.services = [ipaddress.ip_network(text) for text in options.service_cluster_ip_range.split(",") if text]
         #: range to the node that has it
         self.taken: dict[str, str] = {}
         self.next = 0
@@ -76,12 +78,12 @@ class NodeIpam:
         return None
 
     def _overlaps(self, cidr: str) -> bool:
-        """With one that somebody else chose, of another size than ours."""
+        """With what services have, or with a range of another size than ours that somebody else chose."""
         ours = ipaddress.ip_network(cidr)
-        others = (
+        chosen = (
             ipaddress.ip_network(taken, strict=False) for taken in self.taken if not taken.endswith(f"/{self.size}")
         )
-        return any(ours.version == other.version and ours.overlaps(other) for other in others)
+        return any(ours.version == other.version and ours.overlaps(other) for other in (*self.services, *chosen))
 
 
 def _ranges(node: Obj) -> list[str]:
