@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.cli import components
+from sampan.client import StatusError
 from sampan.controllers.manager import CONTROLLERS, ELSEWHERE, chosen
 from sampan.controllers.names import ABSENT, ALIASES
 from sampan.controllers.ttl import ANNOTATION
@@ -66,6 +67,34 @@ async def test_ranges_of_services_are_ready_and_stay_while_they_are_needed(world
     await world.until(lambda: world.get("servicecidrs", "all", "", NETWORKING) is None)
     await world.settle()
     assert ready(world, "kubernetes") == ("True", "")
+
+
+async def web(world: World, name: str, **spec: Any) -> str:
+    """The address of a new service, or why it has none."""
+    body = {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec}}
+    try:
+        address: str = (await world.admin.create("services", body, "default"))["spec"]["clusterIP"]
+    except StatusError as error:
+        return str(error)
+    return address
+
+
+async def test_services_have_addresses_of_all_ranges_that_are_ready(world: World) -> None:
+    await world.start("service-cidr-controller")
+    outside = await web(world, "a", clusterIP="10.200.0.7")
+    said = "failed to allocate IP 10.200.0.7: the provided network does not match the current range"
+    assert outside == f'Service "a" is invalid: spec.clusterIPs: Invalid value: ["10.200.0.7"]: {said}'
+    await world.admin.create("servicecidrs", {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.200.0.0/24"]}})
+    await world.until(lambda: ready(world, "more") == ("True", ""))
+    assert await web(world, "a", clusterIP="10.200.0.7") == "10.200.0.7"
+    said = "the provided IP (10.200.0.255) is not in the valid range. The range of valid IPs is 10.200.0.0/24"
+    assert (await web(world, "b", clusterIP="10.200.0.255")).endswith(f": failed to allocate IP 10.200.0.255: {said}")
+    assert (await web(world, "b")).startswith("10.96.")
+    await world.admin.delete("servicecidrs", "kubernetes")
+    await world.until(lambda: ready(world, "kubernetes") == ("False", "Terminating"))
+    assert (await web(world, "c")).startswith("10.200.0.")
+    await world.admin.delete("servicecidrs", "more")
+    assert (await web(world, "d")).endswith("failed to allocate a serviceIP: range is full")
 
 
 def test_which_controllers_run(capsys: pytest.CaptureFixture[str]) -> None:
