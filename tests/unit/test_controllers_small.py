@@ -97,6 +97,57 @@ async def test_services_have_addresses_of_all_ranges_that_are_ready(world: World
     assert (await web(world, "d")).endswith("failed to allocate a serviceIP: range is full")
 
 
+def address(world: World, name: str) -> Obj | None:
+    return world.get("ipaddresses", name, "", NETWORKING)
+
+
+async def test_addresses_that_services_have_come_back(world: World) -> None:
+    given = await web(world, "a")
+    old = address(world, given)
+    assert old is not None
+    await world.admin.delete("ipaddresses", given)
+    new = await world.until(lambda: address(world, given), "the address")
+    assert new["spec"] == old["spec"] and new["metadata"]["labels"] == old["metadata"]["labels"]
+    [event] = await world.until(lambda: world.events("ClusterIPNotAllocated"))
+    assert event["message"] == f"Cluster IP [IPv4]: {given} is not allocated; repairing" and event["type"] == "Warning"
+    assert (event["involvedObject"]["name"], event["reportingComponent"]) == ("a", "ipallocator-repair-controller")
+    await world.admin.patch("ipaddresses", given, {"metadata": {"labels": {"ipaddress.kubernetes.io/ip-family": None}}})
+    await world.until(lambda: (address(world, given) or old)["metadata"]["uid"] != new["metadata"]["uid"], "another")
+    assert (address(world, given) or {})["metadata"]["labels"] == old["metadata"]["labels"]
+    await world.admin.delete("services", "a", "default")
+    await world.settle()
+    assert address(world, given) is None and len(world.events()) == 1
+
+
+@pytest.mark.parametrize(
+    ("parent", "reason", "message", "seconds"),
+    [
+        ({"resource": "services", "namespace": "default", "name": "none"}, "IPAddressNotAllocated",
+         "IPAddress: 10.96.0.77 for Service default/none appears to have leaked: cleaning up", 60),
+        ({"resource": "services", "namespace": "default", "name": "a"}, "IPAddressWrongReference",
+         "IPAddress: 10.96.0.77 for Service default/a has a wrong reference; cleaning up", 0),
+        ({"group": "example.com", "resource": "boats", "name": "ark"}, "IPAddressNotAllocated",
+         "IPAddress 10.96.0.77 appears to have been modified, not referencing a Service "
+         "&ParentReference{Group:example.com,Resource:boats,Namespace:,Name:ark,}: cleaning up", 0),
+    ],
+)  # fmt: skip
+async def test_addresses_that_stand_for_no_service_go(
+    world: World, parent: Obj, reason: str, message: str, seconds: float
+) -> None:
+    assert await web(world, "a") != "10.96.0.77"
+    labels = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}
+    body = {"metadata": {"name": "10.96.0.77", "labels": labels}, "spec": {"parentRef": parent}}
+    began = world.clock()
+    await world.admin.create("ipaddresses", body)
+    await world.admin.create("ipaddresses", {"metadata": {"name": "10.96.0.78"}, "spec": {"parentRef": parent}})
+    await world.until(lambda: address(world, "10.96.0.77") is None, "the end")
+    assert seconds <= world.clock() - began < seconds + 1
+    [event] = world.events(reason)
+    assert event["message"] == message
+    await world.settle()
+    assert address(world, "10.96.0.78") is not None
+
+
 def test_which_controllers_run(capsys: pytest.CaptureFixture[str]) -> None:
     every = list(CONTROLLERS)
     assert list(chosen(("*",))) == every
