@@ -435,11 +435,36 @@ async def test_a_claim_in_use_stays_until_its_pod_is_done(world: World) -> None:
 
 async def test_a_pod_without_a_node_keeps_no_claim(world: World) -> None:
     await world.start(*ALL)
+    await create(world, "persistentvolumes", volume("v"))
     await create(world, "persistentvolumeclaims", claim(storageClassName="standard"))
-    await create(world, "pods", pod("web"))
+    await create(world, "persistentvolumeclaims", claim("bound", storageClassName="manual"))
+    await create(world, "pods", pod("web"), pod("app", "bound"))
+    await world.until(lambda: unused(world, "bound") == ("False", "PodUsingPVC"))
+    await world.settle(20)
+    assert phase(world) == "Pending" and unused(world) == ("", "")
+    for name in ("data", "bound"):
+        await world.admin.delete("persistentvolumeclaims", name, "default")
+    await world.until(lambda: phase(world) == phase(world, "bound") == "gone")
+
+
+async def test_a_claim_of_a_pod_of_which_nothing_runs_any_more_is_unused(world: World) -> None:
+    await world.start(*ALL)
+    await create(world, "persistentvolumes", volume("v"))
+    await create(world, "persistentvolumeclaims", claim(storageClassName="manual"))
+    await create(world, "pods", pod("web", nodeName="n1"))
+
+    async def says(**status: Any) -> None:
+        await world.admin.patch("pods", "web", {"status": status}, "default", subresource="status")
+
+    running = [{"name": "c", "image": "i", "imageID": "i", "restartCount": 0, "ready": True, "state": {"running": {}}}]
+    ended = [{**running[0], "ready": False, "state": {"terminated": {"exitCode": 0}}}]
+    await says(phase="Running", containerStatuses=ended, ephemeralContainerStatuses=running)
+    await world.admin.delete("pods", "web", "default", grace_seconds=1000)
     await world.until(lambda: unused(world) == ("False", "PodUsingPVC"))
-    await world.admin.delete("persistentvolumeclaims", "data", "default")
-    await world.until(lambda: phase(world) == "gone")
+    await world.settle(20)
+    assert unused(world) == ("False", "PodUsingPVC")
+    await says(ephemeralContainerStatuses=ended)
+    await world.until(lambda: unused(world) == ("True", "NoPodsUsingPVC"), "unused", 60)
 
 
 async def test_finalizers_that_somebody_took_away_are_put_back(world: World) -> None:
