@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -14,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from sampan.api.times import format_time
 from sampan.apiserver.authentication.issuer import EXTENDED_SECONDS, WARN_ONLY_SECONDS, Issuer
 from sampan.apiserver.authentication.keys import KeyRing, ring
 from sampan.apiserver.cache import Watcher
@@ -332,10 +334,8 @@ async def test_known_tokens_still_end(api: Local, account: Any) -> None:
 # -- token Secrets -----------------------------------------------------------------------------------------------------
 
 
-async def changed(api: Local, name: str, gone: bool = False) -> Any:
-    """The Secret once it has a token, or None once it is gone."""
-    import asyncio
-
+async def changed(api: Local, name: str, gone: bool = False, label: str = "") -> Any:
+    """The Secret once it has a token (and a label), or None once it is gone."""
     cache = api.server.api.cached("", "secrets")
     news = asyncio.Event()
     watcher = Watcher("default", name, None, lambda entry, kind: news.set())
@@ -347,7 +347,10 @@ async def changed(api: Local, name: str, gone: bool = False) -> Any:
             if gone and record is None:
                 return None
             if not gone and record is not None and "token" in (record.obj().get("data") or {}):
-                return record.obj()
+                secret = record.obj()
+                labels = secret["metadata"].get("labels") or {}
+                if not label or label in labels:
+                    return secret
             await news.wait()
 
 
@@ -376,6 +379,34 @@ async def test_token_secret(api: Local, account: Any) -> None:
     assert "has been marked invalid" in (await ask(api, token))["error"]
     await api("DELETE", "/api/v1/namespaces/default/secrets/t")
     await refused(api, token, "[invalid bearer token, Token has been invalidated]")
+
+
+async def test_an_account_does_not_name_a_token_secret_that_is_gone(api: Local, account: Any) -> None:
+    await api("POST", "/api/v1/namespaces/default/secrets", token_secret())
+    await changed(api, "t")
+    named = {"secrets": [{"name": "t"}, {"name": "other"}]}
+    await api("PATCH", f"{ACCOUNTS}/sa", named, "application/merge-patch+json")
+    cache, news = api.server.api.cached("", "serviceaccounts"), asyncio.Event()
+    watcher = Watcher("default", "sa", None, lambda entry, kind: news.set())
+    cache.watchers.add(watcher)
+    await api("DELETE", "/api/v1/namespaces/default/secrets/t")
+    async with asyncio.timeout(2):
+        await news.wait()
+    _, found = await api("GET", f"{ACCOUNTS}/sa")
+    assert found["secrets"] == [{"name": "other"}]
+
+
+async def test_on_which_day_a_token_of_a_secret_was_last_used(api: Local, account: Any) -> None:
+    await api("POST", "/api/v1/namespaces/default/secrets", token_secret())
+    token = base64.b64decode((await changed(api, "t"))["data"]["token"]).decode()
+    assert await knock(api, token) == 403
+    last_used = "kubernetes.io/legacy-token-last-used"
+    secret = await changed(api, "t", label=last_used)
+    day = format_time(api.server.api.clock())[:10]
+    assert secret["metadata"]["labels"] == {last_used: day}
+    name = "kube-apiserver-legacy-service-account-token-tracking"
+    _, tracking = await api("GET", f"/api/v1/namespaces/kube-system/configmaps/{name}")
+    assert tracking["data"] == {"since": day}
 
 
 async def test_token_secret_goes_with_its_account(api: Local, account: Any) -> None:

@@ -25,17 +25,21 @@ async def test_what_is_deleted_comes_back(world: World) -> None:
 
 
 async def test_another_ca_is_put_right(world: World) -> None:
+    first = await world.admin.get("configmaps", "kube-root-ca.crt", "default")
+    note = first["metadata"]["annotations"]["kubernetes.io/description"]
+    assert note.startswith("Contains a CA bundle that can be used to verify the kube-apiserver when using internal ")
     world.options = dataclasses.replace(world.options, root_ca="CA")
     await world.start(*NAMES)
 
     def published() -> list[str]:
-        return [obj["data"]["ca.crt"] for obj in world.all("configmaps")]
+        found = world.all("configmaps")
+        return [obj["data"]["ca.crt"] for obj in found if obj["metadata"]["name"] == "kube-root-ca.crt"]
 
     await world.until(lambda: published() == ["CA"] * 4, "the options' CA in place of the server's")
     await world.admin.patch("configmaps", "kube-root-ca.crt", {"data": {"ca.crt": "evil"}}, "default")
     await world.until(lambda: published() == ["CA"] * 4, "the CA")
     notes = world.get("configmaps", "kube-root-ca.crt")["metadata"]["annotations"]  # type: ignore[index]
-    assert notes["kubernetes.io/description"]
+    assert notes["kubernetes.io/description"] == note
 
 
 async def test_nothing_new_in_a_namespace_that_goes(world: World) -> None:
@@ -66,3 +70,35 @@ async def test_whom_to_believe_that_it_is_the_api_server(world: World, pki: Pki)
     await world.admin.delete("clustertrustbundles.certificates.k8s.io", name)
     await world.until(lambda: name not in published(), "its end")
     await world.until(lambda: name in published(), "the next")
+
+
+async def test_tokens_that_nobody_uses_end(world: World) -> None:
+    world.options = dataclasses.replace(world.options, legacy_service_account_token_clean_up_period=2 * 86400.0)
+    await world.admin.create("serviceaccounts", {"metadata": {"name": "a"}}, "default")
+    notes = {"kubernetes.io/service-account.name": "a"}
+    for name in ("old", "used", "mounted", "by-hand"):
+        meta = {"name": name, "annotations": notes}
+        await world.admin.create(
+            "secrets", {"metadata": meta, "type": "kubernetes.io/service-account-token"}, "default"
+        )
+    named = [{"name": name} for name in ("old", "used", "mounted")]
+    await world.admin.patch("serviceaccounts", "a", {"secrets": named}, "default")
+    volumes = [{"name": "v", "projected": {"sources": [{"secret": {"name": "mounted"}}]}}]
+    spec = {"containers": [{"name": "c", "image": "i"}], "volumes": volumes}
+    await world.admin.create("pods", {"metadata": {"name": "p"}, "spec": spec}, "default")
+    await world.start("legacy-serviceaccount-token-cleaner-controller")
+    await world.loop.advance(2.5 * 86400)
+    label = {"metadata": {"labels": {"kubernetes.io/legacy-token-last-used": "2026-12-30"}}}
+    await world.admin.patch("secrets", "used", label, "default")
+
+    def invalid() -> dict[str, str]:
+        found = {obj["metadata"]["name"]: obj["metadata"].get("labels") or {} for obj in world.all("secrets")}
+        return {name: labels.get("kubernetes.io/legacy-token-invalid-since", "") for name, labels in found.items()}
+
+    assert set(invalid().values()) == {""}
+    await world.loop.advance(86400)
+    assert invalid() == {"old": "2026-01-04", "used": "", "mounted": "", "by-hand": ""}
+    await world.loop.advance(2 * 86400)
+    assert len(invalid()) == 4
+    await world.loop.advance(86400)
+    assert set(invalid()) == {"used", "mounted", "by-hand"}

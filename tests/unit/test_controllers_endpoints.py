@@ -200,6 +200,90 @@ async def test_hints_follow_the_wish_of_the_service(world: World) -> None:
     await world.until(lambda: hints() == [None], "none")
 
 
+async def placed(world: World, name: str, zone: str, cpu: str = "4") -> None:
+    """A node that nobody plays."""
+    meta = {"name": name, "labels": {"topology.kubernetes.io/zone": zone} if zone else {}}
+    await world.admin.create("nodes", {"metadata": meta})
+    status = {"allocatable": {"cpu": cpu}, "conditions": [{"type": "Ready", "status": "True"}]}
+    await world.admin.patch("nodes", name, {"status": status}, type="strategic", subresource="status")
+
+
+def zones(world: World) -> list[tuple[str, str]]:
+    """Where the endpoints are that have hints, and for which zone they are; in order."""
+    ends = [endpoint for item in slices(world) for endpoint in item.get("endpoints") or () if endpoint.get("hints")]
+    return sorted((endpoint["zone"], endpoint["hints"]["forZones"][0]["name"]) for endpoint in ends)
+
+
+def told(world: World, reason: str) -> list[str]:
+    return [event["message"] for event in world.events(reason)]
+
+
+async def test_hints_give_each_zone_its_part_where_the_annotation_asks_for_it(world: World) -> None:
+    await placed(world, "n1", "z1")
+    await placed(world, "n2", "z2")
+    web = service()
+    web["metadata"]["annotations"] = {"service.kubernetes.io/topology-mode": "Auto"}
+    await create(world, "services", web)
+    for name, where in (("a", "n1"), ("b", "n1"), ("c", "n1"), ("d", "n2")):
+        await create(world, "pods", pod(name, where))
+        await says(world, name, "True")
+    await world.start(*NAMES)
+    await world.until(lambda: zones(world) == [("z1", "z1"), ("z1", "z1"), ("z1", "z2"), ("z2", "z2")], "hints")
+    await world.settle()
+    assert told(world, "TopologyAwareHintsEnabled") == ["Topology Aware Hints has been enabled, addressType: IPv4"]
+    down = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await world.admin.patch("nodes", "n2", down, type="strategic", subresource="status")
+    await world.until(lambda: not zones(world), "no hints")
+    [message] = await world.until(lambda: told(world, "TopologyAwareHintsDisabled"))
+    assert message == (
+        "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes, addressType: IPv4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "nodes", "message"),
+    [
+        (1, {"n1": ("z1", "4"), "n2": ("z2", "4")}, "Insufficient number of endpoints (1 endpoints, 2 zones)"),
+        (2, {"n1": ("z1", "4"), "n2": ("z2", "8")},
+         "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold "
+         "(2 endpoints, 2 zones)"),
+        (2, {"n1": ("z1", "4"), "n2": ("", "4")},
+         "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes"),
+    ],
+)  # fmt: skip
+async def test_why_there_are_no_hints(world: World, pods: int, nodes: dict[str, Any], message: str) -> None:
+    for name, (zone, cpu) in nodes.items():
+        await placed(world, name, zone, cpu)
+    web = service(trafficDistribution="PreferClose")
+    web["metadata"]["annotations"] = {"service.kubernetes.io/topology-aware-hints": "auto"}
+    await create(world, "services", web)
+    for number in range(pods):
+        await create(world, "pods", pod(f"p{number}", "n1"))
+        await says(world, f"p{number}", "True")
+    await world.start(*NAMES)
+    await world.until(lambda: told(world, "TopologyAwareHintsDisabled") == [f"{message}, addressType: IPv4"], "why")
+    await world.settle()
+    assert len(states(world)) == pods and not zones(world)
+
+
+async def test_hints_end_with_the_annotation(world: World) -> None:
+    await placed(world, "n1", "z1")
+    await placed(world, "n2", "z2")
+    web = service()
+    web["metadata"]["annotations"] = {"service.kubernetes.io/topology-mode": "Auto"}
+    await create(world, "services", web)
+    for name, where in (("a", "n1"), ("b", "n2")):
+        await create(world, "pods", pod(name, where))
+        await says(world, name, "True")
+    await world.start(*NAMES)
+    await world.until(lambda: zones(world) == [("z1", "z1"), ("z2", "z2")], "hints")
+    off = {"metadata": {"annotations": {"service.kubernetes.io/topology-mode": None}}}
+    await world.admin.patch("services", "web", off, "default")
+    await world.until(lambda: not zones(world), "no hints")
+    said = "Topology Aware Hints has been disabled, addressType: IPv4"
+    await world.until(lambda: told(world, "TopologyAwareHintsDisabled") == [said], "what is told")
+
+
 async def test_a_pod_of_no_node_waits_for_its_node(world: World) -> None:
     await world.start(*NAMES)
     await create(world, "services", service())

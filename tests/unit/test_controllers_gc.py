@@ -136,6 +136,16 @@ async def test_an_owner_of_the_same_name_but_another_uid(world: World) -> None:
     await world.until(lambda: names(world) == {"real", "mine"}, "collection")
 
 
+async def test_an_owner_of_a_kind_that_is_not_served_is_no_error(world: World, caplog: Any) -> None:
+    await world.start(GC)
+    reference = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "9a8b"}
+    await config_map(world, "kept", reference)
+    await world.loop.advance(100)
+    assert names(world) == {"kept"} and not [record for record in caplog.records if record.levelname == "ERROR"]
+    await world.admin.create("customresourcedefinitions.apiextensions.k8s.io", CRD)
+    await world.until(lambda: not names(world), "collection")
+
+
 async def test_an_owner_in_another_namespace(world: World) -> None:
     await world.start(GC)
     real = await config_map(world, "real", namespace="kube-public")

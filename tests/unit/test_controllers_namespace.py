@@ -102,6 +102,8 @@ async def test_pods_go_first(world: World) -> None:
     assert world.get("configmaps", "needed", "doomed") is not None
     said = "Some resources are remaining: pods. has 1 resource instances"
     assert conditions(world)["NamespaceContentRemaining"][2] == said
+    fine = "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished"
+    assert conditions(world)["NamespaceFinalizersRemaining"] == fine
     assert conditions(world)["NamespaceDeletionContentFailure"][0] == "False"
     await world.until(lambda: conditions(world)["NamespaceDeletionContentFailure"][0] == "True", "impatience", 60)
     assert conditions(world)["NamespaceDeletionContentFailure"][1:] == (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api.times import parse_time
 from sampan.api.user import User
 from sampan.scheduler.scheduler import Scheduler
 from tests.controllers_crash import Crashing
@@ -156,6 +157,17 @@ async def test_bound_beforehand(world: World) -> None:
     (event,) = await world.until(lambda: [e for e in world.events("FailedBinding") if e["type"] == "Warning"])
     assert event["message"] == 'volume "asked" already bound to a different claim.'
     assert phase(world, "late") == phase(world, "much") == "Pending"
+
+
+async def test_a_volume_asked_for_by_name_has_the_class_of_attributes_that_the_claim_has(world: World) -> None:
+    await world.start(NAME)
+    await create(world, "persistentvolumes", volume("v"))
+    wanted = {"storageClassName": "manual", "volumeName": "v", "volumeAttributesClassName": "gold"}
+    await create(world, "persistentvolumeclaims", claim(**wanted))
+    [event] = await world.until(lambda: world.events("VolumeMismatch"))
+    message = 'Cannot bind to requested volume "v": volumeAttributesClassName does not match'
+    assert (event["type"], event["message"]) == ("Warning", message)
+    assert phase(world) == "Pending"
 
 
 async def test_a_claim_whose_volume_is_gone_is_lost(world: World) -> None:
@@ -325,6 +337,16 @@ async def test_why_a_claim_waits(world: World, class_: Obj | None, spec: Obj, re
     assert sum(event["count"] for event in world.events()) == 1
 
 
+async def test_why_a_claim_waits_is_told_as_long_as_it_does(world: World) -> None:
+    await world.start(NAME)
+    await create(world, "persistentvolumeclaims", claim(storageClassName="none"))
+    await world.loop.advance(3 * 3600)
+    (event,) = world.events("ProvisioningFailed")
+    assert world.clock() - parse_time(event["lastTimestamp"]) < 600 and event["count"] > 10
+    await create(world, "persistentvolumes", volume("v", storageClassName="none"))
+    await bound(world)
+
+
 async def test_whose_pod_waits_too_is_told(world: World) -> None:
     await world.start(NAME)
     await create(world, "persistentvolumeclaims", claim(storageClassName="standard"))
@@ -413,11 +435,36 @@ async def test_a_claim_in_use_stays_until_its_pod_is_done(world: World) -> None:
 
 async def test_a_pod_without_a_node_keeps_no_claim(world: World) -> None:
     await world.start(*ALL)
+    await create(world, "persistentvolumes", volume("v"))
     await create(world, "persistentvolumeclaims", claim(storageClassName="standard"))
-    await create(world, "pods", pod("web"))
+    await create(world, "persistentvolumeclaims", claim("bound", storageClassName="manual"))
+    await create(world, "pods", pod("web"), pod("app", "bound"))
+    await world.until(lambda: unused(world, "bound") == ("False", "PodUsingPVC"))
+    await world.settle(20)
+    assert phase(world) == "Pending" and unused(world) == ("", "")
+    for name in ("data", "bound"):
+        await world.admin.delete("persistentvolumeclaims", name, "default")
+    await world.until(lambda: phase(world) == phase(world, "bound") == "gone")
+
+
+async def test_a_claim_of_a_pod_of_which_nothing_runs_any_more_is_unused(world: World) -> None:
+    await world.start(*ALL)
+    await create(world, "persistentvolumes", volume("v"))
+    await create(world, "persistentvolumeclaims", claim(storageClassName="manual"))
+    await create(world, "pods", pod("web", nodeName="n1"))
+
+    async def says(**status: Any) -> None:
+        await world.admin.patch("pods", "web", {"status": status}, "default", subresource="status")
+
+    running = [{"name": "c", "image": "i", "imageID": "i", "restartCount": 0, "ready": True, "state": {"running": {}}}]
+    ended = [{**running[0], "ready": False, "state": {"terminated": {"exitCode": 0}}}]
+    await says(phase="Running", containerStatuses=ended, ephemeralContainerStatuses=running)
+    await world.admin.delete("pods", "web", "default", grace_seconds=1000)
     await world.until(lambda: unused(world) == ("False", "PodUsingPVC"))
-    await world.admin.delete("persistentvolumeclaims", "data", "default")
-    await world.until(lambda: phase(world) == "gone")
+    await world.settle(20)
+    assert unused(world) == ("False", "PodUsingPVC")
+    await says(ephemeralContainerStatuses=ended)
+    await world.until(lambda: unused(world) == ("True", "NoPodsUsingPVC"), "unused", 60)
 
 
 async def test_finalizers_that_somebody_took_away_are_put_back(world: World) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PORTS_PREFIX = "/registry/ranges/nodeports/"
 IPS_PREFIX = storage_prefix("networking.k8s.io", "ipaddresses")
 SPEC = Path("spec")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(slots=True)
@@ -133,36 +135,57 @@ class Allocators:
     def _taken(self, call: Call, address: str) -> bool:
         return call.api.ip_addresses.get(address) is not None
 
+    def networks(self, api: Api) -> list[Network]:
+        """The ranges that ServiceCIDRs say may be given from, the one that the server was started with first."""
+        out = []
+        for record in api.cached("networking.k8s.io", "servicecidrs").list(""):
+            range_ = record.obj()
+            if "deletionTimestamp" not in range_["metadata"] and _is_ready(range_):
+                out += [ipaddress.ip_network(text) for text in range_["spec"].get("cidrs") or ()]
+        mine = dict.fromkeys(network for network in out if network.version == self.network.version)
+        return sorted(mine, key=lambda network: network != self.network)
+
     def _why_not(self, call: Call, address: str, out: Reservation) -> str:
         if address in out.held:
             return ""
         try:
-            inside = ipaddress.ip_address(address) in self.network
+            ip = ipaddress.ip_address(address)
         except ValueError:
             return "not a valid IP address"
-        if not inside or address in (str(self.network[0]), str(self.network[-1])):
-            return f"the provided network does not match the current range: provided IP ({address}) is not in the valid range. The range of valid IPs is {self.network}"
+        containing = [network for network in self.networks(call.api) if ip in network]
+        if not containing:
+            return "the provided network does not match the current range"
+        if not any(_is_host(ip, network) for network in containing):
+            valid = f"The range of valid IPs is {containing[0]}"
+            return f"the provided IP ({address}) is not in the valid range. {valid}"
         if self._taken(call, address) or address in self.pending:
             return "provided IP is already allocated"
         return ""
 
     def _choose(self, call: Call, out: Reservation) -> str:
+        for network in self.networks(call.api):
+            chosen = self._choose_of(network, call, out)
+            if chosen is not None:
+                return chosen
+        raise errors.internal("failed to allocate a serviceIP: range is full")
+
+    def _choose_of(self, network: Network, call: Call, out: Reservation) -> str | None:
         """A free address, at random from the upper part first, as static ones are given from the lower."""
-        size = self.network.num_addresses
+        size = network.num_addresses
         band = min(max(16, size // 16), 256) if size > 64 else 1
         for low, high in ((band, size - 2), (1, size - 2)):
             if high < low:
                 continue
             for _ in range(64):
-                address = str(self.network[self.rng.randint(low, high)])
+                address = str(network[self.rng.randint(low, high)])
                 if not self._taken(call, address) and address not in self.pending:
                     self._hold(out, address)
                     return address
-        for host in self.network.hosts():
+        for host in network.hosts():
             if not self._taken(call, str(host)) and str(host) not in self.pending:
                 self._hold(out, str(host))
                 return str(host)
-        raise errors.internal("failed to allocate a serviceIP: range is full")
+        return None
 
     def _hold(self, out: Reservation, what: str) -> None:
         if what not in self.pending:
@@ -306,6 +329,16 @@ class Allocators:
         """A node port key came or went."""
         number = int(key.rpartition("/")[2])
         (self.taken_ports.add if present else self.taken_ports.discard)(number)
+
+
+def _is_ready(range_: Obj) -> bool:
+    """Where nobody has said anything of it yet, it is."""
+    conditions = (range_.get("status") or {}).get("conditions") or ()
+    return all(item["status"] == "True" for item in conditions if item["type"] == "Ready")
+
+
+def _is_host(ip: Address, network: Network) -> bool:
+    return ip != network[0] and (network.version == 6 or ip != network[-1])
 
 
 def addresses(service: Obj) -> Iterable[str]:

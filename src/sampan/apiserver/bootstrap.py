@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sampan.api.apiregistration_v1.api_service import local_condition
+from sampan.api.core_v1.config_map import DESCRIPTION, ROOT_CA, ROOT_CA_DESCRIPTION
+from sampan.api.core_v1.secret import SINCE, TRACKING
 from sampan.api.kind import Obj
 from sampan.api.registry import GROUPS
 from sampan.api.times import format_time
@@ -90,14 +92,13 @@ class Bootstrap:
             return
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": self.meta("default", namespace)}
         yield "", "serviceaccounts", namespace, "default", account
-        note = {"kubernetes.io/description": "CA bundle that verifies the API server's internal endpoints."}
         config = {
             "kind": "ConfigMap",
             "apiVersion": "v1",
-            "metadata": self.meta("kube-root-ca.crt", namespace, annotations=note),
+            "metadata": self.meta(ROOT_CA, namespace, annotations={DESCRIPTION: ROOT_CA_DESCRIPTION}),
             "data": {"ca.crt": self.ca},
         }
-        yield "", "configmaps", namespace, "kube-root-ca.crt", config
+        yield "", "configmaps", namespace, ROOT_CA, config
 
     def system_objects(self) -> Iterator[Wanted]:
         allocators = self.api.allocators
@@ -129,6 +130,8 @@ class Bootstrap:
             name = "extension-apiserver-authentication"
             config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": self.meta(name, "kube-system")}
             yield "", "configmaps", "kube-system", name, {**config, "data": {"client-ca-file": self.ca}}
+        config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": self.meta(TRACKING, "kube-system")}
+        yield "", "configmaps", "kube-system", TRACKING, {**config, "data": {SINCE: format_time(self.api.clock())[:10]}}
         endpoint = {"kind": "Endpoints", "apiVersion": "v1"}
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         ports = [{"name": "https", "port": self.port, "protocol": "TCP"}]

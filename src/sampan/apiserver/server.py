@@ -22,6 +22,7 @@ import orjson
 from sampan.api.metrics_v1beta1 import NAMES as METRICS
 from sampan.api.registry import Registry, default_names
 from sampan.apiserver import health, replies
+from sampan.apiserver.address_repair import AddressRepair
 from sampan.apiserver.admission import order
 from sampan.apiserver.api import Api
 from sampan.apiserver.authentication import identity
@@ -94,6 +95,7 @@ class ApiServer:
         self.api.kubelet_client = config.kubelets
         self.handler = Handler(self.api, self.static, self.api.identity.authentication)
         self.aggregation = Aggregation(self.api, self.handler)
+        self.address_repair = AddressRepair(self.api, self.handler)
         self.server: Server | None = None
         self.token_secrets: TokenSecrets | None = None
         self.policy_status = PolicyStatus(self.api)
@@ -117,6 +119,7 @@ class ApiServer:
         ca = config.client_ca_file.read_text() if config.client_ca_file else ""
         await Bootstrap(self.api, ca=ca, address=config.advertise_address, port=self.port).run()
         self.aggregation.start()
+        self.address_repair.start()
         self.token_secrets = TokenSecrets(self.api, self.handler, ca)
         self.token_secrets.start()
         self.policy_status.start()
@@ -135,6 +138,7 @@ class ApiServer:
         if self.api.identity is not None:
             await self.api.identity.close()
         await self.aggregation.stop()
+        await self.address_repair.stop()
         await self.policy_status.close()
         await self.api.close()
         if self.server is not None:

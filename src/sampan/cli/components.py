@@ -17,6 +17,7 @@ from sampan.cli.flags import boolean
 from sampan.cli.serving import add_serving, serving
 from sampan.cluster.components import Credentials, Parts, options_of, run
 from sampan.cluster.secure_port import NO_PORT, NotServed
+from sampan.controllers.manager import chosen
 
 if TYPE_CHECKING:
     from sampan.network.nodes import ClusterNetwork
@@ -51,10 +52,16 @@ def main(name: str, arguments: list[str]) -> int:
     """The process's exit code."""
     given = parser(name).parse_args(arguments)
     process.begin_log(given.v)
+    controllers = tuple(given.controllers.split(","))
+    try:
+        tuple(chosen(controllers))
+    except ValueError as error:
+        print(f"sampan {name}: {error}", file=sys.stderr)
+        return 1
     try:
         options = options_of(
             given.pki_dir,
-            controllers=tuple(given.controllers.split(",")),
+            controllers=controllers,
             cluster_cidr=given.cluster_cidr,
             service_cluster_ip_range=given.service_cluster_ip_range,
             node_monitor_grace_period=given.node_monitor_grace_period,

@@ -38,6 +38,7 @@ class Options:
     node_startup_grace_period: float = 60.0
     node_eviction_rate: float = 0.1
     terminated_pod_gc_threshold: int = 12_500
+    legacy_service_account_token_clean_up_period: float = 365 * 24 * 3600.0
     namespace_sync_period: float = 300.0
     pvclaimbinder_sync_period: float = 15.0
     resource_quota_sync_period: float = 300.0

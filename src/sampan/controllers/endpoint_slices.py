@@ -13,7 +13,7 @@ from sampan.client import Controller, StatusError, key_of
 from sampan.client.errors import is_namespace_terminating, is_not_found
 from sampan.controllers import service_pods
 from sampan.controllers.context import Context
-from sampan.controllers.nodes import ZONE
+from sampan.controllers.nodes import ZONE, condition
 from sampan.controllers.pods import is_ready
 from sampan.controllers.service_pods import HEADLESS, TRIGGER_TIME, Members, TriggerTimes
 from sampan.controllers.slice_packing import Changes, endpoint_key, hint, new_slice, pack, port_key
@@ -27,11 +27,14 @@ from sampan.controllers.slice_tracker import (
     by_service,
     manager_of,
 )
+from sampan.controllers.topology_hints import Event, TopologyHints, is_asked_for
 
 Obj = dict[str, Any]
 SLICES = "endpointslices.discovery.k8s.io"
 MANAGER = "endpointslice-controller.k8s.io"
 RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS)
+#: this key: zones have changed, and services may have to
+ZONES = "zones"
 #: a slice that somebody else touched is looked at after so many seconds
 LATER = 1.0
 
@@ -57,12 +60,14 @@ class EndpointSlices:
             max_retries=service_pods.MAX_RETRIES,
         )
         self.tracker = SliceTracker()
+        self.hints = TopologyHints(self.nodes.cache)
         self.times = TriggerTimes()
         self._sizes: dict[str, int] = {}
         enqueue = self.controller.enqueue
         self.controller.listen(self.services, enqueue, lambda old, new: enqueue(new), enqueue)
         watch = SliceWatch(self.tracker, MANAGER, self.controller.queue.add_after, LATER)
         self.controller.listen(self.slices, watch.shown, watch.changed, watch.gone)
+        self.controller.listen(self.nodes, self._node, self._node_changed, self._node)
         self.members = Members(self.services, self.pods, self._wake)
 
     async def run(self) -> None:
@@ -73,13 +78,27 @@ class EndpointSlices:
     def _wake(self, key: str) -> None:
         self.controller.queue.add_after(key, service_pods.gathering(self._sizes.get(key, 0)))
 
+    def _node(self, node: Obj) -> None:
+        """Services that were told where to go may have to be told otherwise."""
+        self.hints.nodes_changed()
+        self.controller.queue.add(ZONES)
+
+    def _node_changed(self, old: Obj, new: Obj) -> None:
+        if _place(old) != _place(new):
+            self._node(new)
+
     # -- what it does --------------------------------------------------------------------------------------------------
 
     async def reconcile(self, key: str) -> float | None:
+        if key == ZONES:
+            for overloaded in self.hints.overloaded():
+                self.controller.queue.add(overloaded)
+            return None
         service = self.services.cache.by_key(key)
         if service is None:
             self.times.forget(key)
             self.tracker.forget(key)
+            self.hints.forget(key)
             self._sizes.pop(key, None)
             return None
         if not service_pods.is_managed(service):
@@ -111,8 +130,16 @@ class EndpointSlices:
             mine = [slice_ for slice_ in existing if slice_["addressType"] == family]
             changes, missing = self._of_family(service, pods, mine, family)
             problem = problem or missing
-            await self._write(service, changes, triggered)
-        await self._write(service, Changes(delete=[s for s in existing if s["addressType"] not in families]), "")
+            events = self._hint(service, changes, mine, family)
+            try:
+                await self._write(service, changes, triggered)
+            finally:
+                for event in events:
+                    self.recorder.event(service, *event)
+        others = [slice_ for slice_ in existing if slice_["addressType"] not in families]
+        for slice_ in others:
+            self.hints.forget(key_of(service), slice_["addressType"])
+        await self._write(service, Changes(delete=others), "")
         if problem is not None:
             raise problem
 
@@ -155,8 +182,15 @@ class EndpointSlices:
                 changes.delete.clear()
             else:
                 changes.create.append(new([]))
-        hint(changes, existing, service["spec"].get("trafficDistribution"))
         return changes, problem
+
+    def _hint(self, service: Obj, changes: Changes, existing: list[Obj], family: str) -> list[Event]:
+        """From where each endpoint should be used; what is to be told of it."""
+        if is_asked_for(service):
+            return self.hints.assign(key_of(service), family, changes, existing)
+        events = self.hints.end(key_of(service), family)
+        hint(changes, existing, service["spec"].get("trafficDistribution"))
+        return events
 
     async def _write(self, service: Obj, changes: Changes, triggered: str) -> None:
         changes.recycle(lambda slice_: _owned(slice_, service))
@@ -179,6 +213,11 @@ class EndpointSlices:
                 if not is_not_found(error):
                     raise
             self.tracker.deleted(key, slice_)
+
+
+def _place(node: Obj) -> tuple[Any, ...]:
+    """What of a node says where endpoints should be used."""
+    return (condition(node, "Ready") or {}).get("status"), (node["metadata"].get("labels") or {}).get(ZONE)
 
 
 def _owned(slice_: Obj, service: Obj) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from sampan.client import Controller, WorkQueue
 from sampan.controllers.context import Context, Runs
+from sampan.controllers.names import ABSENT, ALIASES
 
 log = logging.getLogger("sampan.controller")
 RESTART_SECONDS = 5.0
@@ -59,6 +60,7 @@ CONTROLLERS: dict[str, tuple[str, str]] = {
     "ephemeral-volume-controller": ("ephemeral_volume", "EphemeralVolume"),
     "service-cidr-controller": ("service_cidrs", "ServiceCidrs"),
     "ttl-after-finished-controller": ("ttl_after_finished", "TtlAfterFinished"),
+    "legacy-serviceaccount-token-cleaner-controller": ("legacy_tokens", "LegacyTokens"),
 }
 #: what the API server sees to itself: tokens need its key, aggregated roles and policies must hold without controllers
 ELSEWHERE = (
@@ -69,14 +71,19 @@ ELSEWHERE = (
 
 
 def chosen(names: tuple[str, ...]) -> Iterator[str]:
-    """Which of all controllers `--controllers` leaves on. Raises ValueError for unknown names."""
-    known = {*CONTROLLERS, *ELSEWHERE}
+    """Which of all controllers `--controllers` leaves on, by upstream's names of now or before. Raises ValueError for
+    unknown names."""
+    known = {*CONTROLLERS, *ELSEWHERE, *ABSENT}
+    wanted: dict[str, bool] = {}
     for name in names:
-        if name != "*" and name.lstrip("-") not in known:
+        given = name.removeprefix("-")
+        canonical = ALIASES.get(given, given)
+        if name != "*" and canonical not in known:
             listed = ", ".join(sorted(known))
-            raise ValueError(f'"{name.lstrip("-")}" is not in the list of known controllers: {listed}')
+            raise ValueError(f'"{given}" is not in the list of known controllers: {listed}')
+        wanted.setdefault(canonical, name == given)
     for name in CONTROLLERS:
-        if name in names or ("*" in names and f"-{name}" not in names):
+        if wanted.get(name, "*" in wanted):
             yield name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sampan.client import Controller
 from sampan.controllers.context import Context
+from sampan.controllers.nodes import reference_to
 
 Obj = dict[str, Any]
 
@@ -23,6 +24,8 @@ class NodeIpam:
         network = ipaddress.ip_network(options.cluster_cidr)
         self.size = max(options.node_cidr_mask_size, network.prefixlen)
         self.network = network
+        #: what is given to services is not given to nodes
+        self.services = [ipaddress.ip_network(text) for text in options.service_cluster_ip_range.split(",") if text]
         #: range to the node that has it
         self.taken: dict[str, str] = {}
         self.next = 0
@@ -50,7 +53,8 @@ class NodeIpam:
             return None
         cidr = self._free()
         if cidr is None:
-            self.recorder.event(node, "Normal", "CIDRNotAvailable", f"Node {name} status is now: CIDRNotAvailable")
+            about, message = reference_to(name, node["metadata"]["uid"]), f"Node {name} status is now: CIDRNotAvailable"
+            self.recorder.event(about, "Normal", "CIDRNotAvailable", message)
             return 60.0
         self.taken[cidr] = name
         try:
@@ -68,10 +72,18 @@ class NodeIpam:
         for offset in range(count):
             index = (self.next + offset) % count
             cidr = f"{self.network.network_address + index * step}/{self.size}"
-            if cidr not in self.taken:
+            if cidr not in self.taken and not self._overlaps(cidr):
                 self.next = (index + 1) % count
                 return cidr
         return None
+
+    def _overlaps(self, cidr: str) -> bool:
+        """With what services have, or with a range of another size than ours that somebody else chose."""
+        ours = ipaddress.ip_network(cidr)
+        chosen = (
+            ipaddress.ip_network(taken, strict=False) for taken in self.taken if not taken.endswith(f"/{self.size}")
+        )
+        return any(ours.version == other.version and ours.overlaps(other) for other in (*self.services, *chosen))
 
 
 def _ranges(node: Obj) -> list[str]:

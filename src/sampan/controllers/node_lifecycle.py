@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sampan.api.times import format_time
-from sampan.client import NODE, Controller, by_node
+from sampan.client import NODE, Controller, StatusError, by_node, key_of
+from sampan.client.errors import is_not_found
 from sampan.controllers.context import Context
-from sampan.controllers.nodes import change_taints, condition, epoch, taints, zone_of
+from sampan.controllers.nodes import change_taints, condition, epoch, reference_to, taints, zone_of
 from sampan.controllers.pods import is_ready
 
 Obj = dict[str, Any]
 #: by then whoever plays a simulated node knows what was asked of it
 HEARD_SECONDS = 1.0
+#: until a pod is marked again where that failed
+RETRY_SECONDS = 1.0
 State = Literal["Normal", "PartialDisruption", "FullDisruption"]
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -40,6 +43,8 @@ OURS = {*AWAY.values(), UNSCHEDULABLE}
 WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 UNHEALTHY_ZONE, LARGE_CLUSTER, SECONDARY_RATE = 0.55, 50, 0.01
 LABELS = (("beta.kubernetes.io/os", "kubernetes.io/os"), ("beta.kubernetes.io/arch", "kubernetes.io/arch"))
+#: a node with this label does not count where zones are judged
+EXCLUDED = "node.kubernetes.io/exclude-disruption"
 
 
 @dataclass(slots=True)
@@ -58,26 +63,21 @@ class Zones:
         self.sizes: Counter[str] = Counter()
         self.ready: Counter[str] = Counter()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.nodes
-
     def put(self, name: str, zone: str, ready: bool) -> None:
         self.drop(name)
         self.nodes[name] = zone, ready
         self.sizes[zone] += 1
         self.ready[zone] += ready
 
-    def drop(self, name: str) -> bool:
-        """False: it was not there."""
+    def drop(self, name: str) -> None:
         found = self.nodes.pop(name, None)
         if found is None:
-            return False
+            return
         zone, ready = found
         self.sizes[zone] -= 1
         self.ready[zone] -= ready
         if not self.sizes[zone]:
             del self.sizes[zone], self.ready[zone]
-        return True
 
     def seen(self, name: str, ready: bool) -> None:
         """Of a node that is there, if it is."""
@@ -102,6 +102,8 @@ class NodeLifecycle:
         self.pods = context.informers.get("pods", indexers={NODE: by_node})
         self.health: dict[str, Health] = {}
         self.zones = Zones()
+        #: nodes that were told of, and their uids
+        self._known: dict[str, str] = {}
         self._last_eviction: dict[str, float] = {}
         self._disrupted = False
         self.controller = Controller(
@@ -109,6 +111,7 @@ class NodeLifecycle:
         )
         self.nodes.add_handler(self.controller.enqueue, self._changed, self._gone)
         self.leases.add_handler(self._lease, lambda old, new: self._lease(new))
+        self.pods.add_handler(self._pod, self._pod_changed)
 
     async def run(self) -> None:
         self.health.clear()
@@ -121,7 +124,9 @@ class NodeLifecycle:
     def _changed(self, old: Obj, new: Obj) -> None:
         self.zones.seen(new["metadata"]["name"], is_ready(new))
         simulated = self.options.last_seen(new["metadata"]["name"]) is not None
-        if self._mark(new) != self._mark(old) or old.get("spec") != new.get("spec") or _states(old) != _states(new):
+        labels, before = new["metadata"].get("labels"), old["metadata"].get("labels")
+        changed = self._mark(new) != self._mark(old) or labels != before or old.get("spec") != new.get("spec")
+        if changed or _states(old) != _states(new):
             self.controller.enqueue(new)
         if simulated and old["metadata"].get("annotations") != new["metadata"].get("annotations"):
             # whoever plays the node may hear of it later than we do
@@ -136,6 +141,21 @@ class NodeLifecycle:
         self._observe(node)
         if any(taint["key"] in (NOT_READY, UNREACHABLE) for taint in taints(node)):
             self.controller.enqueue(node)
+
+    def _pod(self, pod: Obj) -> None:
+        """One that comes to a node, as all do when we begin."""
+        if is_ready(pod) and not self._is_well(pod):
+            self.controller.enqueue(pod)
+
+    def _pod_changed(self, old: Obj, new: Obj) -> None:
+        if old["spec"].get("nodeName") != new["spec"].get("nodeName"):
+            self._pod(new)
+
+    def _is_well(self, pod: Obj) -> bool:
+        """The pod's node is there and does not say that it is not ready."""
+        node = self.nodes.cache.get(pod["spec"].get("nodeName", ""))
+        ready = condition(node, "Ready") if node is not None else None
+        return ready is not None and ready["status"] == "True"
 
     # -- signs of life -------------------------------------------------------------------------------------------------
 
@@ -159,21 +179,29 @@ class NodeLifecycle:
     def _silence_until(self, node: Obj) -> float:
         """The moment at which it will have been silent for too long."""
         if condition(node, "Ready") is None and self.options.last_seen(node["metadata"]["name"]) is None:
-            return epoch(node["metadata"]["creationTimestamp"]) + self.options.node_startup_grace_period
+            lease = self.leases.cache.get(node["metadata"]["name"], "kube-node-lease")
+            began = epoch(node["metadata"]["creationTimestamp"]) if lease is None else self._observe(node)
+            return began + self.options.node_startup_grace_period
         return self._observe(node) + self.options.node_monitor_grace_period
 
     # -- one node ------------------------------------------------------------------------------------------------------
 
     async def reconcile(self, name: str) -> float | None:
+        if "/" in name:
+            await self._mark_pod(name)
+            return None
         node = self.nodes.cache.get(name)
         if node is None:
             self._forget(name)
             return None
-        if name not in self.zones:
-            self.recorder.event(
-                node, "Normal", "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
-            )
-        self.zones.put(name, zone_of(node), is_ready(node))
+        if name not in self._known:
+            message = f"Node {name} event: Registered Node {name} in Controller"
+            self.recorder.event(reference_to(name, node["metadata"]["uid"]), "Normal", "RegisteredNode", message)
+        self._known[name] = node["metadata"]["uid"]
+        if EXCLUDED in (node["metadata"].get("labels") or {}):
+            self.zones.drop(name)
+        else:
+            self.zones.put(name, zone_of(node), is_ready(node))
         now = self.context.clock()
         again: float | None = self._silence_until(node) - now
         seen = self.options.last_seen(name)
@@ -190,11 +218,11 @@ class NodeLifecycle:
 
     def _forget(self, name: str) -> None:
         self.health.pop(name, None)
-        if self.zones.drop(name):
-            about = {"kind": "Node", "name": name, "uid": name}
-            self.recorder.event(
-                about, "Normal", "RemovingNode", f"Node {name} event: Removing Node {name} from Controller"
-            )
+        self.zones.drop(name)
+        uid = self._known.pop(name, None)
+        if uid is not None:
+            message = f"Node {name} event: Removing Node {name} from Controller"
+            self.recorder.event(reference_to(name, uid), "Normal", "RemovingNode", message)
 
     async def _give_up(self, node: Obj) -> Obj:
         """Nobody knows how it is: its conditions say so."""
@@ -218,33 +246,41 @@ class NodeLifecycle:
         body = {"status": {"conditions": conditions}}
         out = await self.client.patch("nodes", name, body, type="strategic", subresource="status")
         if was_ready:
-            self.recorder.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
-        await self._mark_pods(name)
+            message = f"Node {name} status is now: NodeNotReady"
+            self.recorder.event(reference_to(name, node["metadata"]["uid"]), "Normal", "NodeNotReady", message)
+            ready = [pod for pod in self.pods.cache.by_index(NODE, name) if is_ready(pod)]
+            await asyncio.gather(*(self._not_ready(pod) for pod in ready))
         return out
 
-    async def _mark_pods(self, name: str) -> None:
-        """Pods of a node that is not ready are not ready either, so that services leave them out."""
+    async def _mark_pod(self, key: str) -> None:
+        pod = self.pods.cache.by_key(key)
+        node = self.nodes.cache.get(pod["spec"].get("nodeName", "")) if pod is not None else None
+        if pod is None or node is None or condition(node, "Ready") is None:
+            return
+        if is_ready(pod) and not self._is_well(pod):
+            await self._not_ready(pod)
 
-        async def mark(pod: Obj) -> None:
-            meta = pod["metadata"]
-            body = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": self._now()}]}}
+    async def _not_ready(self, pod: Obj) -> None:
+        """Pods of a node that is not ready are not ready either, so that services leave them out."""
+        meta = pod["metadata"]
+        body = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": self._now()}]}}
+        try:
             await self.client.patch(
                 "pods", meta["name"], body, meta["namespace"], type="strategic", subresource="status"
             )
-            self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
-
-        ready = [pod for pod in self.pods.cache.by_index(NODE, name) if is_ready(pod)]
-        await asyncio.gather(*(mark(pod) for pod in ready))
+        except StatusError as error:
+            if not is_not_found(error):
+                self.controller.queue.add_after(key_of(pod), RETRY_SECONDS)
+            return
+        self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     async def _labels(self, node: Obj) -> None:
-        """The beta labels for system and architecture, both ways."""
+        """The beta labels for system and architecture are what the others are."""
         labels = node["metadata"].get("labels") or {}
         wanted = {}
         for old, new in LABELS:
             if new in labels and labels.get(old) != labels[new]:
                 wanted[old] = labels[new]
-            elif new not in labels and old in labels:
-                wanted[new] = labels[old]
         if wanted:
             await self.client.patch("nodes", node["metadata"]["name"], {"metadata": {"labels": wanted}})
 
@@ -308,10 +344,11 @@ class NodeLifecycle:
 
     def _zone_states(self) -> None:
         """Where every zone is gone nobody is evicted; when that begins or ends all nodes are looked at again."""
-        disrupted = all(self.zones.state(zone) == "FullDisruption" for zone in self.zones.sizes)
+        sizes = self.zones.sizes
+        disrupted = bool(sizes) and all(self.zones.state(zone) == "FullDisruption" for zone in sizes)
         if disrupted != self._disrupted:
             self._disrupted = disrupted
-            for name in self.zones.nodes:
+            for name in self._known:
                 self.controller.queue.add(name)
 
     def _now(self) -> str:

@@ -30,6 +30,11 @@ def zone_of(node: Obj) -> str:
     return f"{region}:\0:{zone}" if region or zone else ""
 
 
+def reference_to(name: str, uid: str) -> Obj:
+    """What events about a node refer to."""
+    return {"kind": "Node", "name": name, "uid": uid, "apiVersion": "v1"}
+
+
 def epoch(text: str | None) -> float:
     """An API time in seconds since the epoch; 0 where there is none."""
     return parse_time(text) if text else 0.0

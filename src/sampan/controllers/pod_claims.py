@@ -14,6 +14,7 @@ from sampan.controllers.pods import is_terminal
 
 Obj = dict[str, Any]
 CLAIM = "claim"
+_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
 def claims_of(pod: Obj) -> Iterator[tuple[str, bool]]:
@@ -43,7 +44,8 @@ def is_over(pod: Obj) -> bool:
     """It has ended, or is being deleted and none of its containers runs."""
     if is_terminal(pod):
         return True
-    states = [item.get("state") or {} for item in (pod.get("status") or {}).get("containerStatuses") or ()]
+    status = pod.get("status") or {}
+    states = [item.get("state") or {} for kind in _STATUSES for item in status.get(kind) or ()]
     return "deletionTimestamp" in pod["metadata"] and all(
         "terminated" in state or "waiting" in state for state in states
     )

@@ -13,6 +13,7 @@ from sampan.client import NODE, Controller, StatusError, by_node
 from sampan.client.errors import is_not_found
 from sampan.controllers.context import Context
 from sampan.controllers.nodes import condition, taints
+from sampan.controllers.pods import is_terminal
 
 Obj = dict[str, Any]
 #: a node that is gone may come back for so long
@@ -52,7 +53,7 @@ class PodGc:
             or (deleted and node and self._out_of_service(node))
         ):
             self.controller.enqueue(pod)
-        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        if is_terminal(pod):
             self._ended.add(pod["metadata"]["uid"])
             if 0 < self.threshold < len(self._ended):
                 self.controller.queue.add(TERMINATED)
@@ -86,13 +87,10 @@ class PodGc:
         if pod is None:
             return None
         name = pod["spec"].get("nodeName", "")
-        if not name:
-            if pod["metadata"].get("deletionTimestamp"):
-                await self._delete(pod, None)
-            return None
-        if self._out_of_service(name):
-            message = "PodGC: node is out-of-service"
-            await self._delete(pod, message if _running(pod) else None)
+        deleted = bool(pod["metadata"].get("deletionTimestamp"))
+        if not name or (deleted and self._out_of_service(name)):
+            if deleted:
+                await self._delete(pod)
             return None
         if self.nodes.cache.get(name) is not None:
             return None
@@ -105,26 +103,30 @@ class PodGc:
         except StatusError as error:
             if not is_not_found(error):
                 raise
-            await self._delete(pod, "PodGC: node no longer exists" if _running(pod) else None)
+            await self._delete(pod, "PodGC: node no longer exists")
         return None
 
     async def _too_many(self) -> None:
         ended = [pod for pod in self.pods.cache.list() if pod["metadata"]["uid"] in self._ended]
-        ended.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+        ended.sort(key=_order)
         for pod in ended[: max(0, len(ended) - self.threshold)]:
-            await self._delete(pod, None)
+            await self._delete(pod)
 
-    async def _delete(self, pod: Obj, message: str | None) -> None:
-        """For good. `message`: why, where the pod may still run: then it has failed first."""
+    async def _delete(self, pod: Obj, message: str = "") -> None:
+        """For good. Where the pod may still run it has failed first, with a condition that says `message`, if there is one:
+        no kubelet will say that any more."""
         meta = pod["metadata"]
         try:
-            if message is not None:
-                target = {
-                    "type": "DisruptionTarget", "observedGeneration": meta.get("generation", 0), "status": "True",
-                    "reason": "DeletionByPodGC", "message": message,
-                    "lastTransitionTime": format_time(self.context.clock()),
-                }  # fmt: skip
-                body = {"metadata": {"uid": meta["uid"]}, "status": {"phase": "Failed", "conditions": [target]}}
+            if not is_terminal(pod):
+                status: Obj = {"phase": "Failed"}
+                if message:
+                    target = {
+                        "type": "DisruptionTarget", "observedGeneration": meta.get("generation", 0), "status": "True",
+                        "reason": "DeletionByPodGC", "message": message,
+                        "lastTransitionTime": format_time(self.context.clock()),
+                    }  # fmt: skip
+                    status["conditions"] = [target]
+                body = {"metadata": {"uid": meta["uid"]}, "status": status}
                 await self.client.patch(
                     "pods", meta["name"], body, meta["namespace"], type="strategic", subresource="status"
                 )
@@ -134,5 +136,8 @@ class PodGc:
                 raise
 
 
-def _running(pod: Obj) -> bool:
-    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+def _order(pod: Obj) -> tuple[Any, ...]:
+    """Who goes first: those that were evicted, which nobody counts, then the oldest."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    evicted = status.get("phase") == "Failed" and status.get("reason") == "Evicted"
+    return not evicted, meta["creationTimestamp"], meta["name"]

@@ -1,8 +1,5 @@
 """persistentvolumeclaim-protection-controller: a claim that a pod uses stays, although it was deleted, until the pod is done;
-and claims say whether any pod uses them.
-
-The second can wait: it is written some seconds after the change, when scheduler and binder are done with the claim.
-DEVIATION: upstream writes the condition Unused of claims at once.
+and claims that are bound say whether any pod uses them.
 
 Source: kubernetes/pkg/controller/volume/pvcprotection/pvc_protection_controller.go; KEP-5541 (condition Unused)
 """
@@ -14,13 +11,13 @@ from typing import Any
 from sampan.api.times import format_time
 from sampan.client import Controller, key_of, split_key
 from sampan.controllers.context import Context
+from sampan.controllers.persistent_volumes.matching import phase
 from sampan.controllers.pod_claims import CLAIM, by_claim, claims_of, is_made_for, is_over
-from sampan.controllers.pods import condition_of, is_terminal
+from sampan.controllers.pods import condition_of
 
 Obj = dict[str, Any]
 FINALIZER = "kubernetes.io/pvc-protection"
 UNUSED = "Unused"
-UNUSED_DELAY = 5.0
 _STATES = {
     "True": ("NoPodsUsingPVC", "No pods are currently referencing this PVC"),
     "False": ("PodUsingPVC", "A pod is currently referencing this PVC"),
@@ -39,7 +36,7 @@ class PvcProtection:
         #: namespace, revision and pods of the last list
         self._listed: tuple[str, int, list[Obj]] = ("", 0, [])
         self.claims.add_handler(self._claim, lambda old, new: self._claim(new))
-        self.pods.add_handler(self._pod, self._pod_changed, self._pod_gone)
+        self.pods.add_handler(self._pod, self._pod_changed, self._pod)
 
     async def run(self) -> None:
         await self.controller.run()
@@ -48,24 +45,17 @@ class PvcProtection:
 
     def _claim(self, claim: Obj) -> None:
         protected = FINALIZER in (claim["metadata"].get("finalizers") or ())
-        if ("deletionTimestamp" in claim["metadata"]) == protected:
+        untold = phase(claim) == "Bound" and condition_of(claim, UNUSED) is None
+        if ("deletionTimestamp" in claim["metadata"]) == protected or untold:
             self.controller.enqueue(claim)
-        elif condition_of(claim, UNUSED) is None:
-            self.controller.enqueue_after(claim, UNUSED_DELAY)
 
     def _pod(self, pod: Obj) -> None:
         for key in by_claim(pod):
-            if is_over(pod):
-                self.controller.queue.add(key)
-            self.controller.queue.add_after(key, UNUSED_DELAY)
+            self.controller.queue.add(key)
 
     def _pod_changed(self, old: Obj, new: Obj) -> None:
         if is_over(old) != is_over(new) or _is_shut_down(old) != _is_shut_down(new):
             self._pod(new)
-
-    def _pod_gone(self, pod: Obj) -> None:
-        for key in by_claim(pod):
-            self.controller.queue.add(key)
 
     # -- what it does --------------------------------------------------------------------------------------------------
 
@@ -79,7 +69,7 @@ class PvcProtection:
                 await self._finalizers(claim, [item for item in finalizers if item != FINALIZER])
         elif FINALIZER not in finalizers:
             await self._finalizers(claim, [*finalizers, FINALIZER])
-        else:
+        elif phase(claim) == "Bound":
             await self._tell(claim)
         return None
 
@@ -103,7 +93,7 @@ class PvcProtection:
     async def _tell(self, claim: Obj) -> None:
         namespace, name = split_key(key_of(claim))
         pods = self.pods.cache.by_index(CLAIM, f"{namespace}/{name}")
-        used = any(not is_terminal(pod) and _refers(pod, claim) for pod in pods)
+        used = any(not is_over(pod) and _refers(pod, claim) for pod in pods)
         state = "False" if used else "True"
         known = condition_of(claim, UNUSED)
         if known is not None and known["status"] == state:

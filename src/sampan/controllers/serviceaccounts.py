@@ -13,19 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.api.core_v1.config_map import DESCRIPTION, ROOT_CA, ROOT_CA_DESCRIPTION
 from sampan.client import Controller, Informer
 from sampan.client.errors import is_already_exists, is_namespace_terminating, is_not_found
 from sampan.controllers.context import Context
 
 Obj = dict[str, Any]
 ACCOUNT = "default"
-CONFIG_MAP = "kube-root-ca.crt"
-DESCRIPTION = "kubernetes.io/description"
-NOTE = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
-    "clusters."
-)
 NEW_SECONDS = 0.5
 
 
@@ -85,23 +79,23 @@ class RootCaPublisher(_PerNamespace):
     def __init__(self, context: Context) -> None:
         self.client = context.clients("root-ca-cert-publisher")
         self.ca = context.options.root_ca
-        mirror = context.informers.get("configmaps", field_selector=f"metadata.name={CONFIG_MAP}")
+        mirror = context.informers.get("configmaps", field_selector=f"metadata.name={ROOT_CA}")
         super().__init__(context, "root-ca-certificate-publisher-controller", mirror)
 
     async def ensure(self, namespace: str) -> None:
         if not self.ca:
             return
         data = {"ca.crt": self.ca}
-        found = self.mirror.cache.get(CONFIG_MAP, namespace)
+        found = self.mirror.cache.get(ROOT_CA, namespace)
         try:
             if found is None:
-                meta: Obj = {"name": CONFIG_MAP, "annotations": {DESCRIPTION: NOTE}}
+                meta: Obj = {"name": ROOT_CA, "annotations": {DESCRIPTION: ROOT_CA_DESCRIPTION}}
                 await self.client.create("configmaps", {"metadata": meta, "data": data}, namespace)
                 return
             notes = found["metadata"].get("annotations") or {}
             if found.get("data") == data and notes.get(DESCRIPTION):
                 return
-            meta = {**found["metadata"], "annotations": {**notes, DESCRIPTION: NOTE}}
+            meta = {**found["metadata"], "annotations": {**notes, DESCRIPTION: ROOT_CA_DESCRIPTION}}
             await self.client.update("configmaps", {**found, "metadata": meta, "data": data})
         except Exception as error:
             if not (is_already_exists(error) or is_namespace_terminating(error) or is_not_found(error)):

@@ -151,10 +151,7 @@ def _with_room(slices: Iterable[Obj], count: int) -> Obj | None:
 
 
 def hint(changes: Changes, existing: Sequence[Obj], distribution: str | None) -> None:
-    """Tell from where each endpoint should be used, in slices that change, and in others where it is not what it was.
-
-    DEVIATION: the deprecated annotation `service.kubernetes.io/topology-mode: Auto` of services does nothing.
-    """
+    """Tell from where each endpoint should be used, in slices that change, and in others where it is not what it was."""
     zones, nodes = distribution in CLOSE, distribution == "PreferSameNode"
     for slice_ in changes.unchanged(existing):
         endpoints = [_hinted(endpoint, zones, nodes) for endpoint in endpoints_of(slice_)]

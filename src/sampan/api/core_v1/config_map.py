@@ -11,6 +11,14 @@ from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
 from sampan.api.table import age
 
 MAX_BYTES = 1024 * 1024
+#: the one that every namespace has, with the CA that signs the API server's certificates; and what it says of itself
+ROOT_CA = "kube-root-ca.crt"
+DESCRIPTION = "kubernetes.io/description"
+ROOT_CA_DESCRIPTION = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "clusters."
+)
 
 
 def decoded_length(text: str) -> int:

@@ -18,6 +18,11 @@ from sampan.api.validation.key_pairs import key_pair_problem
 from sampan.api.validation.meta import validate_immutable
 
 DOCKER_JSON, DOCKER_CFG = "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"
+TOKEN = "kubernetes.io/service-account-token"
+#: labels of such: the day on which the token was last used, and the day since which it does not hold
+LAST_USED, INVALID_SINCE = "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since"
+#: the ConfigMap that says since when uses are noted, and its key
+TRACKING, SINCE = "kube-apiserver-legacy-service-account-token-tracking", "since"
 
 
 class Secret(Kind):
@@ -41,7 +46,7 @@ class Secret(Kind):
                 out.invalid(Path("data") @ key, key, problem)
         if sum(decoded_length(value) for value in data.values()) > MAX_BYTES:
             out.too_long(Path("data"), MAX_BYTES)
-        if kind == "kubernetes.io/service-account-token":
+        if kind == TOKEN:
             if not (obj["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name"):
                 out.required(Path("metadata", "annotations") @ "kubernetes.io/service-account.name", "")
         elif kind in (DOCKER_JSON, DOCKER_CFG):

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import orjson
 
+from sampan.api.core_v1.secret import INVALID_SINCE
 from sampan.api.kind import Obj
 from sampan.api.times import parse_time
 from sampan.api.user import CREDENTIAL_ID, User
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 EXTRA = "authentication.kubernetes.io/"
 INVALIDATED = "service account token has been invalidated"
-INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 FOREVER = float("inf")
 
 
@@ -75,6 +75,8 @@ class AccountTokens:
         self._keys = keys
         self._issuers = frozenset(issuers)
         self._audiences = audiences
+        #: is told of each Secret whose token is used
+        self.used: Callable[[Obj], object] = lambda secret: None
 
     def verify(self, token: str, audiences: Audiences) -> Answer | Awaitable[Answer]:
         peeked = jws.peek(token)
@@ -194,6 +196,7 @@ class AccountTokens:
             raise BadToken(f"ServiceAccount {namespace}/{name} has been deleted")
         if account["metadata"]["uid"] != uid:
             raise Gone(f"ServiceAccount UID ({account['metadata']['uid']}) does not match claim ({uid})")
+        self.used(secret)
         if (secret["metadata"].get("labels") or {}).get(INVALID_SINCE):
             raise BadToken(
                 f"the token in secret {namespace}/{secret_name} for service account {namespace}/{name} has been marked "

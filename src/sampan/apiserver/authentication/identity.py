@@ -28,6 +28,7 @@ class Identity:
     tokens: BearerTokens
     issuer: Issuer
     keys: KeyRing
+    account_tokens: AccountTokens
     oidc: Oidc | None = None
 
     async def close(self) -> None:
@@ -50,7 +51,8 @@ def build(api: Api, config: ApiServerConfig) -> Identity:
         from sampan.apiserver.authentication.token_file import TokenFile
 
         authenticators.append(TokenFile(config.token_auth_file))
-    authenticators.append(AccountTokens(api, keys, issuers, audiences))
+    account_tokens = AccountTokens(api, keys, issuers, audiences)
+    authenticators.append(account_tokens)
     if config.bootstrap_token_auth:
         authenticators.append(BootstrapTokens(api))
     oidc = None
@@ -69,4 +71,4 @@ def build(api: Api, config: ApiServerConfig) -> Identity:
         extend=config.service_account_extend_token_expiration,
     )
     chain = Authentication([Certificates(clock), tokens], anonymous=config.anonymous_auth)
-    return Identity(chain, tokens, issuer, keys, oidc)
+    return Identity(chain, tokens, issuer, keys, account_tokens, oidc)

@@ -11,6 +11,7 @@ Source: kubernetes/pkg/controller/garbagecollector/garbagecollector.go
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from sampan.client import Controller, Exponential, Resource
@@ -21,6 +22,7 @@ from sampan.controllers.garbage_collector.graph import FOREGROUND, ORPHAN, Graph
 from sampan.controllers.garbage_collector.monitors import Monitors
 from sampan.controllers.kinds import Kinds
 
+log = logging.getLogger("sampan.controller")
 Obj = dict[str, Any]
 WORKERS = 20
 SYNC_SECONDS = 30.0
@@ -82,6 +84,10 @@ class GarbageCollector:
             await self._attempt(node)
         except NoNamespace:
             return None
+        except UnknownKind as error:
+            # it may be served some day
+            log.debug("%s", error)
+            return self._unseen.when(key)
         if node.virtual and self.graph.nodes.get(key) is node:
             return self._unseen.when(key)
         self._unseen.forget(key)

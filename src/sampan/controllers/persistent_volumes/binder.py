@@ -20,6 +20,7 @@ from sampan.controllers.persistent_volumes.matching import (
     claim_key,
     class_of,
     notes_of,
+    phase,
 )
 from sampan.controllers.persistent_volumes.provision import Provision
 from sampan.controllers.persistent_volumes.recycle import Recycler, volume_of
@@ -31,6 +32,9 @@ Obj = dict[str, Any]
 #: keys are those of claims, and with this before them those of volumes
 VOLUME = "volume:"
 UNBOUND = "unbound"
+#: DEVIATION: claims that wait are looked at again, and tell why, after five minutes; upstream does so every 15 seconds,
+#: of which its events show about as much
+AGAIN_SECONDS = 300.0
 
 
 def _unbound(claim: Obj) -> Iterable[str]:
@@ -149,4 +153,7 @@ class PersistentVolumeBinder:
             claim = self.writes.claims.get(key)
             if claim is not None:
                 await self.claim.sync(claim)
+                latest = self.writes.claims.get(key)
+                if latest is not None and phase(latest) == "Pending":
+                    return AGAIN_SECONDS
         return None

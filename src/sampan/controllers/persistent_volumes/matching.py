@@ -32,6 +32,11 @@ def class_of(obj: Obj) -> str:
     return old if old is not None else obj["spec"].get("storageClassName") or ""
 
 
+def attributes_of(obj: Obj) -> str:
+    """Of a claim or a volume: its class of attributes."""
+    return obj["spec"].get("volumeAttributesClassName") or ""
+
+
 def requested(claim: Obj) -> str:
     size: str = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0")
     return size
@@ -77,7 +82,7 @@ def _has_modes(volume: Obj, claim: Obj) -> bool:
 def best(volumes: Iterable[Obj], claim: Obj, *, waits: bool) -> Obj | None:
     """The one kept for the claim; else the one of fewest access modes, and of those the smallest, that is large enough.
     `waits`: where the claim's class waits for the first consumer the scheduler chooses, not we."""
-    attributes = claim["spec"].get("volumeAttributesClassName") or ""
+    attributes = attributes_of(claim)
     fitting = []
     for volume in volumes:
         kept = is_bound_to(volume, claim)
@@ -85,7 +90,7 @@ def best(volumes: Iterable[Obj], claim: Obj, *, waits: bool) -> Obj | None:
             (volume["spec"].get("claimRef") and not kept)
             or "deletionTimestamp" in volume["metadata"]
             or mode(volume) != mode(claim)
-            or (volume["spec"].get("volumeAttributesClassName") or "") != attributes
+            or attributes_of(volume) != attributes
             or not _has_modes(volume, claim)
             or quantity.compare(capacity(volume), requested(claim)) < 0
         ):
@@ -113,6 +118,8 @@ def mismatch(volume: Obj, claim: Obj) -> str:
         return "requested PV is too small"
     if class_of(volume) != class_of(claim):
         return "storageClassName does not match"
+    if attributes_of(volume) != attributes_of(claim):
+        return "volumeAttributesClassName does not match"
     if mode(volume) != mode(claim):
         return "incompatible volumeMode"
     return "" if _has_modes(volume, claim) else "incompatible accessMode"
