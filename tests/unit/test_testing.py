@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -357,6 +358,7 @@ def test_async_tests_say_what_they_need(options: tuple[str, ...], said: str, tmp
 
 OWN_FIXTURE = """
 import asyncio
+import gc
 import pytest
 import pytest_asyncio
 from sampan.testing import VirtualLoop
@@ -425,3 +427,18 @@ def test_an_async_function_is_waited_for_too() -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
+
+
+def test_who_is_interrupted_at_the_beginning_hears_of_nothing_else(recwarn: pytest.WarningsRecorder) -> None:
+    async def main() -> None:
+        cluster = Cluster(1)
+        task = asyncio.create_task(cluster.__aenter__())
+        while cluster.nodes is None:  # noqa: ASYNC110 -- what is about to begin is made
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    gc.collect()
+    assert not [str(each.message) for each in recwarn if "never awaited" in str(each.message)]

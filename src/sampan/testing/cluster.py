@@ -374,6 +374,8 @@ class Cluster:
             Informers(self.as_user(ADMIN, agent), rng=rng, watch_seconds=WATCH_SECONDS)
         )
         running = components(self, informers, rng)
+        # who is interrupted here has never begun them
+        self._parts.callback(lambda: [part.close() for part in running])
         informers.start()
         await informers.wait_synced()
         tasks = [asyncio.create_task(part) for part in running]
