@@ -32,6 +32,7 @@ from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers, Resource, StatusError
+from sampan.client.resources import UnknownResource
 from sampan.cluster.components import mirror_agent
 from sampan.controllers.context import Options
 from sampan.hollow import HollowNodes
@@ -39,7 +40,7 @@ from sampan.hollow.life import pods_from
 from sampan.store.contract import Compacted, KeyValue, prefix_end
 from sampan.store.memory import MemoryStore
 from sampan.testing.conditions import Condition, holds, late
-from sampan.testing.documents import UnknownKind, check, documents
+from sampan.testing.documents import check, documents
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
 from sampan.testing.parts import ADMIN, AUTHENTICATED, components
@@ -146,7 +147,7 @@ class Cluster:
     # -- asking and waiting --------------------------------------------------------------------------------------------
 
     def resource(self, name: str) -> Resource:
-        """By plural, singular, short name or `plural.group`, custom ones too. Raises UnknownKind, a KeyError."""
+        """By plural, singular, short name or `plural.group`, custom ones too. Raises UnknownResource, a KeyError."""
         registry = self.server.registry
         plain, _, wanted = name.lower().partition(".")
         for group, versions in registry.groups():
@@ -155,7 +156,7 @@ class Cluster:
                     known = (names.resource, names.singular, *names.short)
                     if plain in known and (not wanted or wanted == group) and "get" in names.verbs:
                         return Resource(group, version, names.resource, names.kind, names.namespaced)
-        raise UnknownKind(f'the server doesn\'t have a resource type "{name}"')
+        raise UnknownResource(f'the server doesn\'t have a resource type "{name}"')
 
     def get(self, what: str, namespace: str = "default") -> Obj | None:
         """`pod/web-0`, `deployments.apps/web`: as it is stored now; None: it is not there. The caller's own."""
@@ -238,7 +239,7 @@ class Cluster:
         self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
     ) -> builtins.list[Obj]:
         """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Kinds that they
-        define themselves are waited for. Raises StatusError, and FileNotFoundError, UnknownKind or ValueError."""
+        define themselves are waited for. Raises StatusError, and FileNotFoundError, UnknownResource or ValueError."""
         out: builtins.list[Obj] = []
         for obj in documents(source):
             check(obj)
@@ -254,7 +255,7 @@ class Cluster:
         return out
 
     async def _kind(self, obj: Obj, applied: builtins.list[Obj]) -> Kind:
-        """Raises UnknownKind."""
+        """Raises UnknownResource."""
         group, _, version = obj["apiVersion"].rpartition("/")
         found = self.server.registry.by_kind(group, version, obj["kind"])
         for each in applied if found is None else ():
@@ -264,7 +265,7 @@ class Cluster:
                 found = self.server.registry.by_kind(group, version, obj["kind"])
         if found is None:
             hint = ": apply its CustomResourceDefinition first" if "." in group else ""
-            raise UnknownKind(f'no kind "{obj["kind"]}" is registered for version "{obj["apiVersion"]}"{hint}')
+            raise UnknownResource(f'no kind "{obj["kind"]}" is registered for version "{obj["apiVersion"]}"{hint}')
         return found
 
     async def delete(self, what: str, namespace: str = "default") -> None:

@@ -14,13 +14,6 @@ Obj = dict[str, Any]
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
-class UnknownKind(KeyError):
-    """There is no such kind of object."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 def documents(source: str | Path | Obj | list[Obj]) -> list[Obj]:
     """The objects in a file, in the files of a directory, in YAML text, or as they are; Lists are opened. Raises
     FileNotFoundError, ValueError."""
