@@ -159,6 +159,10 @@ def test_when_images_are_tried_again() -> None:
     ("text", "said"),
     [
         ("stages:\n- name: a\n  when: [\n", "mine.yaml:4: not YAML: expected the node content"),
+        (
+            "stages:\n- name: a\n  when: a ? b : c\n",
+            "mine.yaml:3: not YAML: mapping values .*colon in it must stand in quotes",
+        ),
         ("stages: 3\n", "mine.yaml:1: there is no list `stages`"),
         ("", "mine.yaml:1: there is no list `stages`"),
         ("stage: []\nstages: []\n", "mine.yaml:1: `stage` is not known here: defaults, behaviours, stages"),

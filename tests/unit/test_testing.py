@@ -258,6 +258,38 @@ def test_stages_of_ones_own(tmp_path: Path) -> None:
     run(main())
 
 
+def test_the_stages_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "simulated-nodes.md").read_text()
+    stages = tmp_path / "lives.yaml"
+    stages.write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+
+    async def main() -> None:
+        async with Cluster(1, stages=stages) as cluster:
+            await cluster.wait_for("serviceaccount/default")
+            began = cluster.clock()
+            for name, seconds in (("web-1", 1), ("web-0", 20)):
+                spec = {"containers": [{"name": "c", "image": "i"}]}
+                await cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+                await cluster.wait_for(f"pod/{name}", "Ready")
+                assert cluster.clock() - began == seconds
+                await cluster.delete(f"pod/{name}")
+                await cluster.wait_for(f"pod/{name}", "deleted")
+                began = cluster.clock()
+            assert {"Started web-0", "Started web-1"} <= {event["message"] for event in cluster.list("events")}
+
+    run(main())
+
+
+@pytest.mark.cluster(nodes=1)
+async def test_the_crash_loop_of_the_page(cluster: Cluster) -> None:
+    meta = {"name": "web", "annotations": {"hollow.sampan.io/behaviour": "crash"}}
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    await cluster.advance(minutes=5)
+    found = cluster.get("pod/web")
+    assert found is not None and found["status"]["containerStatuses"][0]["restartCount"] == 5
+
+
 def test_unknown_kinds_raise(calm: SyncCluster) -> None:
     for ask in (calm.delete, calm.get):
         with pytest.raises(KeyError, match=r"have a resource type .*nosuch"):

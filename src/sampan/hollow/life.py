@@ -109,7 +109,9 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise StagesError(f"{where}:{line}: not YAML: {error.problem or error.context}") from None
+            why = error.problem or error.context or ""
+            hint = ": text with a colon in it must stand in quotes" if why.startswith("mapping values") else ""
+            raise StagesError(f"{where}:{line}: not YAML: {why}{hint}") from None
         except yaml.YAMLError as error:
             raise StagesError(f"{where}: not YAML: {error}") from None
         finally:
