@@ -126,6 +126,10 @@ def test_resources_by_name_and_kind() -> None:
     assert resource("horizontalpodautoscalers.autoscaling").version == "v2"
     assert resource("horizontalpodautoscalers.v1.autoscaling").version == "v1"
     assert of_object({"kind": "Pod", "apiVersion": "v1"}) is resource("pods")
+    with pytest.raises(
+        KeyError, match=r'^no built-in resource is named "boats.example.com"; of a custom one give Resource'
+    ):
+        resource("boats.example.com")
     with pytest.raises(KeyError):
         resource("widgets")
     widgets = Resource("example.com", "v1", "widgets", "Widget")

@@ -37,6 +37,7 @@ def context(name: str, cluster: str, user: str, **more: str) -> dict[str, Any]:
 
 
 def test_a_kubeconfig_in_several_files(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").touch()
     write(
         tmp_path / "one",
         clusters=[{"name": "c", "cluster": {"server": "https://one:6443/", "certificate-authority": "ca.crt"}}],
@@ -60,6 +61,7 @@ def test_a_kubeconfig_in_several_files(tmp_path: Path) -> None:
 
 
 def test_certificates_and_plugins_in_a_kubeconfig(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
     plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "./get", "args": ["token"],
               "env": [{"name": "A", "value": "B"}], "provideClusterInfo": True}  # fmt: skip
     path = write(
@@ -84,6 +86,79 @@ def test_certificates_and_plugins_in_a_kubeconfig(tmp_path: Path) -> None:
     path.write_text("- not\n- a config")
     with pytest.raises(ConfigError, match="not a kubeconfig"):
         from_kubeconfig(path)
+
+
+V1, BETA = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ({"exec": {"command": "x"}}, "apiVersion must be specified for u to use exec authentication plugin"),
+        ({"exec": {"apiVersion": V1}}, "command must be specified for u to use exec authentication plugin"),
+        ({"exec": {"command": "x", "apiVersion": V1}}, "interactiveMode must be specified for u to use exec"),
+        (
+            {"exec": {"command": "x", "apiVersion": V1, "interactiveMode": "Often"}},
+            'invalid interactiveMode for u: "Often"',
+        ),
+        ({"exec": {"command": "x", "apiVersion": f"{V1}alpha1"}}, f'exec plugin: invalid apiVersion "{V1}alpha1"'),
+        (
+            {"exec": {"command": "x", "apiVersion": BETA, "env": [{"value": "a"}]}},
+            "env variable name must be specified for u",
+        ),
+        ({"auth-provider": {"name": "gcp"}}, 'no Auth Provider found for name "gcp"'),
+        (
+            {"token": "t", "username": "a"},
+            r"more than one authentication method found for u; found \[token basicAuth\]",
+        ),
+        ({"client-certificate-data": "aGk="}, "client-key-data or client-key must be specified for u to use"),
+        (
+            {"client-certificate": "no.crt", "client-key": "no.key"},
+            r"\[unable to read client-cert .*/no.crt for u due to open .*/no.crt: no such file or directory, unable to read c",
+        ),
+        ({"as-groups": ["g"]}, "requesting uid, groups or user-extra for u without impersonating a user"),
+    ],
+)
+def test_users_that_cannot_be(user: dict[str, Any], said: str, tmp_path: Path) -> None:
+    clusters = [{"name": "c", "cluster": {"server": "https://c"}}]
+    users = [{"name": "u", "user": user}]
+    path = write(tmp_path / "config", clusters=clusters, users=users, contexts=[context("dev", "c", "u")])
+    with pytest.raises(ConfigError, match=f"invalid configuration: {said}"):
+        from_kubeconfig(path, context="dev")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        ({"server": "localhost:8080"}, "http://localhost:8080"),
+        ({"server": "k:6443", "insecure-skip-tls-verify": True}, "https://k:6443"),
+        ({}, 'no server found for cluster "c"'),
+        (
+            {"server": "https://c", "certificate-authority": "no"},
+            "unable to read certificate-authority .*/no for c due to",
+        ),
+        (
+            {"server": "https://c", "certificate-authority-data": "aGk=", "insecure-skip-tls-verify": True},
+            "specifying a root certificates file with the insecure flag is not allowed",
+        ),
+        ("words", "cluster 'c' is no mapping"),
+    ],
+)
+def test_servers(cluster: Any, expected: str, tmp_path: Path) -> None:
+    clusters = [{"name": "c", "cluster": cluster}]
+    path = write(tmp_path / "config", clusters=clusters, contexts=[context("dev", "c", "")])
+    if expected.startswith("http"):
+        assert from_kubeconfig(path, context="dev").server == expected
+        return
+    with pytest.raises(ConfigError, match=expected):
+        from_kubeconfig(path, context="dev")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^stat .*/none: no such file or directory$"):
+        from_kubeconfig(tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"no current-context in .*/none \(which is not there\)$"):
+        load({"KUBECONFIG": str(tmp_path / "none")})
 
 
 def test_in_a_pod(tmp_path: Path) -> None:
@@ -248,6 +323,7 @@ async def test_plugins_that_fail(bearer: tuple[Bearer, str], tmp_path: Path) -> 
         (ExecPlugin("/no/such", install_hint="install it"), "executable /no/such not found\n\ninstall it"),
         (ExecPlugin("/bin/false"), "failed with exit code 1"),
         (ExecPlugin("/bin/echo"), "no ExecCredential"),
+        (ExecPlugin("/bin/true", interactive="Always"), "interactive mode: standard input is not a terminal"),
         (plugin(tmp_path), "didn't return a token or cert/key pair"),
     ]
     for each, words in cases:

@@ -150,6 +150,8 @@ async def test_a_kubeconfig_that_is_good_is_left_alone(pki: pki_of.Pki, tmp_path
 async def test_the_kubeconfig_names_the_link(pki: pki_of.Pki, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "pki", tmp_path / "kubeconfig", bootstrap(pki, tmp_path / "bootstrap"))
     paths.kubeconfig.write_bytes(certificates._kubeconfig(paths))
+    paths.directory.mkdir()
+    (paths.directory / "kubelet-client-current.pem").touch()
     found = from_kubeconfig(paths.kubeconfig)
     assert found.server == "https://127.0.0.1:1" and found.ca == pki.path("ca.crt").read_bytes() and not found.token
     assert found.certificate_file == found.key_file == tmp_path / "pki" / "kubelet-client-current.pem"

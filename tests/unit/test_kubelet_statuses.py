@@ -14,8 +14,8 @@ from sampan.kubelet.cri import whole
 from sampan.kubelet.status import status
 from sampan.kubelet.statuses import Statuses
 from sampan.testing import Cluster
-from sampan.testing.cluster import ADMIN
 from sampan.testing.inprocess import InProcessTransport
+from sampan.testing.parts import ADMIN
 from tests.unit.test_kubelet_plan import Obj, seen
 from tests.unit.test_kubelet_status import FACTS, with_sandbox
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import os
 import re
 import subprocess
@@ -13,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sampan.client import StatusError
-from sampan.testing import Cluster, SyncCluster
-from sampan.testing.cluster import documents
+from sampan.store.contract import Compacted
+from sampan.testing import Cluster, SyncCluster, run
 from sampan.testing.conditions import holds
+from sampan.testing.documents import documents
 from sampan.testing.loop import VirtualLoop
 
 
@@ -91,9 +95,11 @@ def test_what_is_waited_for_may_ask_the_cluster(calm: SyncCluster) -> None:
 
 def test_functions_have_until_the_timeout(calm: SyncCluster) -> None:
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match=r"was not true within 0 s"):
+    with pytest.raises(
+        TimeoutError, match=r"<lambda> \(test_testing.py:\d+\) was not true within 0.05 s: it said None"
+    ):
         calm.wait_for(lambda: calm.get("configmap/nosuch"), timeout=0.05)
-    with pytest.raises(TimeoutError, match=r"configmap/nosuch was not .* within 0 s: it is None"):
+    with pytest.raises(TimeoutError, match=r"configmap/nosuch was not .* within 0.05 s: it is not there"):
         calm.wait_for("configmap/nosuch", lambda obj: True, timeout=0.05)
 
     def restless() -> None:
@@ -152,6 +158,136 @@ def test_text_needs_no_line_end() -> None:
 def test_what_cannot_be_applied(calm: SyncCluster, obj: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         calm.apply({"apiVersion": "v1", "kind": "ConfigMap", **obj})
+
+
+def test_bad_yaml_is_told_with_file_and_line(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("kind: ConfigMap\nmetadata: {\n---\n")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(bad))}:3: error parsing YAML: while|expected"):
+        documents(bad)
+    with pytest.raises(ValueError, match=r"the text:2: error parsing YAML: mapping values are not allowed here"):
+        documents("kind: A\n a: b\n")
+
+
+def test_directories(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"recognized file extensions are \[\.json \.yaml \.yml\]"):
+        documents(tmp_path)
+    items = [config_map("c"), config_map("d")]
+    (tmp_path / "b.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMapList", "items": items}))
+    (tmp_path / "a.yaml").write_text(
+        "kind: ConfigMap\nmetadata: {name: a}\n---\n---\nkind: ConfigMap\nmetadata: {name: b}\n"
+    )
+    (tmp_path / "README.md").write_text("words")
+    assert [item["metadata"]["name"] for item in documents(tmp_path)] == ["a", "b", "c", "d"]
+
+
+def test_a_kind_may_come_with_its_objects(calm: SyncCluster) -> None:
+    crd = yaml.safe_load((Path(__file__).parent.parent.parent / "docs" / "examples" / "crd.yaml").read_text())
+    boat = {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "ark"}, "spec": {"crew": 2}}
+    with pytest.raises(KeyError, match=r"^no kind .* apply its CustomResourceDefinition first$"):
+        calm.apply(boat)
+    calm.apply([crd, boat])
+    assert calm.get("boat/ark")
+
+
+def test_what_was_waited_for_is_shown_as_it_stands() -> None:
+    async def main() -> str:
+        async with Cluster(controllers=(), history=False) as cluster:
+            pod = {
+                "metadata": {"name": "p"},
+                "spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "c", "image": "i"}]},
+            }
+            await cluster.apply({"apiVersion": "v1", "kind": "Pod", **pod})
+            with pytest.raises(TimeoutError) as raised:
+                await cluster.wait_for("pod/p", "Ready", timeout=10)
+            return str(raised.value)
+
+    said = run(main())
+    assert said.startswith("pod/p was not Ready within 10 s: it is\n  status:\n    phase: Pending\n"), said
+    assert said.endswith("the latest warnings:\n  Pod/p: FailedScheduling: no nodes available to schedule pods"), said
+    assert "managedFields" not in said
+
+
+def test_who_cannot_go_back_hears_how_to() -> None:
+    async def main() -> None:
+        async with Cluster(controllers=(), scheduler=False) as cluster:
+            await cluster.apply(config_map("a"))
+            then = cluster.revision
+            await cluster.apply(config_map("a", b="c"))
+            await cluster.advance(hours=1)
+            with pytest.raises(Compacted) as raised:
+                await cluster.rewind(then)
+            assert "history=True" in raised.value.__notes__[0]
+
+    run(main())
+
+
+def test_before_and_after_it_lives() -> None:
+    with pytest.raises(AttributeError, match="has not begun: `async with Cluster"):
+        _ = Cluster().client
+    cluster = SyncCluster(controllers=(), scheduler=False)
+    with pytest.raises(RuntimeError, match="has not begun: `with SyncCluster"):
+        cluster.list("pods")
+    with cluster:
+        pass
+    with pytest.raises(RuntimeError, match="the cluster has ended"):
+        cluster.list("pods")
+
+
+def test_stages_of_ones_own(tmp_path: Path) -> None:
+    stages = tmp_path / "stages.yaml"
+    stages.write_text("stages:\n- name: run\n  when: pendin\n")
+    with pytest.raises(ValueError, match=r"stages.yaml:3: stage run: .*undeclared reference to 'pendin'"):
+        Cluster(stages=stages)
+    stages.write_text(
+        "defaults: {greeting: hello}\nstages:\n- name: run\n  when: pending\n  after: 90\n"
+        "  status:\n    phase: Running\n    message: $ options['greeting']\n"
+    )
+
+    async def main() -> None:
+        async with Cluster(1, stages=stages) as cluster:
+            pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+            await cluster.wait_for("serviceaccount/default")
+            await cluster.apply({"apiVersion": "v1", "kind": "Pod", **pod})
+            began = cluster.clock()
+            found = await cluster.wait_for("pod/p", "status.phase=Running")
+            assert (found["status"]["message"], cluster.clock() - began) == ("hello", 90)
+            async with cluster.fork(await cluster.snapshot()) as other:
+                assert other.life is cluster.life
+
+    run(main())
+
+
+def test_the_stages_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "simulated-nodes.md").read_text()
+    stages = tmp_path / "lives.yaml"
+    stages.write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+
+    async def main() -> None:
+        async with Cluster(1, stages=stages) as cluster:
+            await cluster.wait_for("serviceaccount/default")
+            began = cluster.clock()
+            for name, seconds in (("web-1", 1), ("web-0", 20)):
+                spec = {"containers": [{"name": "c", "image": "i"}]}
+                await cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+                await cluster.wait_for(f"pod/{name}", "Ready")
+                assert cluster.clock() - began == seconds
+                await cluster.delete(f"pod/{name}")
+                await cluster.wait_for(f"pod/{name}", "deleted")
+                began = cluster.clock()
+            assert {"Started web-0", "Started web-1"} <= {event["message"] for event in cluster.list("events")}
+
+    run(main())
+
+
+@pytest.mark.cluster(nodes=1)
+async def test_the_crash_loop_of_the_page(cluster: Cluster) -> None:
+    meta = {"name": "web", "annotations": {"hollow.sampan.io/behaviour": "crash"}}
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    await cluster.advance(minutes=5)
+    found = cluster.get("pod/web")
+    assert found is not None and found["status"]["containerStatuses"][0]["restartCount"] == 5
 
 
 def test_unknown_kinds_raise(calm: SyncCluster) -> None:
@@ -231,6 +367,12 @@ async def test_it(cluster):
 """
 
 
+def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(directory)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -242,10 +384,56 @@ async def test_it(cluster):
 def test_async_tests_say_what_they_need(options: tuple[str, ...], said: str, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(ASYNC_TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = run_pytest(tmp_path, *options)
     assert said in done.stdout, done.stdout + done.stderr
+
+
+OWN_FIXTURE = """
+import asyncio
+import gc
+import pytest
+import pytest_asyncio
+from sampan.testing import VirtualLoop
+
+@pytest.fixture
+def cluster():
+    return "a cluster of databases"
+
+async def test_mine(cluster):
+    assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+class TestOurs:
+    @pytest_asyncio.fixture
+    async def cluster(self, kube):
+        return kube
+
+    @pytest_asyncio.fixture
+    async def kube(self):
+        return "another"
+
+    async def test_more(self, cluster):
+        assert cluster == "another" and not isinstance(asyncio.get_running_loop(), VirtualLoop)
+"""
+EXTENDED_FIXTURE = """
+import pytest_asyncio
+
+@pytest_asyncio.fixture
+async def cluster(cluster):
+    await cluster.client.create("namespaces", {"metadata": {"name": "mine"}})
+    return cluster
+
+async def test_it(cluster):
+    assert cluster.get("namespace/mine")
+    await cluster.advance(hours=1)
+"""
+
+
+@pytest.mark.parametrize(("text", "passed"), [(OWN_FIXTURE, 2), (EXTENDED_FIXTURE, 1)])
+def test_a_project_may_have_a_fixture_of_its_own(text: str, passed: int, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    done = run_pytest(tmp_path)
+    assert f"{passed} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_links_of_the_page_lead_somewhere() -> None:
@@ -271,3 +459,18 @@ def test_an_async_function_is_waited_for_too() -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
+
+
+def test_who_is_interrupted_at_the_beginning_hears_of_nothing_else(recwarn: pytest.WarningsRecorder) -> None:
+    async def main() -> None:
+        cluster = Cluster(1)
+        task = asyncio.create_task(cluster.__aenter__())
+        while cluster.nodes is None:  # noqa: ASYNC110 -- what is about to begin is made
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    gc.collect()
+    assert not [str(each.message) for each in recwarn if "never awaited" in str(each.message)]

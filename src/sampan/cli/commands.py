@@ -72,6 +72,8 @@ def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | N
     "--nodes", type=click.IntRange(0, 50), envvar="SAMPAN_NODES", help="Nodes to run (default: as before, or one)."
 )
 @click.option("--hollow", type=click.IntRange(0, 10_000), help="Simulated nodes to run (default: as before, or none).")
+@click.option("--stages", type=click.Path(dir_okay=False, path_type=Path),
+              help="File with the life of simulated pods (default: as before, or the usual one).")  # fmt: skip
 @click.option(
     "--runtime", type=click.Choice(RUNTIMES), help="What nodes run containers on (default: as before, or sampan)."
 )
@@ -82,8 +84,8 @@ def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 @OUTPUT
 @told
 def up(
-    name: str, nodes: int | None, hollow: int | None, runtime: str | None, store: str | None, port: int | None,
-    listen: str | None, output: str,
+    name: str, nodes: int | None, hollow: int | None, stages: Path | None, runtime: str | None, store: str | None,
+    port: int | None, listen: str | None, output: str,
 ) -> None:  # fmt: skip
     """Bring a cluster up, or carry on with one that was down.
 
@@ -94,12 +96,14 @@ def up(
     sampan up --hollow 1000                    simulated nodes, also without root
     """
     from sampan.cluster import lifecycle
-    from sampan.cluster.wanted import of_flags
+    from sampan.cluster.wanted import of_flags, stages_of
 
     cluster = state.find(name)
     steps = Steps(output == "json")
     wanted, said = of_flags(cluster, nodes=nodes, hollow=hollow, store=store, port=port, runtime=runtime)
     wanted.listen = listen
+    if stages is not None:
+        wanted.stages = stages_of(stages)
     if said and output != "json":
         click.echo(said)
     done = lifecycle.up(cluster, wanted, steps)

@@ -43,6 +43,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     if name == "components":
         add_serving(out, "scheduler-", port=10259)
         out.add_argument("--hollow", type=int, default=0, help="simulated nodes")
+        out.add_argument("--stages", type=Path, help="file with the life of simulated pods")
         out.add_argument("--node-network", default="", metavar="ID,NODES,PODS,SERVICES,BALANCERS",
                          help="the bridge of this machine's nodes and its ranges: keep the host's routes to them")  # fmt: skip
     return out
@@ -71,6 +72,15 @@ def main(name: str, arguments: list[str]) -> int:
         print(f"sampan {name}: {error}\ncheck --pki-dir: it must hold the cluster's certificates", file=sys.stderr)
         return 1
     together = name == "components"
+    life = None
+    if together and given.stages is not None:
+        from sampan.hollow.life import StagesError, pods_from
+
+        try:
+            life = pods_from(given.stages)
+        except (OSError, StagesError) as error:
+            print(f"sampan {name}: --stages: {error}", file=sys.stderr)
+            return 1
     port = serving(given)
     if port.client_ca is None:
         port = replace(port, client_ca=given.pki_dir / "ca.crt")
@@ -81,6 +91,7 @@ def main(name: str, arguments: list[str]) -> int:
         controllers=True,
         scheduler=together,
         hollow=given.hollow if together else 0,
+        life=life,
         leader_elect=given.leader_elect,
         manager_port=port,
         scheduler_port=replace(port, port=given.scheduler_secure_port) if together else NO_PORT,

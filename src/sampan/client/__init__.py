@@ -45,7 +45,7 @@ from sampan.client.informers import Informers
 from sampan.client.leader import LeaderElector, LeadershipLost
 from sampan.client.queue import QueueFull, QueueShutDown, WorkQueue
 from sampan.client.recorder import Clock, reference
-from sampan.client.resources import Resource, of_kind, of_object, resource
+from sampan.client.resources import Resource, UnknownResource, of_kind, of_object, resource
 from sampan.client.retry import retry_on_conflict
 from sampan.client.series import SeriesRecorder
 from sampan.client.transport import Stream, Transport
@@ -89,6 +89,7 @@ __all__ = [
     "StatusError",
     "Stream",
     "Transport",
+    "UnknownResource",
     "Watch",
     "WorkQueue",
     "by_node",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sampan.client import kubeconfig
 from sampan.http import HttpError
 from sampan.http.proxies import ProxyError, parse
 
@@ -41,6 +42,8 @@ class ExecPlugin:
     api_version: str = "client.authentication.k8s.io/v1"
     install_hint: str = ""
     provide_cluster_info: bool = False
+    #: Never, IfAvailable, Always: whether it may ask on the terminal
+    interactive: str = "IfAvailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +98,24 @@ def in_cluster(environ: Mapping[str, str] = os.environ, directory: Path = SERVIC
 def from_kubeconfig(path: Path | None = None, *, context: str = "", environ: Mapping[str, str] = os.environ) -> Config:
     """`path`, else all files of $KUBECONFIG, the first to say a thing being right. Raises ConfigError."""
     named = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if path is not None and not path.exists():
+        raise ConfigError(f"stat {path}: no such file or directory")
     files = [path] if path is not None else (named or [_home_config(environ)])
     merged = _Merged([(file, _read(file)) for file in files if file.exists()])
     context = context or merged.current
     if not context:
-        where = ", ".join(map(str, files))
+        where = ", ".join(f"{file}{'' if file.exists() else ' (which is not there)'}" for file in files)
         raise ConfigError(f"invalid configuration: no configuration has been provided: no current-context in {where}")
     chosen, _ = merged.entry("contexts", "context", context)
     cluster, cluster_at = merged.entry("clusters", "cluster", chosen.get("cluster", ""))
     user, user_at = merged.entry("users", "user", chosen["user"]) if chosen.get("user") else ({}, Path())
-    if not cluster.get("server"):
-        raise ConfigError(f'invalid configuration: no server found for cluster "{chosen.get("cluster", "")}"')
+    wrong = kubeconfig.wrong_cluster(chosen.get("cluster", ""), cluster, cluster_at)
+    wrong += kubeconfig.wrong_user(chosen.get("user", ""), user, user_at)
+    if wrong:
+        said = wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]"
+        raise ConfigError(f"invalid configuration: {said}")
     return Config(
-        cluster["server"].rstrip("/"),
+        kubeconfig.url(cluster, user),
         ca=_data(cluster, "certificate-authority-data"),
         ca_file=_file(cluster, "certificate-authority", cluster_at),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
@@ -148,7 +156,10 @@ class _Merged:
         for file, config in self.files:
             for item in config.get(section) or ():
                 if isinstance(item, dict) and item.get("name") == name:
-                    return item.get(kind) or {}, file.parent
+                    found = item.get(kind) or {}
+                    if not isinstance(found, dict):
+                        raise ConfigError(f"error loading config file {str(file)!r}: {kind} {name!r} is no mapping")
+                    return found, file.parent
         if kind == "context":
             raise ConfigError(f'context "{name}" does not exist')
         raise ConfigError(f'invalid configuration: {kind} "{name}" was not found')
@@ -180,18 +191,17 @@ def _file(entry: dict[str, Any], name: str, base: Path) -> Path | None:
 def _exec(entry: dict[str, Any] | None, base: Path) -> ExecPlugin | None:
     if not entry:
         return None
-    command = entry.get("command", "")
-    if not command:
-        raise ConfigError("invalid configuration: command must be specified to use exec authentication plugin")
+    command = entry["command"]
     if "/" in command and not command.startswith("/"):
         command = str(base / command)
     return ExecPlugin(
         command,
         tuple(entry.get("args") or ()),
-        tuple((pair["name"], pair["value"]) for pair in entry.get("env") or ()),
-        entry.get("apiVersion", "client.authentication.k8s.io/v1"),
+        tuple((pair["name"], str(pair.get("value", ""))) for pair in entry.get("env") or ()),
+        entry["apiVersion"],
         entry.get("installHint", ""),
         bool(entry.get("provideClusterInfo")),
+        entry.get("interactiveMode") or "IfAvailable",
     )
 
 

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -87,7 +88,13 @@ class Credentials:
 
 async def run_plugin(plugin: ExecPlugin, config: Config) -> dict[str, Any]:
     """The plugin's `status`. Raises ConfigError."""
-    spec: dict[str, Any] = {"interactive": False}
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if plugin.interactive == "Always" and not terminal:
+        raise ConfigError(
+            "getting credentials: exec plugin cannot support interactive mode: standard input is not a terminal"
+        )
+    interactive = terminal and plugin.interactive != "Never"
+    spec: dict[str, Any] = {"interactive": interactive}
     if plugin.provide_cluster_info:
         cluster: dict[str, Any] = {"server": config.server}
         ca = config.ca or (config.ca_file.read_bytes() if config.ca_file else b"")
@@ -104,8 +111,9 @@ async def run_plugin(plugin: ExecPlugin, config: Config) -> dict[str, Any]:
         hint = f"\n\n{plugin.install_hint}" if plugin.install_hint else ""
         raise ConfigError(f"getting credentials: exec: executable {plugin.command} not found{hint}")
     process = await asyncio.create_subprocess_exec(
-        plugin.command, *plugin.args, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
+        plugin.command, *plugin.args, env=env, stdin=None if interactive else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     try:
         said, _ = await process.communicate()
     except asyncio.CancelledError:

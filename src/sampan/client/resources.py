@@ -56,9 +56,22 @@ def _built_in() -> tuple[dict[str, Resource], dict[tuple[str, str], Resource]]:
     return {**by_name, **core}, by_kind
 
 
+class UnknownResource(KeyError):
+    """There is no such kind of object."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def resource(name: str) -> Resource:
-    """`pods`, `deployments.apps`, `horizontalpodautoscalers.v2.autoscaling`. Raises KeyError for what is not built in."""
-    return _built_in()[0][name]
+    """`pods`, `deployments.apps`, `horizontalpodautoscalers.v2.autoscaling`. Raises UnknownResource for what is not built
+    in."""
+    found = _built_in()[0].get(name)
+    if found is None:
+        raise UnknownResource(
+            f'no built-in resource is named "{name}"; of a custom one give Resource(group, version, name, kind)'
+        )
+    return found
 
 
 def of_kind(api_version: str, kind: str) -> Resource:

@@ -39,6 +39,7 @@ from sampan.controllers.manager import Manager
 if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
+    from sampan.hollow.life import Life
     from sampan.network.nodes import ClusterNetwork
     from sampan.scheduler.config import Configuration
     from sampan.scheduler.scheduler import Scheduler
@@ -71,6 +72,8 @@ class Parts:
     controllers: bool = True
     scheduler: bool = True
     hollow: int = 0
+    #: of simulated pods; None: the usual one
+    life: Life | None = None
     leader_elect: bool = True
     #: their own ports
     manager_port: Serving = NO_PORT
@@ -97,7 +100,7 @@ async def run(credentials: Credentials, parts: Parts) -> None:
         if parts.scheduler:
             running.append(await stack.enter_async_context(scheduler(credentials, parts, shared)))
         if parts.hollow:
-            running.append(await stack.enter_async_context(hollow(credentials, parts.hollow, shared)))
+            running.append(await stack.enter_async_context(hollow(credentials, parts, shared)))
         if parts.network is not None and shared is not None:
             running.append(routes(shared, parts.network))
         async with asyncio.TaskGroup() as group:
@@ -224,7 +227,7 @@ async def scheduler(credentials: Credentials, parts: Parts, mirror: Informers | 
 
 
 @contextlib.asynccontextmanager
-async def hollow(credentials: Credentials, count: int, mirror: Informers | None) -> AsyncIterator[Part]:
+async def hollow(credentials: Credentials, parts: Parts, mirror: Informers | None) -> AsyncIterator[Part]:
     """Simulated nodes `hollow-1`, `hollow-2`, ..."""
     from sampan.hollow import HollowNodes
 
@@ -235,8 +238,10 @@ async def hollow(credentials: Credentials, count: int, mirror: Informers | None)
 
     async def part() -> None:
         async with mirrored(client, mirror) as informers:
-            names = [f"hollow-{number}" for number in range(1, count + 1)]
-            nodes = HollowNodes(client, informers, lambda component: recorder, names=names, clock=time.time)
+            names = [f"hollow-{number}" for number in range(1, parts.hollow + 1)]
+            nodes = HollowNodes(
+                client, informers, lambda component: recorder, names=names, clock=time.time, life=parts.life
+            )
             informers.start()
             await nodes.run()
 

@@ -38,6 +38,7 @@ class Wanted:
     store: str | None = None
     port: int | None = None
     hollow: int | None = None
+    stages: str | None = None
     nodes: Sequence[spec.Node] | None = None
     ranges: spec.Ranges | None = None
     listen: str | None = None
@@ -144,6 +145,8 @@ def _same(cluster: Cluster, known: Settings, wanted: Wanted) -> None:
     stop = f"stop it first: sampan down --name {cluster.name}"
     if wanted.hollow is not None and wanted.hollow != known.hollow:
         raise ClusterError(f"cluster {cluster.name} is running with {known.hollow} simulated nodes", stop)
+    if wanted.stages is not None and wanted.stages != known.stages:
+        raise ClusterError(f"cluster {cluster.name} is running with {known.stages or 'the usual stages'}", stop)
     if wanted.nodes is not None and len(wanted.nodes) != len(known.nodes):
         raise ClusterError(f"cluster {cluster.name} is running with {len(known.nodes)} nodes", stop)
 
@@ -197,6 +200,8 @@ def _settings(cluster: Cluster, known: Settings | None, wanted: Wanted) -> Setti
     out.port, out.listen = _port(known, wanted.port), listen
     if wanted.hollow is not None:
         out.hollow = wanted.hollow
+    if wanted.stages is not None:
+        out.stages = wanted.stages
     if wanted.nodes is not None:
         out.nodes = list(wanted.nodes)
     if wanted.ranges is not None and known is None:
@@ -281,6 +286,8 @@ def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[
         "--service-cluster-ip-range", settings.ranges.services, "--host-path-root", str(cluster.directory / "volumes"),
         "--bind-address", settings.ranges.gateway or "127.0.0.1",
     ]  # fmt: skip
+    if settings.stages:
+        command += ["--stages", settings.stages]
     if settings.nodes:
         ranges = settings.ranges
         command += [

@@ -38,7 +38,7 @@ def home() -> Path:
 
 @dataclass(slots=True)
 class Settings:
-    """`hollow`: how many simulated nodes. `listen`: where the API server does, besides the bridge that joins the nodes.
+    """`hollow`: how many simulated nodes, `stages`: a file with how their pods live. `listen`: where the API server does, besides the bridge that joins the nodes.
     `context`: its name in the kubeconfig."""
 
     port: int
@@ -48,6 +48,7 @@ class Settings:
     ranges: spec.Ranges = field(default_factory=spec.Ranges)
     listen: str = "127.0.0.1"
     context: str = ""
+    stages: str = ""
 
     @property
     def seen_by_others(self) -> bool:
@@ -116,7 +117,7 @@ class Cluster:
     def settings(self) -> Settings | None:
         try:
             raw = json.loads((self.directory / "cluster.json").read_text())
-            more = {name: raw[name] for name in ("hollow", "listen", "context") if name in raw}
+            more = {name: raw[name] for name in ("hollow", "listen", "context", "stages") if name in raw}
             more["nodes"] = [spec.loaded(node) for node in raw.get("nodes", ())]
             more["ranges"] = spec.Ranges(**raw.get("ranges", {}))
             more.setdefault("context", f"sampan-{self.name}")

@@ -39,6 +39,21 @@ def of_flags(
     return out, said
 
 
+def stages_of(path: Path) -> str:
+    """A file with the life of simulated pods, where it is. Raises ClusterError."""
+    from sampan.hollow.life import StagesError, pods_from
+
+    try:
+        pods_from(path)
+    except OSError as error:
+        raise ClusterError(f"--stages: {path}: {error.strerror}", "name a file of stages") from None
+    except (StagesError, UnicodeDecodeError) as error:
+        raise ClusterError(
+            f"--stages: {error}", "the stages that come with Sampan show how: docs/simulated-nodes.md"
+        ) from None
+    return str(path.resolve())
+
+
 def of_kind(
     cluster: Cluster, config: Path | None, prefix: str = "sampan", runtime: str = spec.SAMPAN
 ) -> tuple[kind_config.Wanted, Wanted]:

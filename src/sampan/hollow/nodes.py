@@ -1,7 +1,8 @@
 """Simulated nodes: they register, show life, and their pods live as the stages say; no container runs anywhere.
 
-    async with HollowNodes(client, informers, clock=clock, count=3) as nodes:
-        await nodes.run()
+    nodes = HollowNodes(client, informers, lambda component: recorder, names=["n1", "n2"], clock=time.time)
+    informers.start()
+    await nodes.run()
 
 One process plays thousands. A node is stopped by the annotation `hollow.sampan.io/down: "true"`: it shows no life any
 more and its pods stay as they are.
@@ -18,6 +19,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from sampan.api.core_v1.pod_conditions import listed, said
 from sampan.api.errors import StatusError
 from sampan.api.hollow import HOLLOW
 from sampan.api.times import format_micro_time, format_time
@@ -26,7 +28,7 @@ from sampan.client.errors import is_already_exists, is_conflict, is_not_found
 from sampan.client.recorder import reference
 from sampan.hollow import life as lives
 from sampan.hollow.life import Life, Stage
-from sampan.hollow.pod import PREFIX, Variables, gates_of
+from sampan.hollow.pod import OTHER_OPTIONS, PREFIX, OptionError, Variables, options_of, steady
 
 log = logging.getLogger("sampan.hollow")
 Obj = dict[str, Any]
@@ -70,10 +72,14 @@ class HollowNodes:
         self._stopped: dict[str, float] = {}
         self._registered: set[str] = set()
         self._playing: dict[str, asyncio.Task[None]] = {}
-        self._pending: dict[str, tuple[str, str, asyncio.Task[None]]] = {}
+        #: by key: uid, stage, how long it was to be waited for, and what waits
+        self._pending: dict[str, tuple[str, str, float, asyncio.Task[None]]] = {}
         #: pods that something is being done to; they are looked at again afterwards
         self._acting: dict[str, asyncio.Task[None] | None] = {}
         self._addresses: dict[str, str] = {}
+        #: by uid: how often containers had been restarted when they last ran long, and what was said of annotations
+        self._calm: dict[str, int] = {}
+        self._complaints: dict[str, str] = {}
         self._next_address: dict[str, int] = {}
         self._writing = asyncio.Semaphore(MAX_WRITES)
         self.pods.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
@@ -93,7 +99,7 @@ class HollowNodes:
         finally:
             for task in (
                 *self._playing.values(),
-                *(task for _, _, task in self._pending.values()),
+                *(pending[-1] for pending in self._pending.values()),
                 *self._acting.values(),
             ):
                 if task is not None:
@@ -238,38 +244,78 @@ class HollowNodes:
         if node not in self._registered or self._down(node) or key_of(pod) in self._acting:
             return
         key, uid = key_of(pod), pod["metadata"]["uid"]
+        known = self._variables(pod)
         try:
-            stage, delay = self._next(pod)
+            stage = self.life.next(known)
+            delay = stage.delay(known) if stage else 0.0
+            self._complain(pod, self._unknown_option(pod, known))
+        except OptionError as error:
+            self._complain(pod, str(error))
+            return
         except Exception as error:
-            # an option that is no number, a status that says less than it should
+            # a status that says less than it should
             log.error("the stages cannot tell what happens to %s: %r", key, error)
             return
         pending = self._pending.get(key)
         if pending is not None:
-            if stage is not None and pending[:2] == (uid, stage.name):
+            if stage is not None and pending[:3] == (uid, stage.name, delay):
                 return
-            pending[2].cancel()
+            pending[-1].cancel()
             del self._pending[key]
         if stage is not None:
+            if pending is None or pending[:2] != (uid, stage.name):
+                self._tell(pod, stage.before.render(known))
             task = asyncio.create_task(self._later(key, uid, stage, delay), name=f"{stage.name} {key}")
-            self._pending[key] = (uid, stage.name, task)
+            self._pending[key] = (uid, stage.name, delay, task)
+
+    def _unknown_option(self, pod: Obj, known: Variables) -> str:
+        """What is wrong with its annotations; empty: nothing."""
+        for key in pod["metadata"].get("annotations") or ():
+            if key.startswith(PREFIX):
+                break
+        else:
+            return ""
+        allowed = (*self.life.defaults, *OTHER_OPTIONS)
+        for name in options_of(pod, {"metadata": {}}, {}):
+            if name not in allowed:
+                return f"annotation {PREFIX}{name} is not known; there are {', '.join(sorted(allowed))}"
+        behaviour = known["options"].get("behaviour", "")
+        if behaviour and self.life.behaviours and behaviour not in self.life.behaviours:
+            return f'annotation {PREFIX}behaviour: "{behaviour}" is none of {", ".join(self.life.behaviours)}'
+        return ""
+
+    def _complain(self, pod: Obj, why: str) -> None:
+        """Once, where people look: in an event."""
+        uid = pod["metadata"]["uid"]
+        if why != self._complaints.get(uid, ""):
+            self._complaints[uid] = why
+            if why:
+                self._recorder.event(reference(pod), "Warning", "SimulationError", why)
+
+    def _tell(self, pod: Obj, events: list[Obj]) -> None:
+        for event in events:
+            about = reference(pod, event.get("field", ""))
+            self._recorder.event(about, event["type"], event["reason"], event["message"])
 
     def _gone(self, pod: Obj) -> None:
         key = key_of(pod)
         pending = self._pending.pop(key, None)
         if pending is not None:
-            pending[2].cancel()
-        self._addresses.pop(pod["metadata"]["uid"], None)
-
-    def _next(self, pod: Obj) -> tuple[Stage | None, float]:
-        known = self._variables(pod)
-        stage = self.life.next(known)
-        return stage, stage.delay(known) if stage else 0.0
+            pending[-1].cancel()
+        uid = pod["metadata"]["uid"]
+        for known in (self._addresses, self._calm, self._complaints):
+            known.pop(uid, None)
 
     def _variables(self, pod: Obj) -> Variables:
         name = pod["spec"]["nodeName"]
         node = self.nodes.cache.get(name) or self._node(name, 0, "")
-        return Variables(pod, node, self.life.defaults, now=format_time(self.clock()), ip=self._address(pod, node))
+        uid = pod["metadata"]["uid"]
+        if (restarts := steady(pod)) is not None:
+            self._calm[uid] = restarts
+        return Variables(
+            pod, node, self.life.defaults, now=format_time(self.clock()), ip=self._address(pod, node),
+            calm=self._calm.get(uid, 0),
+        )  # fmt: skip
 
     def _address(self, pod: Obj, node: Obj) -> str:
         """The pod's own: from its node's CIDR, each once."""
@@ -316,33 +362,29 @@ class HollowNodes:
             return
         known = self._variables(pod)
         if stage.status is not None:
-            status = stage.status.render(known)
-            if "conditions" in status:
-                status["conditions"] = self._conditions(pod, status["conditions"])
-            status["observedGeneration"] = meta.get("generation", 0)
+            status = self._status(pod, stage.status.render(known))
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
             await self.client.patch("pods", meta["name"], body, meta["namespace"], subresource="status", unread=True)
-        for event in stage.events.render(known):
-            about = reference(pod, event.get("field", ""))
-            self._recorder.event(about, event["type"], event["reason"], event["message"])
+        self._tell(pod, stage.events.render(known))
 
-    def _conditions(self, pod: Obj, changed: list[Obj]) -> list[Obj]:
-        """What changed laid over what there was; a condition whose status stays keeps its time."""
-        there = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or ()}
-        now, generation = format_time(self.clock()), pod["metadata"].get("generation", 0)
-        gates = gates_of(pod)
-        # that it is scheduled a kubelet says too
-        for item in (*(there[kind] for kind in ("PodScheduled",) if kind in there), *changed):
-            clean = {key: value for key, value in item.items() if value != ""}
-            if gates and item["type"] == "Ready" and item["status"] == "True":
-                clean = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": gates}
-            before = there.get(item["type"]) or {}
-            same = before.get("status") == clean["status"]
-            clean["lastTransitionTime"] = (before.get("lastTransitionTime") if same else "") or now
-            clean["lastProbeTime"] = None
-            clean["observedGeneration"] = generation
-            there[item["type"]] = clean
-        return list(there.values())
+    def _status(self, pod: Obj, changed: Obj) -> Obj:
+        """What a stage says, and what follows from it."""
+        before, meta = pod.get("status") or {}, pod["metadata"]
+        for name in ("initContainerStatuses", "ephemeralContainerStatuses"):
+            if changed.get(name) == [] and not before.get(name):
+                del changed[name]
+        status = {**before, **changed}
+        there = {item["type"]: item for item in before.get("conditions") or ()}
+        init, main = status.get("initContainerStatuses") or [], status.get("containerStatuses") or []
+        phase = status.get("phase", "Pending")
+        sandbox = phase not in ("Succeeded", "Failed") and bool(status.get("podIP"))
+        found = said(pod["spec"], init, main, phase, sandbox, there)
+        for item in changed.get("conditions") or ():
+            found[item["type"]] = item.get("status") == "True", item.get("reason", ""), item.get("message", "")
+        generation = meta.get("generation", 0)
+        changed["conditions"] = listed(found, there, format_time(self.clock()), generation)
+        changed["observedGeneration"] = generation
+        return changed
 
     @staticmethod
     async def _quietly(call: Any) -> None:

@@ -27,31 +27,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sampan.api.kind import Kind
 from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
 from sampan.apiserver.server import ApiServer
 from sampan.client import Client, EventRecorder, Informers, Resource, StatusError
+from sampan.client.resources import UnknownResource
 from sampan.cluster.components import mirror_agent
-from sampan.controllers.context import Context, Options
-from sampan.controllers.manager import Manager
+from sampan.controllers.context import Options
 from sampan.hollow import HollowNodes
-from sampan.scheduler.scheduler import Scheduler
-from sampan.store.contract import KeyValue, prefix_end
+from sampan.hollow.life import pods_from
+from sampan.store.contract import Compacted, KeyValue, prefix_end
 from sampan.store.memory import MemoryStore
 from sampan.testing.conditions import Condition, holds, late
+from sampan.testing.documents import check, documents
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
+from sampan.testing.parts import ADMIN, AUTHENTICATED, components
 
 Obj = dict[str, Any]
-AUTHENTICATED = "system:authenticated"
-ADMIN = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
 ROOT = b"/registry/"
 PATIENCE, FLOWING_PATIENCE = 600.0, 60.0
 #: watches within the process need not be opened anew
 WATCH_SECONDS = 10**9
-MANAGER = "kube-controller-manager"
 CERTIFICATE_DAYS = 36_500
 
 
@@ -66,7 +64,8 @@ class Snapshot:
 
 class Cluster:
     """`nodes`: how many simulated nodes (`node-1`, ...), or their names. `controllers`: as kube-controller-manager's
-    flag. `history`: keep everything that ever was, for `rewind`. `client` is the administrator's."""
+    flag. `history`: keep everything that ever was, for `rewind`. `stages`: a file with the life of pods, instead of
+    `sampan/hollow/pod.yaml`. `client` is the administrator's."""
 
     def __init__(
         self,
@@ -78,6 +77,7 @@ class Cluster:
         scheduler: bool = True,
         history: bool = False,
         capacity: dict[str, str] | None = None,
+        stages: str | Path | None = None,
         options: Options | None = None,
         snapshot: Snapshot | None = None,
     ) -> None:
@@ -88,6 +88,7 @@ class Cluster:
         self.with_scheduler = scheduler
         self.history = history
         self.capacity = capacity
+        self.life = None if stages is None else pods_from(stages)
         self.options = options or Options()
         self.client: Client
         self.server: ApiServer
@@ -104,6 +105,11 @@ class Cluster:
         self._walls: list[tuple[int, float]] = []
         self._port = 0
         self._directory: Path | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("client", "server", "_loop"):
+            raise AttributeError("the cluster has not begun: `async with Cluster() as cluster:`")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     async def __aenter__(self) -> Cluster:
         self._loop = asyncio.get_running_loop()
@@ -141,7 +147,7 @@ class Cluster:
     # -- asking and waiting --------------------------------------------------------------------------------------------
 
     def resource(self, name: str) -> Resource:
-        """By plural, singular, short name or `plural.group`, custom ones too. Raises KeyError."""
+        """By plural, singular, short name or `plural.group`, custom ones too. Raises UnknownResource, a KeyError."""
         registry = self.server.registry
         plain, _, wanted = name.lower().partition(".")
         for group, versions in registry.groups():
@@ -150,7 +156,7 @@ class Cluster:
                     known = (names.resource, names.singular, *names.short)
                     if plain in known and (not wanted or wanted == group) and "get" in names.verbs:
                         return Resource(group, version, names.resource, names.kind, names.namespaced)
-        raise KeyError(f'the server doesn\'t have a resource type "{name}"')
+        raise UnknownResource(f'the server doesn\'t have a resource type "{name}"')
 
     def get(self, what: str, namespace: str = "default") -> Obj | None:
         """`pod/web-0`, `deployments.apps/web`: as it is stored now; None: it is not there. The caller's own."""
@@ -188,10 +194,14 @@ class Cluster:
         if timeout is None:
             timeout = self.patience
 
+        last: Any = None
+
         async def check() -> Any:
+            nonlocal last
             if callable(what):
                 said = what()
-                return await said if inspect.isawaitable(said) else said
+                last = await said if inspect.isawaitable(said) else said
+                return last
             obj = self.get(what, namespace)
             return (obj or True) if holds(condition, obj) else None
 
@@ -206,9 +216,17 @@ class Cluster:
                             break
                         await self._changed.wait()
             except TimeoutError:
-                obj = None if callable(what) else self.get(what, namespace)
-                raise late(what, condition, timeout, obj) from None
+                raise self.late(what, condition, namespace, timeout, last) from None
         return found
+
+    def late(
+        self, what: str | Callable[[], Any], condition: Condition, namespace: str, timeout: float, last: Any
+    ) -> TimeoutError:
+        """That `wait_for` took too long; `last` is what a function said last."""
+        obj = last if callable(what) else self.get(what, namespace)
+        events = self.list("events", "" if callable(what) or not self._named(what)[0].namespaced else namespace)
+        events.sort(key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
+        return late(what, condition, timeout, obj, events)
 
     @property
     def patience(self) -> float:
@@ -220,21 +238,35 @@ class Cluster:
     async def apply(
         self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
     ) -> builtins.list[Obj]:
-        """Server-side apply of a file, YAML text, an object or several; what they are then. Raises StatusError, and
-        FileNotFoundError, KeyError (of the kind) or ValueError."""
-        out = []
+        """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Kinds that they
+        define themselves are waited for. Raises StatusError, and FileNotFoundError, UnknownResource or ValueError."""
+        out: builtins.list[Obj] = []
         for obj in documents(source):
-            _check(obj)
-            group, _, version = obj["apiVersion"].rpartition("/")
-            kind = self.server.registry.by_kind(group, version, obj["kind"])
-            if kind is None:
-                raise KeyError(f'no kind "{obj["kind"]}" is registered for version "{obj["apiVersion"]}"')
-            names = kind.names
+            check(obj)
+            names = (await self._kind(obj, out)).names
             what = Resource(names.group, names.version, names.resource, names.kind, names.namespaced)
             where = (obj.get("metadata") or {}).get("namespace") or namespace if names.namespaced else ""
             placed = {**obj, "metadata": {**obj["metadata"], "namespace": where}} if where else obj
-            out.append(await self.client.apply(what, placed, field_manager="sampan-testing", force=True))
+            try:
+                out.append(await self.client.apply(what, placed, field_manager="sampan-testing", force=True))
+            except StatusError as error:
+                error.add_note(f"{obj['kind']} {obj['metadata']['name']} was not applied")
+                raise
         return out
+
+    async def _kind(self, obj: Obj, applied: builtins.list[Obj]) -> Kind:
+        """Raises UnknownResource."""
+        group, _, version = obj["apiVersion"].rpartition("/")
+        found = self.server.registry.by_kind(group, version, obj["kind"])
+        for each in applied if found is None else ():
+            spec = each.get("spec") or {}
+            if (each["kind"], spec.get("group")) == ("CustomResourceDefinition", group):
+                await self.wait_for(f"crd/{each['metadata']['name']}", "Established", timeout=10)
+                found = self.server.registry.by_kind(group, version, obj["kind"])
+        if found is None:
+            hint = ": apply its CustomResourceDefinition first" if "." in group else ""
+            raise UnknownResource(f'no kind "{obj["kind"]}" is registered for version "{obj["apiVersion"]}"{hint}')
+        return found
 
     async def delete(self, what: str, namespace: str = "default") -> None:
         """What is not there is no error. Raises KeyError for a kind that is not."""
@@ -254,7 +286,14 @@ class Cluster:
 
     async def snapshot(self, revision: int = 0) -> Snapshot:
         """What is stored now, or was at a revision. Raises Compacted, FutureRevision."""
-        found = await self.server.store.range(ROOT, prefix_end(ROOT), revision=revision)
+        try:
+            found = await self.server.store.range(ROOT, prefix_end(ROOT), revision=revision)
+        except Compacted as error:
+            if not self.history:
+                error.add_note(
+                    "to go back to any revision: Cluster(history=True), or @pytest.mark.cluster(history=True)"
+                )
+            raise
         at = revision or found.revision
         # leases belong to a store: events of another one stay
         return Snapshot(at, self._wall_at(at), tuple(replace(kv, lease=0) for kv in found.kvs))  # type: ignore[arg-type]
@@ -269,7 +308,7 @@ class Cluster:
 
     def fork(self, snapshot: Snapshot) -> Cluster:
         """Another cluster that begins as this one was: `async with cluster.fork(await cluster.snapshot()) as other`."""
-        return Cluster(
+        other = Cluster(
             self.node_names,
             seed=self.seed,
             https=self.https,
@@ -280,6 +319,8 @@ class Cluster:
             options=self.options,
             snapshot=snapshot,
         )
+        other.life = self.life
+        return other
 
     async def rewind(self, to: int | Snapshot) -> None:
         """Be again what it was at a revision (see `history`), its clock too; every part starts anew from there. What
@@ -333,7 +374,9 @@ class Cluster:
         informers = await self._parts.enter_async_context(
             Informers(self.as_user(ADMIN, agent), rng=rng, watch_seconds=WATCH_SECONDS)
         )
-        running = self._components(informers, rng)
+        running = components(self, informers, rng)
+        # who is interrupted here has never begun them
+        self._parts.callback(lambda: [part.close() for part in running])
         informers.start()
         await informers.wait_synced()
         tasks = [asyncio.create_task(part) for part in running]
@@ -358,47 +401,12 @@ class Cluster:
         found = self.list("nodes")
         return len(found) >= len(self.node_names) and not any((node.get("spec") or {}).get("taints") for node in found)
 
-    def _components(self, informers: Informers, rng: random.Random) -> builtins.list[Any]:
-        out = []
-        if self.node_names:
-            kubelet = self.as_user(ADMIN, "kubelet")
-            self.nodes = HollowNodes(
-                kubelet,
-                informers,
-                lambda component: self._recorder(component, kubelet, rng),
-                names=self.node_names,
-                clock=self.clock,
-                rng=random.Random(rng.random()),
-                capacity=self.capacity,
-                heartbeats=False,
-            )
-            out.append(self.nodes.run())
-        if self.controllers:
-            seen = self.nodes.last_seen if self.nodes is not None else self.options.last_seen
-            options = replace(self.options, controllers=self.controllers, last_seen=seen)
-            context = Context(
-                informers, self._account, lambda c, client: self._recorder(c, client, rng), self.clock,
-                random.Random(rng.random()), options,
-            )  # fmt: skip
-            out.append(Manager(context).run())
-        if self.with_scheduler:
-            user = User("system:kube-scheduler", (AUTHENTICATED,))
-            made = Scheduler(
-                self.as_user(user, "kube-scheduler"), informers, clock=self.clock, rng=random.Random(rng.random())
-            )
-            out.append(made.run())
-        return out
-
     def as_user(self, user: User | str, agent: str = "sampan-testing") -> Client:
         """A client that acts as somebody; RBAC and admission apply."""
         who = User(user, (AUTHENTICATED,)) if isinstance(user, str) else user
         return Client(InProcessTransport(self.server.handler, who), user_agent=agent)
 
-    def _account(self, name: str) -> Client:
-        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED)
-        return self.as_user(User(f"system:serviceaccount:kube-system:{name}", groups), MANAGER)
-
-    def _recorder(self, component: str, client: Client, rng: random.Random) -> EventRecorder:
+    def recorder(self, component: str, client: Client, rng: random.Random) -> EventRecorder:
         made = EventRecorder(client, component, clock=self.clock, rng=random.Random(rng.random()))
         made.start()
         self._parts.push_async_callback(made.aclose)
@@ -421,33 +429,3 @@ class Cluster:
     def client_ca(self) -> Path:
         """Of whom to believe as a client of the cluster, for a node's kubelet."""
         return self.kubeconfig.parent / "pki" / "ca.crt"
-
-
-def documents(source: str | Path | Obj | list[Obj]) -> list[Obj]:
-    """The objects in a file, in YAML text, or as they are; Lists are opened. Raises FileNotFoundError, ValueError."""
-    if isinstance(source, (dict, list)):
-        found = [source] if isinstance(source, dict) else source
-    else:
-        # no file's name has lines or begins with a brace
-        is_text = isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{"))
-        text = str(source) if is_text else Path(source).read_text()
-        found = [item for item in yaml.safe_load_all(text) if item]
-    for item in found:
-        if not isinstance(item, dict):
-            raise ValueError(f"not an object: {item!r}")
-    return [inner for item in found for inner in (item["items"] if item.get("kind") == "List" else [item])]
-
-
-def _check(obj: Obj) -> None:
-    """Raises ValueError for what cannot be applied, as kubectl says it."""
-    missing = [f"{key} not set" for key in ("apiVersion", "kind") if not obj.get(key)]
-    if missing:
-        raise ValueError(f"error validating data: [{', '.join(missing)}]: {obj!r}")
-    meta = obj.get("metadata") or {}
-    if not meta.get("name"):
-        prefix = meta.get("generateName")
-        raise ValueError(
-            f"from {prefix}: cannot use generate name with apply"
-            if prefix
-            else f"resource name may not be empty: {obj!r}"
-        )

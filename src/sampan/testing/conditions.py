@@ -6,13 +6,18 @@ Source: k8s.io/kubectl/pkg/cmd/wait/{wait,condition,json}.go
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from sampan.api.customresource import jsonpath
 
 Obj = dict[str, Any]
 Condition = str | Callable[[Obj], Any]
+WARNINGS = 5
 #: braces as kubectl has them, or none
 _JSONPATH = re.compile(r"(\{.*\}|(?:[^{=]|==)+)(?:=(.+))?", re.DOTALL)
 
@@ -36,10 +41,37 @@ def holds(condition: Condition, obj: Obj | None) -> bool:
     return _shown(_at(obj, name)) == wanted if "." in name else _is(obj, condition)
 
 
-def late(what: object, condition: Condition, timeout: float, obj: Obj | None) -> TimeoutError:
-    """That it took too long; `obj` is how it stands."""
-    said = f"{what} was not true" if callable(what) else f"{what} was not {condition}"
-    return TimeoutError(f"{said} within {timeout:.0f} s{'' if callable(what) else f': it is {obj}'}")
+def late(
+    what: str | Callable[[], Any], condition: Condition, timeout: float, last: Any, events: Iterable[Obj] = ()
+) -> TimeoutError:
+    """That it took too long: `last` is how it stands, or what the function said last; of `events` the warnings are told."""
+    said = f"{_named(what)} was not {'true' if callable(what) else _named(condition)} within {timeout:g} s: "
+    if callable(what):
+        said += f"it said {last!r}"
+    elif last is None:
+        said += "it is not there"
+    else:
+        plain = {key: value for key, value in last.items() if key not in ("kind", "apiVersion")}
+        plain["metadata"] = {key: value for key, value in last["metadata"].items() if key != "managedFields"}
+        shown = {"status": last["status"]} if last.get("status") else plain
+        deleted = "it is being deleted, " if "deletionTimestamp" in last["metadata"] else ""
+        said += f"{deleted}it is\n{textwrap.indent(yaml.safe_dump(shown, sort_keys=False, width=120), '  ')}"
+    if warnings := [_line(event) for event in events if event.get("type") == "Warning"]:
+        said = f"{said.rstrip()}\nthe latest warnings:\n" + "\n".join(warnings[-WARNINGS:])
+    return TimeoutError(said.rstrip())
+
+
+def _named(what: object) -> str:
+    """Functions by where they stand."""
+    code = getattr(what, "__code__", None)
+    if code is None:
+        return str(what)
+    return f"{getattr(what, '__name__', what)} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+
+def _line(event: Obj) -> str:
+    about = event.get("involvedObject") or {}
+    return f"  {about.get('kind', '')}/{about.get('name', '')}: {event.get('reason', '')}: {event.get('message', '')}"
 
 
 def _is(obj: Obj, condition: str) -> bool:

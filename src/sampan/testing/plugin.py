@@ -43,9 +43,17 @@ def _wanted(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def uses_virtual_time(item: pytest.Item) -> bool:
-    """Is it an async test that asks for the cluster?"""
+    """Is it an async test that asks for our cluster? Projects may have a fixture of that name for something else."""
     function = getattr(item, "function", None)
-    return "cluster" in getattr(item, "fixturenames", ()) and inspect.iscoroutinefunction(function)
+    if "cluster" not in getattr(item, "fixturenames", ()) or not inspect.iscoroutinefunction(function):
+        return False
+    info = getattr(item, "_fixtureinfo", None)
+    for definition in reversed(info.name2fixturedefs.get("cluster", ()) if info else ()):
+        if inspect.unwrap(definition.func).__module__ == __name__:
+            return True
+        if "cluster" not in definition.argnames:
+            return False  # it does not ask for the one that it replaces
+    return info is None
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from sampan.api.user import User
 from sampan.client import Client
 from sampan.testing.cluster import Cluster, Obj, Snapshot
-from sampan.testing.conditions import Condition, holds, late
+from sampan.testing.conditions import Condition, holds
 from sampan.testing.loop import VirtualLoop
 
 T = TypeVar("T")
@@ -72,7 +72,10 @@ class SyncCluster:
             await self._ended.wait()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        assert self._loop is not None, "use it in a with statement"
+        if self._loop is None or not self._thread.is_alive():
+            work.close()
+            said = "has not begun: `with SyncCluster() as cluster:`" if self._loop is None else "has ended"
+            raise RuntimeError(f"the cluster {said}")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     # -- as `Cluster` has them -----------------------------------------------------------------------------------------
@@ -132,11 +135,17 @@ class SyncCluster:
         while True:
             seen = self.inner.changes
             obj = None if callable(what) else self.get(what, namespace)
-            found = what() if callable(what) else obj if holds(condition, obj) else None
-            if found:
-                return found
+            last = what() if callable(what) else obj
+            if last if callable(what) else holds(condition, obj):
+                return last
             if not self._changes(seen, until - self.clock()):
-                raise late(what, condition, timeout, obj)
+                raise self._late(what, condition, namespace, timeout, last)
+
+    def _late(self, *told: Any) -> TimeoutError:
+        async def late() -> TimeoutError:
+            return self.inner.late(*told)
+
+        return self._do(late())
 
     def _changes(self, seen: int, seconds: float) -> bool:
         """Whether something is stored, after `seen` changes, while there is time."""
