@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sampan.api.times import format_time
+from sampan.controllers.stateful_pods import is_stale, with_owners
 from tests.controllers_crash import Crashing
 from tests.controllers_world import World
 
@@ -327,6 +328,51 @@ async def test_claims_stay_or_go_as_the_policy_says(world: World) -> None:
     updates = {f"update Pod {name} in StatefulSet db successful" for name in ("db-0", "db-1")}
     assert {event["message"] for event in world.events("SuccessfulUpdate")} == updates
     assert not any(claim["metadata"].get("ownerReferences") for claim in world.all("persistentvolumeclaims"))
+
+
+SET = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "s", "controller": True}
+POD = {"apiVersion": "v1", "kind": "Pod", "name": "db-0", "uid": "p", "controller": True}
+OTHER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "db", "uid": "o"}
+
+
+@pytest.mark.parametrize(
+    ("scaled", "deleted", "replicas", "before", "after"),
+    [
+        ("Retain", "Retain", 1, [OTHER, SET], [OTHER]),
+        ("Retain", "Delete", 1, [OTHER], [OTHER, SET]),
+        ("Retain", "Delete", 0, [POD], [SET]),
+        ("Delete", "Retain", 1, [SET, POD], []),
+        ("Delete", "Delete", 0, [SET], [POD]),
+        # one that owns and does not control
+        ("Retain", "Delete", 1, [{**SET, "controller": False}], [SET]),
+        # somebody else's, and no longer also the set's
+        ("Retain", "Delete", 1, [{**OTHER, "controller": True}, SET], [{**OTHER, "controller": True}]),
+        ("Retain", "Retain", 1, [SET, {**OTHER, "controller": True}], [{**OTHER, "controller": True}]),
+        # a set or pod of that name that is gone
+        ("Retain", "Delete", 1, [{**SET, "uid": "x", "controller": False}], None),
+        ("Retain", "Retain", 1, [SET, {**POD, "uid": "x"}], None),
+    ],
+)
+def test_claims_belong_to_whom_the_policy_says(
+    scaled: str, deleted: str, replicas: int, before: list[Obj], after: list[Obj] | None
+) -> None:
+    owner = stateful_set(replicas, persistentVolumeClaimRetentionPolicy={"whenScaled": scaled, "whenDeleted": deleted})
+    owner["metadata"]["uid"] = "s"
+    claim = {"metadata": {"name": "data-db-0", "ownerReferences": before}}
+    kept = with_owners(claim, owner, {"metadata": {"name": "db-0", "uid": "p"}}, 0)
+    found = [
+        {name: value for name, value in reference.items() if name != "blockOwnerDeletion"}
+        for reference in kept["metadata"].get("ownerReferences", [])
+    ]
+    assert kept is claim if after is None else found == after
+
+
+@pytest.mark.parametrize("scaled", ["Retain", "Delete"])
+def test_claims_that_are_kept_are_there_for_the_next_pod_of_the_name(scaled: str) -> None:
+    owner = stateful_set(persistentVolumeClaimRetentionPolicy={"whenScaled": scaled, "whenDeleted": "Retain"})
+    claim = {"metadata": {"name": "data-db-0", "ownerReferences": [POD]}}
+    assert is_stale(claim, owner, {"metadata": {"name": "db-0"}}) is (scaled == "Delete")
+    assert not is_stale(claim, owner, {"metadata": {"name": "db-0", "uid": "p"}})
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(1, 2), (-1, 5)])

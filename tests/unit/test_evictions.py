@@ -109,6 +109,25 @@ async def test_why_not_now(api: Local, status: Obj, why: str, seconds: int | Non
     assert target((await api("GET", f"{PODS}/p"))[1]) is None
 
 
+async def test_a_budget_that_cannot_be_right_forbids_it(api: Local) -> None:
+    await a_pod(api)
+    waiting = {f"p{number}": TIMED["lastTransitionTime"] for number in range(2001)}
+    await a_budget(api, {"disruptionsAllowed": 1, "disruptedPods": waiting})
+    code, refused = await evict(api)
+    assert (code, refused["message"]) == (
+        403,
+        'poddisruptionbudget.policy "b" is forbidden: DisruptedPods map too big - too many evictions not confirmed by '
+        "PDB controller",
+    )
+    why = "too many pending evictions not confirmed by PDB controller"
+    assert refused["details"]["causes"] == [
+        {
+            "reason": "DisruptionBudget",
+            "message": f"The disruption budget b does not allow evicting pods currently: {why}",
+        }
+    ]
+
+
 @pytest.mark.parametrize("policy", [{}, {"unhealthyPodEvictionPolicy": "AlwaysAllow"}])
 async def test_a_pod_that_is_not_ready_costs_nothing(api: Local, policy: Obj) -> None:
     await a_pod(api, conditions=[])

@@ -12,6 +12,7 @@ Source: kubernetes/pkg/controller/{controller_utils,controller_ref_manager}.go
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -44,7 +45,8 @@ def controlled_by(owner: Obj) -> str:
 
 def by_reference(namespace: str, reference: Obj) -> str:
     """Whoever says no more than the uid rightly, or says it elsewhere, is not controlled."""
-    return f"{namespace}/{reference['kind']}/{reference['name']}/{reference['uid']}"
+    # one string for all that it controls
+    return sys.intern(f"{namespace}/{reference['kind']}/{reference['name']}/{reference['uid']}")
 
 
 #: what an informer of pods (or replica sets, revisions) needs for `candidates`

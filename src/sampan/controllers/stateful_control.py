@@ -71,7 +71,7 @@ class StatefulPodControl:
 
     def has_stale_claim(self, stateful_set: Obj, pod: Obj) -> bool:
         known = (self._known(claim) for claim in claims_of(stateful_set, ordinal_of(pod)).values())
-        return any(claim is not None and is_stale(claim, pod) for claim in known)
+        return any(claim is not None and is_stale(claim, stateful_set, pod) for claim in known)
 
     async def create_claims(self, stateful_set: Obj, pod: Obj) -> None:
         """Those that are missing. Raises ClaimsMissing after all were tried."""

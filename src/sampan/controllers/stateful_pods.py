@@ -139,33 +139,50 @@ def with_identity(pod: Obj, stateful_set: Obj) -> Obj:
 
 def with_owners(claim: Obj, stateful_set: Obj, pod: Obj | None, ordinal: int) -> Obj:
     """The same object if its owners are what the set's retention policy says: the set, for claims that go with it; the
-    pod, for claims of a pod that is scaled away. `pod` is None while it is not made."""
+    pod, for claims of a pod that is scaled away. `pod` is None while it is not made. What belongs to a set or a pod of the
+    same name that is gone is left to the garbage collector."""
     policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-    scaled_down = not is_in_range(ordinal, stateful_set)
-    with_pod = policy.get("whenScaled") == "Delete" and scaled_down
-    with_set = policy.get("whenDeleted") == "Delete" and not with_pod
     references = claim["metadata"].get("ownerReferences") or []
-    uids = {stateful_set["metadata"]["uid"]} | ({pod["metadata"]["uid"]} if pod is not None else set())
-    others = [reference for reference in references if reference["uid"] not in uids]
+    possible = [owner_reference(stateful_set)]
+    if pod is not None:
+        possible.append(owner_reference({"apiVersion": "v1", "kind": "Pod", **pod}))
+    if any(_is_left_by(reference, owner) for reference in references for owner in possible):
+        return claim
+    others = [reference for reference in references if not any(_names(reference, owner) for owner in possible)]
+    wanted: list[Obj] = []
+    with_pod = policy.get("whenScaled") == "Delete" and not is_in_range(ordinal, stateful_set)
+    if with_pod:
+        wanted = possible[1:]
+    elif policy.get("whenDeleted") == "Delete":
+        wanted = possible[:1]
     if any(reference.get("controller") for reference in others):
-        return claim  # somebody else's
-    wanted = list(others)
-    if with_set:
-        wanted.append(owner_reference(stateful_set))
-    if with_pod and pod is not None:
-        wanted.append(owner_reference({"apiVersion": "v1", "kind": "Pod", **pod}))
-    if {reference["uid"] for reference in wanted} == {reference["uid"] for reference in references}:
+        wanted = []  # somebody else's
+    own = [reference for reference in references if reference not in others]
+    if {_owner(reference) for reference in own} == {_owner(reference) for reference in wanted}:
         return claim
     meta = {name: value for name, value in claim["metadata"].items() if name != "ownerReferences"}
-    if wanted:
-        meta["ownerReferences"] = wanted
+    if others or wanted:
+        meta["ownerReferences"] = [*others, *wanted]
     return {**claim, "metadata": meta}
 
 
-def is_stale(claim: Obj, pod: Obj) -> bool:
+def is_stale(claim: Obj, stateful_set: Obj, pod: Obj) -> bool:
     """It belongs to a pod of the same name that is gone, and is going too."""
+    policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    if policy.get("whenScaled") != "Delete":
+        return False
     meta = pod["metadata"]
-    return any(
-        reference["kind"] == "Pod" and reference["name"] == meta["name"] and reference["uid"] != meta.get("uid")
-        for reference in claim["metadata"].get("ownerReferences") or ()
-    )
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta.get("uid")}
+    return any(_is_left_by(reference, owner) for reference in claim["metadata"].get("ownerReferences") or ())
+
+
+def _names(reference: Obj, owner: Obj) -> bool:
+    return all(reference[part] == owner[part] for part in ("apiVersion", "kind", "name"))
+
+
+def _is_left_by(reference: Obj, owner: Obj) -> bool:
+    return _names(reference, owner) and bool(reference["uid"] != owner["uid"])
+
+
+def _owner(reference: Obj) -> tuple[str, bool]:
+    return reference["uid"], bool(reference.get("controller"))

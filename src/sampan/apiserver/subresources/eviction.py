@@ -24,6 +24,9 @@ from sampan.store.contract import Compare, Put
 
 CANNOT = "Cannot evict pod as it would violate the pod's disruption budget."
 STILL = "The disruption budget {} is still being processed by the server."
+NOT_NOW = "does not allow evicting pods currently"
+NEGATIVE = "pdb disruptions allowed is negative"
+TOO_MANY = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
 TARGET, ALLOWED = "DisruptionTarget", "DisruptionAllowed"
 MAX_DISRUPTED = 2000
 #: how often a budget is looked at again that somebody else has changed
@@ -158,11 +161,10 @@ def _spent(name: str, budget: Obj, status: Obj, pod: str, now: str) -> Obj:
         raise _too_many(STILL.format(name), 10)
     left = status.get("disruptionsAllowed", 0)
     disrupted = dict(status.get("disruptedPods") or {})
-    refused = "pdb disruptions allowed is negative" if left < 0 else ""
+    if left < 0:
+        raise _refused(name, NEGATIVE, NEGATIVE)
     if len(disrupted) > MAX_DISRUPTED:
-        refused = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
-    if refused:
-        raise errors.forbidden("policy", "poddisruptionbudget", name, refused)
+        raise _refused(name, TOO_MANY, "too many pending evictions not confirmed by PDB controller")
     if left == 0:
         raise _too_many(f"The disruption budget {name} {_why_none(status)}", 0)
     disrupted[pod] = now
@@ -178,12 +180,12 @@ def _why_none(status: Obj) -> str:
     desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
     if why and condition.get("reason") == "SyncFailed":
         # what it counted is not to be trusted then
-        return f"does not allow evicting pods currently because it failed sync: {why}"
+        return f"{NOT_NOW} because it failed sync: {why}"
     if healthy <= desired:
         return f"needs {desired} healthy pods and has {healthy} currently"
     if why:
-        return f"does not allow evicting pods currently ({condition.get('reason', '')}): {why}"
-    return "does not allow evicting pods currently"
+        return f"{NOT_NOW} ({condition.get('reason', '')}): {why}"
+    return NOT_NOW
 
 
 def _allowed(status: Obj) -> Obj:
@@ -216,7 +218,15 @@ def _ready(pod: Obj) -> bool:
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
 
 
+def _refused(name: str, why: str, cause: str) -> errors.StatusError:
+    error = errors.forbidden("policy", "poddisruptionbudget", name, why)
+    return _with_cause(error, f"The disruption budget {name} {NOT_NOW}: {cause}")
+
+
 def _too_many(message: str, seconds: int) -> errors.StatusError:
-    error = errors.too_many_requests(CANNOT, seconds)
+    return _with_cause(errors.too_many_requests(CANNOT, seconds), message)
+
+
+def _with_cause(error: errors.StatusError, message: str) -> errors.StatusError:
     error.details = {**(error.details or {}), "causes": [{"reason": "DisruptionBudget", "message": message}]}
     return error
