@@ -138,6 +138,25 @@ async def test_bad_queries(api: Local, query: str, code: int) -> None:
     assert (await api("GET", f"{CONFIG_MAPS}?{query}"))[0] == code
 
 
+async def test_of_several_default_classes_a_list_shows_the_one_that_counts(api: Local) -> None:
+    path, table = "/apis/storage.k8s.io/v1/storageclasses", "application/json;as=Table;v=v1;g=meta.k8s.io"
+    for name, note in (("b", ""), ("a", "beta."), ("c", None)):
+        notes = {} if note is None else {f"storageclass.{note}kubernetes.io/is-default-class": "true"}
+        body = {"metadata": {"name": name, "annotations": notes}, "provisioner": "example.com/x"}
+        assert (await api("POST", path, body))[0] == 201
+
+    async def shown(path: str) -> list[str]:
+        _, found = await api("GET", path, accept=table)
+        assert all(row["object"]["metadata"]["name"] == row["cells"][0].split()[0] for row in found["rows"])
+        return [row["cells"][0] for row in found["rows"]]
+
+    assert await shown(path) == ["a (default)", "b", "c"]
+    assert await shown(f"{path}/a") == ["a (default)"]
+    assert await shown(f"{path}/b") == ["b (default)"]
+    await api("DELETE", f"{path}/a")
+    assert await shown(path) == ["b (default)", "c"]
+
+
 async def test_what_a_table_includes(api: Local) -> None:
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
     for asked, shown in (("None", None), ("Metadata", "PartialObjectMetadata"), ("Object", "ConfigMapList")):

@@ -40,6 +40,17 @@ def test_a_good_one() -> None:
     assert problems(definition()) == []
 
 
+def test_what_is_seen_at_a_glance() -> None:
+    versions = [version("v1"), version("v1beta1", storage=False), version("v1alpha1", storage=False, served=False)]
+    crd = definition(*versions)
+    crd["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    assert KIND is not None
+    assert [column.name for column in KIND.columns] == ["Name", "Group", "Scope", "Versions", "Created At"]
+    spec = crd["spec"]
+    shown = [crd["metadata"]["name"], spec["group"], spec["scope"], "v1,v1beta1", "2026-01-01T00:00:00Z"]
+    assert KIND.row(crd, 0.0) == shown
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -207,6 +207,10 @@ class Kind:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    def list_cells(self, objs: Sequence[Obj], now: float) -> dict[int, list[Cell]]:
+        """Cells of those rows of a list that are not what they are of the object alone, by index."""
+        return {}
+
     def row(self, obj: Obj, now: float) -> list[Cell]:
         """The cells for `columns`; `now` in seconds since the epoch (ages are printed relative to it)."""
         meta = obj["metadata"]

@@ -20,7 +20,7 @@ class CustomResourceDefinition(Kind):
     unconditional_update = False
     slow_checks = True
     has_status = True
-    columns = (NAME, Column("Created At", "date"))
+    columns = (NAME, Column("Group"), Column("Scope"), Column("Versions"), Column("Created At", "date"))
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
@@ -127,8 +127,9 @@ class CustomResourceDefinition(Kind):
         return [text for text in unknown_formats(obj["spec"]) if text not in known]
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
-        meta = obj["metadata"]
-        return [meta["name"], meta.get("creationTimestamp")]
+        meta, spec = obj["metadata"], obj["spec"]
+        served = ",".join(version["name"] for version in spec.get("versions") or () if version.get("served"))
+        return [meta["name"], spec.get("group", ""), spec.get("scope", ""), served, meta.get("creationTimestamp")]
 
 
 def _stored_versions(obj: Obj, out: ErrorList) -> None:

@@ -5,6 +5,8 @@ Source: kubernetes/pkg/apis/storage/{v1/defaults,validation/validation}.go; prin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sampan.api import names
 from sampan.api.field import ErrorList, Path
 from sampan.api.kind import AGE, NAME, Cell, Column, Kind, Obj
@@ -15,7 +17,7 @@ from sampan.api.validation.scheduling import topology_selector_terms
 from sampan.api.validation.storage import parameters
 
 MODES = ("Immediate", "WaitForFirstConsumer")
-DEFAULT = "storageclass.kubernetes.io/is-default-class"
+DEFAULTS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 
 
 class StorageClass(Kind):
@@ -71,9 +73,20 @@ class StorageClass(Kind):
                     out.append(f"{here / 'key'}: {key} is {DEPRECATED[key]}")
         return out
 
+    def list_cells(self, objs: Sequence[Obj], now: float) -> dict[int, list[Cell]]:
+        """Of several that say that they are the default the newest is, and of those the first by name."""
+        marked = [(index, obj["metadata"]) for index, obj in enumerate(objs) if _is_default(obj)]
+        marked.sort(key=lambda item: str(item[1]["name"]))
+        newest = max((str(meta.get("creationTimestamp") or "") for _, meta in marked), default="")
+        effective = next((index for index, meta in marked if (meta.get("creationTimestamp") or "") == newest), None)
+        return {index: self._cells(objs[index], False, now) for index, _ in marked if index != effective}
+
     def row(self, obj: Obj, now: float) -> list[Cell]:
+        return self._cells(obj, _is_default(obj), now)
+
+    @staticmethod
+    def _cells(obj: Obj, default: bool, now: float) -> list[Cell]:
         meta = obj["metadata"]
-        default = (meta.get("annotations") or {}).get(DEFAULT) == "true"
         return [
             meta["name"] + (" (default)" if default else ""),
             obj.get("provisioner", ""),
@@ -82,3 +95,8 @@ class StorageClass(Kind):
             "true" if obj.get("allowVolumeExpansion") else "false",
             age(meta.get("creationTimestamp"), now),
         ]
+
+
+def _is_default(obj: Obj) -> bool:
+    notes = obj["metadata"].get("annotations") or {}
+    return any(notes.get(name) == "true" for name in DEFAULTS)
