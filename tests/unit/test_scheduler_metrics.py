@@ -34,7 +34,10 @@ def test_queues_and_what_brought_pods_there() -> None:
             await w.client.patch("nodes", "a", larger, subresource="status")
             await settle(2)
             assert await w.where("large") == "a"
-            assert shown(w)[f'{incoming}{{event="NodeUpdateNodeAllocatable",queue="backoff"}}'] == "1"
+            found = shown(w)
+            assert found[f'{incoming}{{event="NodeUpdateNodeAllocatable",queue="backoff"}}'] == "1"
+            # nobody else waited
+            assert found[f'{incoming}{{event="PopFromBackoffQ",queue="active"}}'] == "1"
 
     virtually(test)
 

@@ -180,6 +180,7 @@ class SchedulingQueue:
         while self._early:
             _, _, ticket, queued = heapq.heappop(self._early)
             if queued.ticket == ticket:
+                self.statistics.incoming["active", "PopFromBackoffQ"] += 1
                 return self._take(queued)
         return None
 
