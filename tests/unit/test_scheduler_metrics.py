@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sampan.client.metrics import Page
+from sampan.scheduler.metrics import Metrics
 from tests.unit.test_scheduler import World, node, pod, settle, world
 from tests.virtual import virtually
 
@@ -74,3 +75,10 @@ def test_how_long_a_pod_took_is_counted_from_when_it_could_be_tried() -> None:
             assert float(shown(w)['scheduler_pod_scheduling_sli_duration_seconds_sum{attempts="1"}']) < 1
 
     virtually(test)
+
+
+def test_many_attempts_are_counted_together() -> None:
+    metrics = Metrics()
+    for attempts in (1, 14, 15, 40):
+        metrics.scheduled(attempts, 1.0)
+    assert sorted(metrics.whole) == ["1", "14", "15+"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _K = TypeVar("_K", bound=Hashable)
 _ATTEMPT, _WHOLE, _POINT = exponential(0.001, 2, 15), exponential(0.01, 2, 20), exponential(0.0001, 2, 12)
-_MOST_ATTEMPTS = 16
+_MOST_ATTEMPTS = 15
 
 
 class Metrics:
@@ -52,7 +52,7 @@ class Metrics:
 
     def scheduled(self, attempts: int, seconds: float) -> None:
         self.tries.observe(attempts)
-        name = str(attempts) if attempts < _MOST_ATTEMPTS else f"{_MOST_ATTEMPTS - 1}+"
+        name = str(attempts) if attempts < _MOST_ATTEMPTS else f"{_MOST_ATTEMPTS}+"
         _of(self.whole, name, _WHOLE).observe(seconds)
 
     def onto(self, page: Page, scheduler: Scheduler) -> None:
