@@ -77,6 +77,22 @@ def test_how_long_a_pod_took_is_counted_from_when_it_could_be_tried() -> None:
     virtually(test)
 
 
+def test_each_family_says_how_stable_it_is() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(node("a"))
+            await w.pods(pod("fits"), pod("large", "5"))
+            page = Page()
+            w.scheduler.metrics.onto(page, w.scheduler)
+            told = [line.split(" ", 3)[2:] for line in str(page).splitlines() if line.startswith("# HELP")]
+            assert len(told) >= 15 and all(text.startswith(("[STABLE]", "[BETA]", "[ALPHA]")) for _, text in told)
+            assert dict(told)["scheduler_pending_pods"].startswith(
+                "[STABLE] Number of pending pods, by the queue type. "
+            )
+
+    virtually(test)
+
+
 def test_many_attempts_are_counted_together() -> None:
     metrics = Metrics()
     for attempts in (1, 14, 15, 40):
