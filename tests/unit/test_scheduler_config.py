@@ -53,6 +53,12 @@ def test_plugins_are_turned_off_on_and_weighed() -> None:
     assert {item.name: item.weight for item in chosen(weighed)["score"]}["NodeAffinity"] == 7
 
 
+def test_plugins_of_upstream_s_that_are_not_here_may_be_named() -> None:
+    names = [{"name": "NodeDeclaredFeatures"}, {"name": "DefaultBinder"}]
+    made = profile(plugins={"multiPoint": {"enabled": names}, "filter": {"disabled": [{"name": "GangScheduling"}]}})
+    assert "NodeDeclaredFeatures" not in made["filter"] and made["bind"].count("DefaultBinder") == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [

@@ -92,6 +92,27 @@ def test_those_that_other_pods_keep_away() -> None:
     virtually(test)
 
 
+def test_a_place_that_is_kept_for_another() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.client.create("priorityclasses.scheduling.k8s.io", {"metadata": {"name": "high"}, "value": 9})
+            await w.nodes(node("a"))
+            await w.pods(pod("there", "3"))
+            await w.pods(pod("first", "4", priorityClassName="high"))
+            await w.client.delete("pods", "first", "default", grace_seconds=0)
+            await w.pods(pod("next", "4", priorityClassName="high"))
+            await w.pods(pod("p", "1"))
+            found = await asked(w, "p")
+            assert said(found, "a") == {
+                "NodeResourcesFit": ["its place is kept for pod default/next, which is nominated to it"]
+            }
+            assert found.message == "0/1 nodes are available: 1 Insufficient cpu."
+            # not for itself
+            assert "kept" not in str(said(await asked(w, "next"), "a"))
+
+    virtually(test)
+
+
 def test_what_is_not_about_nodes() -> None:
     async def test() -> None:
         async with world() as w:

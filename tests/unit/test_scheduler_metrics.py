@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sampan.client.metrics import Page
+from sampan.scheduler.metrics import Metrics
 from tests.unit.test_scheduler import World, node, pod, settle, world
 from tests.virtual import virtually
 
@@ -34,7 +35,10 @@ def test_queues_and_what_brought_pods_there() -> None:
             await w.client.patch("nodes", "a", larger, subresource="status")
             await settle(2)
             assert await w.where("large") == "a"
-            assert shown(w)[f'{incoming}{{event="NodeUpdateNodeAllocatable",queue="backoff"}}'] == "1"
+            found = shown(w)
+            assert found[f'{incoming}{{event="NodeUpdateNodeAllocatable",queue="backoff"}}'] == "1"
+            # nobody else waited
+            assert found[f'{incoming}{{event="PopFromBackoffQ",queue="active"}}'] == "1"
 
     virtually(test)
 
@@ -71,3 +75,26 @@ def test_how_long_a_pod_took_is_counted_from_when_it_could_be_tried() -> None:
             assert float(shown(w)['scheduler_pod_scheduling_sli_duration_seconds_sum{attempts="1"}']) < 1
 
     virtually(test)
+
+
+def test_each_family_says_how_stable_it_is() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await w.nodes(node("a"))
+            await w.pods(pod("fits"), pod("large", "5"))
+            page = Page()
+            w.scheduler.metrics.onto(page, w.scheduler)
+            told = [line.split(" ", 3)[2:] for line in str(page).splitlines() if line.startswith("# HELP")]
+            assert len(told) >= 15 and all(text.startswith(("[STABLE]", "[BETA]", "[ALPHA]")) for _, text in told)
+            assert dict(told)["scheduler_pending_pods"].startswith(
+                "[STABLE] Number of pending pods, by the queue type. "
+            )
+
+    virtually(test)
+
+
+def test_many_attempts_are_counted_together() -> None:
+    metrics = Metrics()
+    for attempts in (1, 14, 15, 40):
+        metrics.scheduled(attempts, 1.0)
+    assert sorted(metrics.whole) == ["1", "14", "15+"]

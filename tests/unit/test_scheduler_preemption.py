@@ -69,3 +69,20 @@ def test_it_is_looked_on_until_no_disruption_budget_is_violated() -> None:
             assert [p["metadata"]["name"] for p in gone] == ["y"]
 
     virtually(test)
+
+
+def test_who_waited_for_a_place_that_is_not_kept_any_more_is_tried_again() -> None:
+    async def test() -> None:
+        async with world() as w:
+            await classes(w, high=10)
+            await w.nodes(node("a"))
+            await w.pods(pod("h", "4", priorityClassName="high", schedulingGates=[{"name": "example.com/g"}]))
+            await w.client.patch("pods", "h", {"status": {"nominatedNodeName": "a"}}, "default", subresource="status")
+            await settle()
+            await w.pods(pod("l", "2"))
+            assert (await w.message("l")).startswith("0/1 nodes are available: 1 Insufficient cpu.")
+            await w.client.patch("pods", "h", {"status": {"nominatedNodeName": None}}, "default", subresource="status")
+            await settle(2)
+            assert await w.where("l") == "a"
+
+    virtually(test)

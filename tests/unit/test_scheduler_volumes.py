@@ -306,6 +306,12 @@ def test_what_is_attached_counts_though_no_pod_uses_it() -> None:
             await w.client.delete("volumeattachments.storage.k8s.io", "v1-a")
             await settle(3)
             assert await w.where("q") == "a"
+            # a node that says nothing of limits has none
+            await w.pods(using("c1", name="r"))
+            assert await w.where("r") == ""
+            await w.nodes(node("b"))
+            await settle(3)
+            assert await w.where("r") == "b"
 
     virtually(test)
 

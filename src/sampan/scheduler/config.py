@@ -31,7 +31,7 @@ from sampan.scheduler import plugin_args
 from sampan.scheduler.framework import Plugin
 from sampan.scheduler.handle import Handle
 from sampan.scheduler.profile import Profile, takes_part
-from sampan.scheduler.registry import DEFAULTS, FACTORIES, Factory
+from sampan.scheduler.registry import ABSENT, DEFAULTS, FACTORIES, Factory
 
 Obj = dict[str, Any]
 API_VERSION, KIND = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration"
@@ -265,7 +265,7 @@ def _profile(name: str, raw: Obj, path: Path, known: Mapping[str, Factory], erro
         strict(item, {"name", "args"}, where, errors)
         if plugin in args:
             errors.duplicate(where, plugin)
-        if plugin != SORT and plugin not in known:
+        if plugin not in {SORT, *ABSENT, *known}:
             _unknown(where / "name", plugin, known, errors)
         args[plugin] = item.get("args") or {}
         plugin_args.validate(plugin, args[plugin], where / "args", errors)
@@ -278,13 +278,15 @@ def _plugin_set(raw: Obj, path: Path, known: Mapping[str, Factory], errors: Erro
     for index, item in enumerate(raw.get("enabled") or ()):
         strict(item, {"name", "weight"}, path / "enabled" @ index, errors)
         name = item.get("name", "")
+        if name in ABSENT - known.keys():
+            continue
         if name != SORT and name not in known:
             _unknown(path / "enabled" @ index / "name", name, known, errors)
         if any(other.name == name for other in enabled):
             errors.duplicate(path / "enabled" @ index / "name", name)
         enabled.append(Enabled(name, item.get("weight") or 0))
     disabled = frozenset(item.get("name", "") for item in raw.get("disabled") or ())
-    for name in sorted(disabled - {"*", SORT} - known.keys()):
+    for name in sorted(disabled - {"*", SORT} - ABSENT - known.keys()):
         _unknown(path / "disabled", name, known, errors)
     return PluginSet(tuple(enabled), disabled)
 

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from sampan.client import Client, Informers
+from sampan.scheduler import nominated
 from sampan.scheduler.advice import advise
 from sampan.scheduler.cluster import NodeInfo
 from sampan.scheduler.config import Configuration
 from sampan.scheduler.framework import Cycle, Refused
+from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.scheduler import Scheduler
 from sampan.scheduler.shape import pod_info
@@ -135,14 +137,14 @@ def _explain(scheduler: Scheduler, pod: Obj) -> Explanation:
         waits = waits or plugin.pre_enqueue(info) or ""
     if wanted not in scheduler.profiles:
         waits = waits or f"it waits for another scheduler, {wanted}"
-    refusal, message, verdicts = _verdicts(profile, cycle)
+    refusal, message, verdicts = _verdicts(profile, cycle, scheduler.nominator)
     return Explanation(
         meta["namespace"], meta["name"], profile.scheduler_name, where, status.get("nominatedNodeName", ""), waits,
         refusal, message, tuple(verdicts),
     )  # fmt: skip
 
 
-def _verdicts(profile: Profile, cycle: Cycle) -> tuple[str, str, list[Verdict]]:
+def _verdicts(profile: Profile, cycle: Cycle, nominator: Nominator) -> tuple[str, str, list[Verdict]]:
     cluster = cycle.cluster
     nodes = sorted(cluster.nodes.values(), key=lambda info: info.name)
     if not nodes:
@@ -153,7 +155,8 @@ def _verdicts(profile: Profile, cycle: Cycle) -> tuple[str, str, list[Verdict]]:
         error = FitError(len(cluster), refusal=refused.message)
         reason = Refusal(", ".join(refused.plugins), (refused.message,))
         return refused.message, str(error), [Verdict(info.name, (reason,)) for info in nodes]
-    left, diagnosis = profile.filter(cycle, only, narrowed)
+    left, diagnosis = nominated.feasible(profile, cycle, nominator, only, narrowed)
+    ahead = nominator.ahead_of(cycle.pod)
     message = "" if left.any() else str(FitError.of(cycle, diagnosis))
     slots = np.flatnonzero(left)
     scores = profile.scores_by_plugin(cycle, slots) if len(slots) else {}
@@ -162,7 +165,9 @@ def _verdicts(profile: Profile, cycle: Cycle) -> tuple[str, str, list[Verdict]]:
     for info in nodes:
         refusals = _refusals(profile, cycle, info)
         if not refusals and not left[info.slot]:
-            refusals = [Refusal(diagnosis.plugin(info.slot), diagnosis.reasons(cycle, info.slot))]
+            others = ahead.get(info.name, ()) if diagnosis.by[info.slot] >= 0 else ()
+            kept = tuple(f"its place is kept for pod {pod.key}, which is nominated to it" for pod in others)
+            refusals = [Refusal(diagnosis.plugin(info.slot), diagnosis.reasons(cycle, info.slot), kept)]
         at = int(np.searchsorted(slots, info.slot))
         mine = {} if refusals else {name: int(found[at]) * weights[name] for name, found in scores.items()}
         out.append(Verdict(info.name, tuple(refusals), mine))

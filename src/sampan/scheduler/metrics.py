@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _K = TypeVar("_K", bound=Hashable)
 _ATTEMPT, _WHOLE, _POINT = exponential(0.001, 2, 15), exponential(0.01, 2, 20), exponential(0.0001, 2, 12)
-_MOST_ATTEMPTS = 16
+_MOST_ATTEMPTS = 15
 
 
 class Metrics:
@@ -52,7 +52,7 @@ class Metrics:
 
     def scheduled(self, attempts: int, seconds: float) -> None:
         self.tries.observe(attempts)
-        name = str(attempts) if attempts < _MOST_ATTEMPTS else f"{_MOST_ATTEMPTS - 1}+"
+        name = str(attempts) if attempts < _MOST_ATTEMPTS else f"{_MOST_ATTEMPTS}+"
         _of(self.whole, name, _WHOLE).observe(seconds)
 
     def onto(self, page: Page, scheduler: Scheduler) -> None:
@@ -62,52 +62,52 @@ class Metrics:
         ]
         page.family(
             "scheduler_schedule_attempts_total", "counter",
-            "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an "
+            "[STABLE] Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an "
             "internal scheduler problem.",
             ((labels, sum(found.counts)) for labels, found in attempts),
         )  # fmt: skip
         page.histograms(
-            "scheduler_scheduling_attempt_duration_seconds", "Scheduling attempt latency in seconds (scheduling algorithm + binding)", attempts
+            "scheduler_scheduling_attempt_duration_seconds", "[STABLE] Scheduling attempt latency in seconds (scheduling algorithm + binding)", attempts
         )  # fmt: skip
         page.histograms(
-            "scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds", [({}, self.algorithm)]
+            "scheduler_scheduling_algorithm_duration_seconds", "[BETA] Scheduling algorithm latency in seconds", [({}, self.algorithm)]
         )  # fmt: skip
         page.histograms(
             "scheduler_pod_scheduling_sli_duration_seconds",
-            "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.",
+            "[BETA] E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.",
             (({"attempts": name}, found) for name, found in sorted(self.whole.items())),
         )  # fmt: skip
         page.histograms(
-            "scheduler_pod_scheduling_attempts", "Number of attempts to successfully schedule a pod.", [({}, self.tries)]
+            "scheduler_pod_scheduling_attempts", "[STABLE] Number of attempts to successfully schedule a pod.", [({}, self.tries)]
         )  # fmt: skip
         page.family(
-            "scheduler_preemption_attempts_total", "counter", "Total preemption attempts in the cluster till now", [({}, self.preemptions)]
+            "scheduler_preemption_attempts_total", "counter", "[STABLE] Total preemption attempts in the cluster till now", [({}, self.preemptions)]
         )  # fmt: skip
         page.histograms(
-            "scheduler_preemption_victims", "Number of selected preemption victims for preemption initiated by a single pod", [({}, self.victims)]
+            "scheduler_preemption_victims", "[STABLE] Number of selected preemption victims for preemption initiated by a single pod", [({}, self.victims)]
         )  # fmt: skip
         page.family(
             "scheduler_pod_scheduled_after_flush_total", "counter",
-            "Number of pods that were successfully scheduled after being flushed from unschedulableEntities due to timeout. This metric helps detect "
+            "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulableEntities due to timeout. This metric helps detect "
             "potential queueing hint misconfigurations or event handling issues.",
             [({}, self.after_flush)],
         )  # fmt: skip
         page.histograms(
-            "scheduler_framework_extension_point_duration_seconds", "Latency for running all plugins of a specific extension point.",
+            "scheduler_framework_extension_point_duration_seconds", "[STABLE] Latency for running all plugins of a specific extension point.",
             (({"extension_point": point, "profile": name, "status": status}, found) for (point, status, name), found in sorted(self.points.items())),
         )  # fmt: skip
         page.histograms(
-            "scheduler_permit_wait_duration_seconds", "Duration of waiting on permit.",
+            "scheduler_permit_wait_duration_seconds", "[BETA] Duration of waiting on permit.",
             (({"result": result}, found) for result, found in sorted(self.permits.items())),
         )  # fmt: skip
         self._queues(page, scheduler)
         page.family(
-            "scheduler_goroutines", "gauge", "Number of running goroutines split by the work they do such as binding.",
+            "scheduler_goroutines", "gauge", "[BETA] Number of running goroutines split by the work they do such as binding.",
             [({"operation": "binding"}, self.binding)],
         )  # fmt: skip
         sizes = {"assumed_pods": len(mirror.assumed), "nodes": len(scheduler.cluster), "pods": len(mirror.placed)}
         page.family(
-            "scheduler_cache_size", "gauge", "Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
+            "scheduler_cache_size", "gauge", "[ALPHA] Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
             (({"type": name}, count) for name, count in sizes.items()),
         )  # fmt: skip
 
@@ -117,7 +117,7 @@ class Metrics:
         pending = queue.pending()
         page.family(
             "scheduler_pending_pods", "gauge",
-            "Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; "
+            "[STABLE] Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; "
             "'unschedulable' means number of pods in unschedulableEntities that the scheduler attempted to schedule and failed; 'gated' is the number "
             "of unschedulable pods that the scheduler never attempted to schedule because they are gated; 'incomplete' means number of pods in "
             "incompletePodGroupPods; 'pending' means number of pods in pendingPodGroupPods.",
@@ -125,26 +125,26 @@ class Metrics:
         )  # fmt: skip
         page.family(
             "scheduler_queued_entities", "gauge",
-            "Number of queued scheduling entities ('pod' or 'podgroup'; 'pod' stands for individual pods that are not members of any podgroup) by the "
+            "[ALPHA] Number of queued scheduling entities ('pod' or 'podgroup'; 'pod' stands for individual pods that are not members of any podgroup) by the "
             "queue type. 'active' means number of entities in activeQ; 'backoff' means number of entities in backoffQ; 'unschedulable' means number of "
             "entities in unschedulableEntities that the scheduler attempted to schedule and failed; 'gated' is the number of unschedulable entities "
             "that the scheduler never attempted to schedule because they are gated.",
             (({"queue": name, "type": "pod"}, count) for name, count in pending.items()),
         )  # fmt: skip
         page.family(
-            "scheduler_queue_incoming_pods_total", "counter", "Number of pods added to scheduling queues by event and queue type.",
+            "scheduler_queue_incoming_pods_total", "counter", "[STABLE] Number of pods added to scheduling queues by event and queue type.",
             (({"event": event, "queue": name}, count) for (name, event), count in sorted(queue.statistics.incoming.items())),
         )  # fmt: skip
         page.family(
             "scheduler_queue_incoming_entities_total", "counter",
-            "Number of scheduling entities added to scheduling queues by event, queue type, and entity type. Entity types are either 'pod' (for "
+            "[ALPHA] Number of scheduling entities added to scheduling queues by event, queue type, and entity type. Entity types are either 'pod' (for "
             "individual pods that are not members of any podgroup) or 'podgroup'.",
             (({"event": event, "queue": name, "type": "pod"}, count) for (name, event), count in sorted(queue.statistics.incoming.items())),
         )  # fmt: skip
         refused = Counter((plugin, each.scheduler) for each in queue.unschedulable() for plugin in each.refused_by)
         page.family(
             "scheduler_unschedulable_pods", "gauge",
-            "The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule "
+            "[BETA] The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule "
             "and so this metric have meaning only when broken down by plugin.",
             (({"plugin": plugin, "profile": name}, count) for (plugin, name), count in sorted(refused.items())),
         )  # fmt: skip

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sampan.scheduler.changes import ADD, FORCED, TARGET_POD, Change, Hint, pod_actions
+from sampan.scheduler.changes import ADD, ASSIGNED_POD, DELETE, FORCED, TARGET_POD, Change, Hint, pod_actions
 from sampan.scheduler.framework import Plugin
 from sampan.scheduler.nominated import Nominator
 from sampan.scheduler.profile import Profile, takes_part
@@ -153,6 +153,9 @@ class SchedulingQueue:
                 self._requeue(queued, strategy, change.name)
         elif queued.place == "active" and old.priority != pod.priority:
             self._push_active(queued)
+        if old.nominated and old.nominated != pod.nominated:
+            # to others it was as if it were there
+            self.happened(Change(ASSIGNED_POD, DELETE, old), but=pod.uid)
 
     def remove(self, uid: str) -> None:
         """It has a node, or is gone."""
@@ -180,6 +183,7 @@ class SchedulingQueue:
         while self._early:
             _, _, ticket, queued = heapq.heappop(self._early)
             if queued.ticket == ticket:
+                self.statistics.incoming["active", "PopFromBackoffQ"] += 1
                 return self._take(queued)
         return None
 

@@ -46,6 +46,9 @@ DEFAULTS: tuple[tuple[str, int], ...] = (
     ("DefaultPreemption", 0), ("NodeResourcesBalancedAllocation", 1), ("ImageLocality", 1), ("DefaultBinder", 0),
 )  # fmt: skip
 
+# DEVIATION: plugins for groups of pods and for features that nodes declare are not here; a configuration may name them.
+ABSENT = frozenset(("GangScheduling", "NodeDeclaredFeatures"))
+
 FACTORIES: dict[str, Factory] = {
     "SchedulingGates": lambda args, handle: SchedulingGates(),
     "NodeUnschedulable": lambda args, handle: NodeUnschedulable(),

@@ -33,6 +33,8 @@ class NodeVolumeLimits(Plugin):
 
     def hints(self) -> list[Hint]:
         return [
+            # one that has no CSINode has no limits
+            Hint(changes.NODE, ADD),
             Hint(changes.CSI_NODE, ADD | UPDATE, self._more),
             Hint(ASSIGNED_POD, DELETE, self._had_volumes),
             Hint(changes.CLAIM, ADD, claims_it, by_shape=False),
