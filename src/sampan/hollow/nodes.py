@@ -35,6 +35,7 @@ Obj = dict[str, Any]
 LEASES = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 MAX_WRITES = 64
+EVENTS_OF_ONE, MOST_EVENTS = 1000, 50_000
 RETRY_SECONDS = 5.0
 
 
@@ -69,6 +70,8 @@ class HollowNodes:
         self._mine = set(names)
         self._index = {name: index for index, name in enumerate(names)}
         self._recorder = recorders("kubelet")
+        # every kubelet has a queue of its own
+        self._recorder.max_queued = max(self._recorder.max_queued, min(EVENTS_OF_ONE * len(names), MOST_EVENTS))
         self._stopped: dict[str, float] = {}
         self._registered: set[str] = set()
         self._playing: dict[str, asyncio.Task[None]] = {}

@@ -27,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sampan.api.hollow import pod_range
 from sampan.api.kind import Kind
 from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
@@ -89,7 +90,7 @@ class Cluster:
         self.history = history
         self.capacity = capacity
         self.life = None if stages is None else pods_from(stages)
-        self.options = options or Options()
+        self.options = options or Options(cluster_cidr=pod_range(Options().cluster_cidr, len(self.node_names)))
         self.client: Client
         self.server: ApiServer
         self.nodes: HollowNodes | None = None
@@ -102,6 +103,7 @@ class Cluster:
         self._changed = asyncio.Event()
         #: how often something was stored
         self.changes = 0
+        self._unready: builtins.list[str] = []
         self._walls: list[tuple[int, float]] = []
         self._port = 0
         self._directory: Path | None = None
@@ -382,6 +384,7 @@ class Cluster:
         tasks = [asyncio.create_task(part) for part in running]
         self._parts.push_async_callback(self._stop, tasks)
         if self.node_names:
+            self._unready = list(self.node_names)
             await self.wait_for(self._all_ready, timeout=60)
 
     def _valid(self) -> tuple[datetime, datetime]:
@@ -398,8 +401,14 @@ class Cluster:
 
     def _all_ready(self) -> bool:
         """Every node is there, and its taint of the first moment is gone (where a controller takes it away)."""
-        found = self.list("nodes")
-        return len(found) >= len(self.node_names) and not any((node.get("spec") or {}).get("taints") for node in found)
+        # one that was not ready a moment ago is looked at first: there may be thousands
+        found = self.server.api.cached("", "nodes")
+        while self._unready:
+            record = found.get(self._unready[-1])
+            if record is None or (record.obj().get("spec") or {}).get("taints"):
+                return False
+            self._unready.pop()
+        return True
 
     def as_user(self, user: User | str, agent: str = "sampan-testing") -> Client:
         """A client that acts as somebody; RBAC and admission apply."""
