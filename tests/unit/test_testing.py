@@ -361,6 +361,13 @@ def test_bad_paths_are_refused() -> None:
 
 # -- the plugin --------------------------------------------------------------------------------------------------------
 
+BAD_MARK = """
+import pytest
+
+@pytest.mark.cluster(node=3)
+def test_it(cluster):
+    pass
+"""
 ASYNC_TEST = """
 async def test_it(cluster):
     await cluster.advance(days=1)
@@ -414,6 +421,24 @@ class TestOurs:
     async def test_more(self, cluster):
         assert cluster == "another" and not isinstance(asyncio.get_running_loop(), VirtualLoop)
 """
+SCOPES = """
+import asyncio
+import pytest
+
+class TestIt:
+    @pytest.mark.asyncio(loop_scope="class")
+    @pytest.mark.cluster(2, seed=3)
+    async def test_of_a_class(self, cluster):
+        assert await cluster.wait_for("namespace/default")
+        assert len(cluster.list("nodes")) == 2
+        await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+        await cluster.wait_for("serviceaccount/default", namespace="new")
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_of_a_module(cluster):
+    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+    await cluster.wait_for("serviceaccount/default", namespace="new")
+"""
 EXTENDED_FIXTURE = """
 import pytest_asyncio
 
@@ -428,8 +453,14 @@ async def test_it(cluster):
 """
 
 
-@pytest.mark.parametrize(("text", "passed"), [(OWN_FIXTURE, 2), (EXTENDED_FIXTURE, 1)])
-def test_a_project_may_have_a_fixture_of_its_own(text: str, passed: int, tmp_path: Path) -> None:
+def test_marks_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(BAD_MARK)
+    said = run_pytest(tmp_path).stdout
+    assert "@pytest.mark.cluster: got an unexpected keyword argument 'node'; it takes nodes, seed, https," in said, said
+
+
+@pytest.mark.parametrize(("text", "passed"), [(OWN_FIXTURE, 2), (SCOPES, 2), (EXTENDED_FIXTURE, 1)])
+def test_projects_have_fixtures_and_loops_of_their_own(text: str, passed: int, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(text)
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     done = run_pytest(tmp_path)

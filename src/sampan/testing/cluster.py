@@ -431,7 +431,9 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """A file for clients outside. Raises RuntimeError without `https`."""
         if self._directory is None:
-            raise RuntimeError("there is no endpoint to connect to: use Cluster(https=True)")
+            raise RuntimeError(
+                "there is no endpoint to connect to: use Cluster(https=True), or @pytest.mark.cluster(https=True)"
+            )
         return self._directory / "kubeconfig"
 
     @property
