@@ -293,12 +293,12 @@ class HollowNodes:
         if why != self._complaints.get(uid, ""):
             self._complaints[uid] = why
             if why:
-                self._recorder.event(reference(pod), "Warning", "SimulationError", why)
+                self._recorder.event(reference(pod), "Warning", "SimulationError", why, host=pod["spec"]["nodeName"])
 
     def _tell(self, pod: Obj, events: list[Obj]) -> None:
         for event in events:
             about = reference(pod, event.get("field", ""))
-            self._recorder.event(about, event["type"], event["reason"], event["message"])
+            self._recorder.event(about, event["type"], event["reason"], event["message"], host=pod["spec"]["nodeName"])
 
     def _gone(self, pod: Obj) -> None:
         key = key_of(pod)
