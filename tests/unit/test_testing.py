@@ -23,6 +23,7 @@ from sampan.testing import Cluster, SyncCluster, run
 from sampan.testing.conditions import holds
 from sampan.testing.documents import documents
 from sampan.testing.loop import VirtualLoop
+from sampan.testing.parts import named
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
@@ -64,6 +65,22 @@ def test_clients_of_somebody(calm: SyncCluster) -> None:
         calm.as_user("ada").get("configmaps", "mine", "default")
     with pytest.raises(AttributeError, match="async"):
         calm.client.watch("configmaps")
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("ada", ("system:authenticated",)),
+        (
+            "system:serviceaccount:shop:web",
+            ("system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"),
+        ),
+        ("system:serviceaccount:web", ("system:authenticated",)),
+        ("system:node:n", ("system:authenticated",)),
+    ],
+)
+def test_service_accounts_bring_their_groups(name: str, groups: tuple[str, ...]) -> None:
+    assert named(name).groups == groups
 
 
 def test_forks(calm: SyncCluster) -> None:

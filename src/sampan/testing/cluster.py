@@ -44,7 +44,7 @@ from sampan.testing.conditions import Condition, holds, late
 from sampan.testing.documents import check, documents
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
-from sampan.testing.parts import ADMIN, AUTHENTICATED, components
+from sampan.testing.parts import ADMIN, components, named
 
 Obj = dict[str, Any]
 ROOT = b"/registry/"
@@ -411,8 +411,9 @@ class Cluster:
         return True
 
     def as_user(self, user: User | str, agent: str = "sampan-testing") -> Client:
-        """A client that acts as somebody; RBAC and admission apply."""
-        who = User(user, (AUTHENTICATED,)) if isinstance(user, str) else user
+        """A client that acts as somebody; RBAC and admission apply. A service account's name
+        (`system:serviceaccount:NAMESPACE:NAME`) brings its groups."""
+        who = named(user) if isinstance(user, str) else user
         return Client(InProcessTransport(self.server.handler, who), user_agent=agent)
 
     def recorder(self, component: str, client: Client, rng: random.Random) -> EventRecorder:
