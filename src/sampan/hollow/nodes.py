@@ -86,7 +86,7 @@ class HollowNodes:
         self._next_address: dict[str, int] = {}
         self._writing = asyncio.Semaphore(MAX_WRITES)
         self.pods.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
-        self.nodes.add_handler(self._node_seen, lambda old, new: self._node_seen(new))
+        self.nodes.add_handler(self._node_seen, lambda old, new: self._node_seen(new, old))
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -213,11 +213,11 @@ class HollowNodes:
     def _down(self, name: str) -> bool:
         return name in self._stopped
 
-    def _node_seen(self, node: Obj) -> None:
+    def _node_seen(self, node: Obj, before: Obj | None = None) -> None:
         name = node["metadata"]["name"]
         if name not in self._mine:
             return
-        down = (node["metadata"].get("annotations") or {}).get(PREFIX + "down") == "true"
+        down = _notes(node).get(PREFIX + "down") == "true"
         if down:
             self._stopped.setdefault(name, self.clock())
             return
@@ -228,7 +228,7 @@ class HollowNodes:
         ):
             self._registered.discard(name)
             self._play_again(name)
-        elif was_down:
+        elif was_down or (before is not None and _notes(node) != _notes(before)):
             for pod in self.pods.cache.by_index(NODE, name):
                 self._seen(pod)
 
@@ -396,3 +396,7 @@ class HollowNodes:
         except StatusError as error:
             if not is_already_exists(error):
                 log.warning("%s", error)
+
+
+def _notes(obj: Obj) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}
