@@ -275,6 +275,27 @@ def test_stages_of_ones_own(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("when: object.metadata.labels.app == 'a'", "the stages cannot tell what happens next: no such key: labels"),
+        ("when: pending, status: {phase: '$ object.spec.nosuch'}", "stage run: no such key: nosuch"),
+    ],
+)
+def test_stages_that_fail_are_told(stage: str, said: str, tmp_path: Path) -> None:
+    stages = tmp_path / "stages.yaml"
+    stages.write_text(f"stages:\n- {{name: run, {stage}}}\n")
+
+    async def main() -> None:
+        async with Cluster(1, stages=stages) as cluster:
+            await cluster.wait_for("serviceaccount/default")
+            pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+            await cluster.apply({"apiVersion": "v1", "kind": "Pod", **pod})
+            await cluster.wait_for(lambda: any(event["message"] == said for event in cluster.list("events")), timeout=9)
+
+    run(main())
+
+
 def test_the_stages_of_the_page(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "simulated-nodes.md").read_text()
     stages = tmp_path / "lives.yaml"

@@ -258,6 +258,7 @@ class HollowNodes:
         except Exception as error:
             # a status that says less than it should
             log.error("the stages cannot tell what happens to %s: %r", key, error)
+            self._complain(pod, f"the stages cannot tell what happens next: {error}")
             return
         pending = self._pending.get(key)
         if pending is not None:
@@ -348,9 +349,11 @@ class HollowNodes:
             if not (isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error))):
                 log.warning("%s of %s: %s; trying again", stage.name, key, error)
                 await asyncio.sleep(1.0)
-        except Exception:
+        except Exception as error:
             # a status that somebody else has written, and the stages can make nothing of
             log.exception("%s of %s failed; trying again", stage.name, key)
+            if (pod := self.pods.cache.by_key(key)) is not None:
+                self._complain(pod, f"stage {stage.name}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             del self._acting[key]
