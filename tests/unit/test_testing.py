@@ -203,8 +203,11 @@ def test_a_kind_may_come_with_its_objects(calm: SyncCluster) -> None:
     boat = {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "ark"}, "spec": {"crew": 2}}
     with pytest.raises(KeyError, match=r"^no kind .* apply its CustomResourceDefinition first$"):
         calm.apply(boat)
-    calm.apply([crd, boat])
-    assert calm.get("boat/ark")
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    there = {**boat, "metadata": {"name": "ark", "namespace": "shop"}}
+    applied = calm.apply([boat, there, crd, shop])
+    assert [each["kind"] for each in applied] == ["Boat", "Boat", "CustomResourceDefinition", "Namespace"]
+    assert calm.get("boat/ark") and calm.get("boat/ark", "shop")
 
 
 def test_what_was_waited_for_is_shown_as_it_stands() -> None:

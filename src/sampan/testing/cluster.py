@@ -52,6 +52,8 @@ PATIENCE, FLOWING_PATIENCE = 600.0, 60.0
 #: watches within the process need not be opened anew
 WATCH_SECONDS = 10**9
 CERTIFICATE_DAYS = 36_500
+#: what others are in, or are of
+FIRST = ("Namespace", "CustomResourceDefinition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,23 +242,26 @@ class Cluster:
     async def apply(
         self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
     ) -> builtins.list[Obj]:
-        """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Kinds that they
-        define themselves are waited for. Raises StatusError, and FileNotFoundError, UnknownResource or ValueError."""
-        out: builtins.list[Obj] = []
-        for obj in documents(source):
+        """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Namespaces and
+        kinds that they define themselves come first, and are waited for. Raises StatusError, and FileNotFoundError,
+        UnknownResource or ValueError."""
+        objects = documents(source)
+        for obj in objects:
             check(obj)
-            names = (await self._kind(obj, out)).names
+        out: dict[int, Obj] = {}
+        for place, obj in sorted(enumerate(objects), key=lambda item: item[1]["kind"] not in FIRST):
+            names = (await self._kind(obj, out.values())).names
             what = Resource(names.group, names.version, names.resource, names.kind, names.namespaced)
             where = (obj.get("metadata") or {}).get("namespace") or namespace if names.namespaced else ""
             placed = {**obj, "metadata": {**obj["metadata"], "namespace": where}} if where else obj
             try:
-                out.append(await self.client.apply(what, placed, field_manager="sampan-testing", force=True))
+                out[place] = await self.client.apply(what, placed, field_manager="sampan-testing", force=True)
             except StatusError as error:
                 error.add_note(f"{obj['kind']} {obj['metadata']['name']} was not applied")
                 raise
-        return out
+        return [out[place] for place in range(len(objects))]
 
-    async def _kind(self, obj: Obj, applied: builtins.list[Obj]) -> Kind:
+    async def _kind(self, obj: Obj, applied: Iterable[Obj]) -> Kind:
         """Raises UnknownResource."""
         group, _, version = obj["apiVersion"].rpartition("/")
         found = self.server.registry.by_kind(group, version, obj["kind"])
