@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,6 +125,23 @@ async def test_every_node_has_a_range_of_its_own(world: World) -> None:
 
     await world.until(lambda: len(ranges()) == 3, "ranges")
     assert sorted(ranges()) == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
+
+
+async def test_when_all_ranges_are_given_one_is_waited_for(world: World) -> None:
+    world.options = replace(world.options, cluster_cidr="10.244.0.0/23")
+    await world.start("node-ipam-controller")
+    await world.hollow(3)
+    (said,) = await world.until(lambda: world.events("CIDRNotAvailable"))
+    lacking = said["involvedObject"]["name"]
+    has = next(node["metadata"]["name"] for node in world.all("nodes") if node["metadata"]["name"] != lacking)
+    await world.admin.delete("nodes", has)
+
+    def given() -> bool:
+        return bool(
+            next(each for each in world.all("nodes") if each["metadata"]["name"] == lacking)["spec"].get("podCIDR")
+        )
+
+    await world.until(given, "the range of the one that is gone")
 
 
 async def test_pods_of_a_node_that_is_gone_are_collected(world: World) -> None:

@@ -139,5 +139,7 @@ async def test_each_container_has_its_events(world: World) -> None:
         for field in ("spec.initContainers{i}", "spec.containers{c}", "spec.containers{d}")
         for reason in ("Pulled", "Created", "Started")
     ]
+    assert {each["source"]["host"] for each in world.events("Started")} == {"n1"}
+    assert {each["reportingInstance"] for each in world.events("Started")} == {"n1"}
     (message,) = {each["message"] for each in world.events("Pulled") if "redis" in each["message"]}
     assert message == 'Container image "redis" already present on machine and can be accessed by the pod'

@@ -234,3 +234,21 @@ async def test_annotations_that_mean_nothing_are_told(world: World) -> None:
     assert said["r"].startswith(
         "annotation hollow.sampan.io/runfor is not known; there are behaviour, cpu-usage, down,"
     )
+
+
+async def test_what_is_said_on_a_node_goes_for_the_pods_that_are_there(world: World) -> None:
+    async def say(**options: str | None) -> None:
+        notes = {f"hollow.sampan.io/{key.replace('_', '-')}": value for key, value in options.items()}
+        await world.admin.patch("nodes", "n1", {"metadata": {"annotations": notes}})
+
+    await world.hollow(heartbeats=False)
+    await say(start_delay="soon")
+    await world.admin.create("pods", pod("p"), namespace="default")
+    await world.until(lambda: world.events("SimulationError"))
+    assert phase(world, "p") == "Pending"
+    await say(start_delay=None)
+    await world.until(lambda: phase(world, "p") == "Running")
+    await say(behaviour="not-ready")
+    await until_ready(world, "False")
+    await say(behaviour=None)
+    await until_ready(world, "True")

@@ -23,6 +23,7 @@ from sampan.testing import Cluster, SyncCluster, run
 from sampan.testing.conditions import holds
 from sampan.testing.documents import documents
 from sampan.testing.loop import VirtualLoop
+from sampan.testing.parts import named
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
@@ -64,6 +65,22 @@ def test_clients_of_somebody(calm: SyncCluster) -> None:
         calm.as_user("ada").get("configmaps", "mine", "default")
     with pytest.raises(AttributeError, match="async"):
         calm.client.watch("configmaps")
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("ada", ("system:authenticated",)),
+        (
+            "system:serviceaccount:shop:web",
+            ("system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"),
+        ),
+        ("system:serviceaccount:web", ("system:authenticated",)),
+        ("system:node:n", ("system:authenticated",)),
+    ],
+)
+def test_service_accounts_bring_their_groups(name: str, groups: tuple[str, ...]) -> None:
+    assert named(name).groups == groups
 
 
 def test_forks(calm: SyncCluster) -> None:
@@ -186,8 +203,11 @@ def test_a_kind_may_come_with_its_objects(calm: SyncCluster) -> None:
     boat = {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "ark"}, "spec": {"crew": 2}}
     with pytest.raises(KeyError, match=r"^no kind .* apply its CustomResourceDefinition first$"):
         calm.apply(boat)
-    calm.apply([crd, boat])
-    assert calm.get("boat/ark")
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    there = {**boat, "metadata": {"name": "ark", "namespace": "shop"}}
+    applied = calm.apply([boat, there, crd, shop])
+    assert [each["kind"] for each in applied] == ["Boat", "Boat", "CustomResourceDefinition", "Namespace"]
+    assert calm.get("boat/ark") and calm.get("boat/ark", "shop")
 
 
 def test_what_was_waited_for_is_shown_as_it_stands() -> None:
@@ -254,6 +274,27 @@ def test_stages_of_ones_own(tmp_path: Path) -> None:
             assert (found["status"]["message"], cluster.clock() - began) == ("hello", 90)
             async with cluster.fork(await cluster.snapshot()) as other:
                 assert other.life is cluster.life
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("when: object.metadata.labels.app == 'a'", "the stages cannot tell what happens next: no such key: labels"),
+        ("when: pending, status: {phase: '$ object.spec.nosuch'}", "stage run: no such key: nosuch"),
+    ],
+)
+def test_stages_that_fail_are_told(stage: str, said: str, tmp_path: Path) -> None:
+    stages = tmp_path / "stages.yaml"
+    stages.write_text(f"stages:\n- {{name: run, {stage}}}\n")
+
+    async def main() -> None:
+        async with Cluster(1, stages=stages) as cluster:
+            await cluster.wait_for("serviceaccount/default")
+            pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+            await cluster.apply({"apiVersion": "v1", "kind": "Pod", **pod})
+            await cluster.wait_for(lambda: any(event["message"] == said for event in cluster.list("events")), timeout=9)
 
     run(main())
 
@@ -361,6 +402,13 @@ def test_bad_paths_are_refused() -> None:
 
 # -- the plugin --------------------------------------------------------------------------------------------------------
 
+BAD_MARK = """
+import pytest
+
+@pytest.mark.cluster(node=3)
+def test_it(cluster):
+    pass
+"""
 ASYNC_TEST = """
 async def test_it(cluster):
     await cluster.advance(days=1)
@@ -414,6 +462,24 @@ class TestOurs:
     async def test_more(self, cluster):
         assert cluster == "another" and not isinstance(asyncio.get_running_loop(), VirtualLoop)
 """
+SCOPES = """
+import asyncio
+import pytest
+
+class TestIt:
+    @pytest.mark.asyncio(loop_scope="class")
+    @pytest.mark.cluster(2, seed=3)
+    async def test_of_a_class(self, cluster):
+        assert await cluster.wait_for("namespace/default")
+        assert len(cluster.list("nodes")) == 2
+        await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+        await cluster.wait_for("serviceaccount/default", namespace="new")
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_of_a_module(cluster):
+    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+    await cluster.wait_for("serviceaccount/default", namespace="new")
+"""
 EXTENDED_FIXTURE = """
 import pytest_asyncio
 
@@ -428,8 +494,14 @@ async def test_it(cluster):
 """
 
 
-@pytest.mark.parametrize(("text", "passed"), [(OWN_FIXTURE, 2), (EXTENDED_FIXTURE, 1)])
-def test_a_project_may_have_a_fixture_of_its_own(text: str, passed: int, tmp_path: Path) -> None:
+def test_marks_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(BAD_MARK)
+    said = run_pytest(tmp_path).stdout
+    assert "@pytest.mark.cluster: got an unexpected keyword argument 'node'; it takes nodes, seed, https," in said, said
+
+
+@pytest.mark.parametrize(("text", "passed"), [(OWN_FIXTURE, 2), (SCOPES, 2), (EXTENDED_FIXTURE, 1)])
+def test_projects_have_fixtures_and_loops_of_their_own(text: str, passed: int, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(text)
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     done = run_pytest(tmp_path)

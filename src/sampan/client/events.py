@@ -33,9 +33,11 @@ class EventRecorder(Recorder):
         self._correlator = Correlator(clock)
 
     def event(
-        self, about: Obj, type: str, reason: str, message: str, *, annotations: dict[str, str] | None = None
-    ) -> None:
-        """`about` is an object or a reference to one (`reference(pod, "spec.containers{app}")`)."""
+        self, about: Obj, type: str, reason: str, message: str, *, annotations: dict[str, str] | None = None,
+        host: str = "",
+    ) -> None:  # fmt: skip
+        """`about` is an object or a reference to one (`reference(pod, "spec.containers{app}")`). `host`: for who speaks for
+        several."""
         if type not in TYPES:
             raise ValueError(f"unsupported event type: {type!r}")
         about = reference(about)
@@ -43,11 +45,12 @@ class EventRecorder(Recorder):
         if annotations:
             meta["annotations"] = annotations
         now = format_time(self.clock())
-        source = {"component": self.component, **({"host": self.host} if self.host else {})}
+        host = host or self.host
+        source = {"component": self.component, **({"host": host} if host else {})}
         event = {
             "kind": "Event", "apiVersion": "v1", "metadata": meta, "involvedObject": about, "reason": reason,
             "message": message, "source": source, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-            "type": type, "reportingComponent": self.component, "reportingInstance": self.host,
+            "type": type, "reportingComponent": self.component, "reportingInstance": host,
         }  # fmt: skip
         self.put(event)
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sampan.api.hollow import pod_range
 from sampan.cluster import kubeconfig, processes, spec
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.state import Cluster, Settings
@@ -280,9 +281,10 @@ def _start(cluster: Cluster, settings: Settings) -> None:
 
 def _start_components(cluster: Cluster, settings: Settings) -> subprocess.Popen[bytes]:
     """They find the server by themselves, and need no waiting for."""
+    pods = settings.ranges.pods if settings.nodes else pod_range(settings.ranges.pods, settings.hollow)
     command = [
         "components", "--server", url(settings.port), "--pki-dir", str(cluster.pki), "--hollow", str(settings.hollow),
-        "--leader-elect=false", "--cluster-cidr", settings.ranges.pods,
+        "--leader-elect=false", "--cluster-cidr", pods,
         "--service-cluster-ip-range", settings.ranges.services, "--host-path-root", str(cluster.directory / "volumes"),
         "--bind-address", settings.ranges.gateway or "127.0.0.1",
     ]  # fmt: skip

@@ -28,6 +28,8 @@ class NodeIpam:
         self.services = [ipaddress.ip_network(text) for text in options.service_cluster_ip_range.split(",") if text]
         #: range to the node that has it
         self.taken: dict[str, str] = {}
+        #: how many of the ranges to give are in `taken`
+        self.given = 0
         self.next = 0
         self.controller = Controller("node-ipam-controller", self.reconcile, synced=(self.nodes,))
         self.nodes.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
@@ -38,14 +40,31 @@ class NodeIpam:
 
     def _seen(self, node: Obj) -> None:
         for cidr in _ranges(node):
-            self.taken[cidr] = node["metadata"]["name"]
+            self._take(cidr, node["metadata"]["name"])
         if not _ranges(node):
             self.controller.enqueue(node)
 
     def _gone(self, node: Obj) -> None:
         for cidr in _ranges(node):
             if self.taken.get(cidr) == node["metadata"]["name"]:
-                del self.taken[cidr]
+                self._give_back(cidr)
+
+    def _take(self, cidr: str, name: str) -> None:
+        self.given += cidr not in self.taken and self._ours(cidr)
+        self.taken[cidr] = name
+
+    def _give_back(self, cidr: str) -> None:
+        if self.taken.pop(cidr, None) is not None:
+            self.given -= self._ours(cidr)
+
+    def _ours(self, cidr: str) -> bool:
+        """Is it one of those that are given here? Nodes may come with others."""
+        try:
+            found = ipaddress.ip_network(cidr)
+        except ValueError:
+            return False
+        same = found.version == self.network.version and found.prefixlen == self.size
+        return same and found.network_address in self.network
 
     async def reconcile(self, name: str) -> float | None:
         node = self.nodes.cache.get(name)
@@ -56,18 +75,20 @@ class NodeIpam:
             about, message = reference_to(name, node["metadata"]["uid"]), f"Node {name} status is now: CIDRNotAvailable"
             self.recorder.event(about, "Normal", "CIDRNotAvailable", message)
             return 60.0
-        self.taken[cidr] = name
+        self._take(cidr, name)
         try:
             await self.client.patch("nodes", name, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}, type="strategic")
         except BaseException:
             # whether it was written we shall see
-            self.taken.pop(cidr, None)
+            self._give_back(cidr)
             raise
         return None
 
     def _free(self) -> str | None:
         """The next range that nobody has, round and round."""
         count = 1 << (self.size - self.network.prefixlen)
+        if self.given >= count:
+            return None
         step = 1 << (self.network.max_prefixlen - self.size)
         for offset in range(count):
             index = (self.next + offset) % count

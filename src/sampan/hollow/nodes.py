@@ -35,6 +35,7 @@ Obj = dict[str, Any]
 LEASES = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 MAX_WRITES = 64
+EVENTS_OF_ONE, MOST_EVENTS = 1000, 50_000
 RETRY_SECONDS = 5.0
 
 
@@ -69,6 +70,8 @@ class HollowNodes:
         self._mine = set(names)
         self._index = {name: index for index, name in enumerate(names)}
         self._recorder = recorders("kubelet")
+        # every kubelet has a queue of its own
+        self._recorder.max_queued = max(self._recorder.max_queued, min(EVENTS_OF_ONE * len(names), MOST_EVENTS))
         self._stopped: dict[str, float] = {}
         self._registered: set[str] = set()
         self._playing: dict[str, asyncio.Task[None]] = {}
@@ -83,7 +86,7 @@ class HollowNodes:
         self._next_address: dict[str, int] = {}
         self._writing = asyncio.Semaphore(MAX_WRITES)
         self.pods.add_handler(self._seen, lambda old, new: self._seen(new), self._gone)
-        self.nodes.add_handler(self._node_seen, lambda old, new: self._node_seen(new))
+        self.nodes.add_handler(self._node_seen, lambda old, new: self._node_seen(new, old))
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -210,11 +213,11 @@ class HollowNodes:
     def _down(self, name: str) -> bool:
         return name in self._stopped
 
-    def _node_seen(self, node: Obj) -> None:
+    def _node_seen(self, node: Obj, before: Obj | None = None) -> None:
         name = node["metadata"]["name"]
         if name not in self._mine:
             return
-        down = (node["metadata"].get("annotations") or {}).get(PREFIX + "down") == "true"
+        down = _notes(node).get(PREFIX + "down") == "true"
         if down:
             self._stopped.setdefault(name, self.clock())
             return
@@ -225,7 +228,7 @@ class HollowNodes:
         ):
             self._registered.discard(name)
             self._play_again(name)
-        elif was_down:
+        elif was_down or (before is not None and _notes(node) != _notes(before)):
             for pod in self.pods.cache.by_index(NODE, name):
                 self._seen(pod)
 
@@ -255,6 +258,7 @@ class HollowNodes:
         except Exception as error:
             # a status that says less than it should
             log.error("the stages cannot tell what happens to %s: %r", key, error)
+            self._complain(pod, f"the stages cannot tell what happens next: {error}")
             return
         pending = self._pending.get(key)
         if pending is not None:
@@ -290,12 +294,12 @@ class HollowNodes:
         if why != self._complaints.get(uid, ""):
             self._complaints[uid] = why
             if why:
-                self._recorder.event(reference(pod), "Warning", "SimulationError", why)
+                self._recorder.event(reference(pod), "Warning", "SimulationError", why, host=pod["spec"]["nodeName"])
 
     def _tell(self, pod: Obj, events: list[Obj]) -> None:
         for event in events:
             about = reference(pod, event.get("field", ""))
-            self._recorder.event(about, event["type"], event["reason"], event["message"])
+            self._recorder.event(about, event["type"], event["reason"], event["message"], host=pod["spec"]["nodeName"])
 
     def _gone(self, pod: Obj) -> None:
         key = key_of(pod)
@@ -345,9 +349,11 @@ class HollowNodes:
             if not (isinstance(error, StatusError) and (is_not_found(error) or is_conflict(error))):
                 log.warning("%s of %s: %s; trying again", stage.name, key, error)
                 await asyncio.sleep(1.0)
-        except Exception:
+        except Exception as error:
             # a status that somebody else has written, and the stages can make nothing of
             log.exception("%s of %s failed; trying again", stage.name, key)
+            if (pod := self.pods.cache.by_key(key)) is not None:
+                self._complain(pod, f"stage {stage.name}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             del self._acting[key]
@@ -393,3 +399,7 @@ class HollowNodes:
         except StatusError as error:
             if not is_already_exists(error):
                 log.warning("%s", error)
+
+
+def _notes(obj: Obj) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}

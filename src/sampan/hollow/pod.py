@@ -31,7 +31,7 @@ _TYPES: dict[str, types.Type] = {
     **dict.fromkeys(
         (
             "deleting", "over", "running", "pending", "started", "ready", "readyNow", "limited", "broken", "crashing",
-            "unnoticed", "cutOff",
+            "unnoticed", "ends", "crashed", "misbehaves", "cutOff",
         ),
         types.Bool,
     ),
@@ -238,6 +238,11 @@ class Variables(dict[str, Any]):
 
     def marked(self) -> tuple[list[Obj], list[Obj]]:
         """Init containers and containers, and which must wait for an image of another."""
+        if (found := self.get("marked")) is None:
+            found = self["marked"] = self._marked()
+        return found
+
+    def _marked(self) -> tuple[list[Obj], list[Obj]]:
         init, main = self.containers("initContainers"), self.containers("containers")
         blocked = False
         for each in init:
@@ -299,6 +304,9 @@ _MADE: dict[str, Callable[[Variables], Any]] = {
     "started": lambda of: bool(of.statuses),
     "running": lambda of: any("running" in state for state in of.states()),
     "crashing": lambda of: any("terminated" in state for state in of.states()) and not of["over"],
+    "crashed": lambda of: of["crashing"] or of["waiting"] == "CrashLoopBackOff",
+    "misbehaves": lambda of: bool(of["options"].get("behaviour")),
+    "ends": lambda of: of["runFor"] >= 0,
     "waiting": Variables.waiting,
     "initial": lambda of: "PodInitializing" if of.spec.get("initContainers") else "ContainerCreating",
     "broken": lambda of: any(each["broken"] for each in of["initContainers"] + of["containers"]),

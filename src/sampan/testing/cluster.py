@@ -27,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sampan.api.hollow import pod_range
 from sampan.api.kind import Kind
 from sampan.api.user import User
 from sampan.apiserver.config import ApiServerConfig, KubeletClientConfig
@@ -43,7 +44,7 @@ from sampan.testing.conditions import Condition, holds, late
 from sampan.testing.documents import check, documents
 from sampan.testing.inprocess import InProcessTransport
 from sampan.testing.loop import VirtualLoop
-from sampan.testing.parts import ADMIN, AUTHENTICATED, components
+from sampan.testing.parts import ADMIN, components, named
 
 Obj = dict[str, Any]
 ROOT = b"/registry/"
@@ -51,6 +52,8 @@ PATIENCE, FLOWING_PATIENCE = 600.0, 60.0
 #: watches within the process need not be opened anew
 WATCH_SECONDS = 10**9
 CERTIFICATE_DAYS = 36_500
+#: what others are in, or are of
+FIRST = ("Namespace", "CustomResourceDefinition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Cluster:
         self.history = history
         self.capacity = capacity
         self.life = None if stages is None else pods_from(stages)
-        self.options = options or Options()
+        self.options = options or Options(cluster_cidr=pod_range(Options().cluster_cidr, len(self.node_names)))
         self.client: Client
         self.server: ApiServer
         self.nodes: HollowNodes | None = None
@@ -102,6 +105,7 @@ class Cluster:
         self._changed = asyncio.Event()
         #: how often something was stored
         self.changes = 0
+        self._unready: builtins.list[str] = []
         self._walls: list[tuple[int, float]] = []
         self._port = 0
         self._directory: Path | None = None
@@ -238,23 +242,26 @@ class Cluster:
     async def apply(
         self, source: str | Path | Obj | builtins.list[Obj], namespace: str = "default"
     ) -> builtins.list[Obj]:
-        """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Kinds that they
-        define themselves are waited for. Raises StatusError, and FileNotFoundError, UnknownResource or ValueError."""
-        out: builtins.list[Obj] = []
-        for obj in documents(source):
+        """Server-side apply of a file, a directory, YAML text, an object or several; what they are then. Namespaces and
+        kinds that they define themselves come first, and are waited for. Raises StatusError, and FileNotFoundError,
+        UnknownResource or ValueError."""
+        objects = documents(source)
+        for obj in objects:
             check(obj)
-            names = (await self._kind(obj, out)).names
+        out: dict[int, Obj] = {}
+        for place, obj in sorted(enumerate(objects), key=lambda item: item[1]["kind"] not in FIRST):
+            names = (await self._kind(obj, out.values())).names
             what = Resource(names.group, names.version, names.resource, names.kind, names.namespaced)
             where = (obj.get("metadata") or {}).get("namespace") or namespace if names.namespaced else ""
             placed = {**obj, "metadata": {**obj["metadata"], "namespace": where}} if where else obj
             try:
-                out.append(await self.client.apply(what, placed, field_manager="sampan-testing", force=True))
+                out[place] = await self.client.apply(what, placed, field_manager="sampan-testing", force=True)
             except StatusError as error:
                 error.add_note(f"{obj['kind']} {obj['metadata']['name']} was not applied")
                 raise
-        return out
+        return [out[place] for place in range(len(objects))]
 
-    async def _kind(self, obj: Obj, applied: builtins.list[Obj]) -> Kind:
+    async def _kind(self, obj: Obj, applied: Iterable[Obj]) -> Kind:
         """Raises UnknownResource."""
         group, _, version = obj["apiVersion"].rpartition("/")
         found = self.server.registry.by_kind(group, version, obj["kind"])
@@ -382,6 +389,7 @@ class Cluster:
         tasks = [asyncio.create_task(part) for part in running]
         self._parts.push_async_callback(self._stop, tasks)
         if self.node_names:
+            self._unready = list(self.node_names)
             await self.wait_for(self._all_ready, timeout=60)
 
     def _valid(self) -> tuple[datetime, datetime]:
@@ -398,12 +406,19 @@ class Cluster:
 
     def _all_ready(self) -> bool:
         """Every node is there, and its taint of the first moment is gone (where a controller takes it away)."""
-        found = self.list("nodes")
-        return len(found) >= len(self.node_names) and not any((node.get("spec") or {}).get("taints") for node in found)
+        # one that was not ready a moment ago is looked at first: there may be thousands
+        found = self.server.api.cached("", "nodes")
+        while self._unready:
+            record = found.get(self._unready[-1])
+            if record is None or (record.obj().get("spec") or {}).get("taints"):
+                return False
+            self._unready.pop()
+        return True
 
     def as_user(self, user: User | str, agent: str = "sampan-testing") -> Client:
-        """A client that acts as somebody; RBAC and admission apply."""
-        who = User(user, (AUTHENTICATED,)) if isinstance(user, str) else user
+        """A client that acts as somebody; RBAC and admission apply. A service account's name
+        (`system:serviceaccount:NAMESPACE:NAME`) brings its groups."""
+        who = named(user) if isinstance(user, str) else user
         return Client(InProcessTransport(self.server.handler, who), user_agent=agent)
 
     def recorder(self, component: str, client: Client, rng: random.Random) -> EventRecorder:
@@ -422,7 +437,9 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """A file for clients outside. Raises RuntimeError without `https`."""
         if self._directory is None:
-            raise RuntimeError("there is no endpoint to connect to: use Cluster(https=True)")
+            raise RuntimeError(
+                "there is no endpoint to connect to: use Cluster(https=True), or @pytest.mark.cluster(https=True)"
+            )
         return self._directory / "kubeconfig"
 
     @property

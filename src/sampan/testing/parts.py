@@ -22,6 +22,15 @@ ADMIN = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
 MANAGER = "kube-controller-manager"
 
 
+def named(name: str) -> User:
+    """With the groups that go with the name."""
+    prefix, _, account = name.rpartition(":")
+    namespace = prefix.removeprefix("system:serviceaccount:")
+    if not account or namespace == prefix or ":" in namespace:
+        return User(name, (AUTHENTICATED,))
+    return User(name, ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED))
+
+
 def components(cluster: Cluster, informers: Informers, rng: random.Random) -> list[Coroutine[Any, Any, None]]:
     out: list[Coroutine[Any, Any, None]] = []
     if cluster.node_names:
@@ -40,8 +49,7 @@ def components(cluster: Cluster, informers: Informers, rng: random.Random) -> li
         out.append(cluster.nodes.run())
 
     def account(name: str) -> Client:
-        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED)
-        return cluster.as_user(User(f"system:serviceaccount:kube-system:{name}", groups), MANAGER)
+        return cluster.as_user(f"system:serviceaccount:kube-system:{name}", MANAGER)
 
     def recorder(component: str, client: Client) -> EventRecorder:
         return cluster.recorder(component, client, rng)
@@ -52,7 +60,7 @@ def components(cluster: Cluster, informers: Informers, rng: random.Random) -> li
         context = Context(informers, account, recorder, cluster.clock, random.Random(rng.random()), options)
         out.append(Manager(context).run())
     if cluster.with_scheduler:
-        client = cluster.as_user(User("system:kube-scheduler", (AUTHENTICATED,)), "kube-scheduler")
+        client = cluster.as_user("system:kube-scheduler", "kube-scheduler")
         scheduler = Scheduler(client, informers, clock=cluster.clock, rng=random.Random(rng.random()))
         out.append(scheduler.run())
     return out

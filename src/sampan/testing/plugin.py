@@ -38,8 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _wanted(request: pytest.FixtureRequest) -> dict[str, Any]:
+    from sampan.testing.cluster import Cluster
+
     mark = request.node.get_closest_marker("cluster")
-    return {"nodes": 1, **(mark.kwargs if mark else {})}
+    if mark is None:
+        return {"nodes": 1}
+    try:
+        given = inspect.signature(Cluster).bind(*mark.args, **mark.kwargs)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(Cluster).parameters)
+        pytest.fail(f"@pytest.mark.cluster: {error}; it takes {known}", pytrace=False)
+    return {"nodes": 1, **given.arguments}
 
 
 def uses_virtual_time(item: pytest.Item) -> bool:
@@ -70,12 +79,25 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Any:
 if importlib.util.find_spec("pytest_asyncio"):
     import pytest_asyncio
 
-    @pytest_asyncio.fixture
-    async def _async_cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-        from sampan.testing.cluster import Cluster
+    def _fixture(loop_scope: Any) -> Any:
+        """A cluster in the loop that tests of this scope run in."""
 
-        async with Cluster(**_wanted(request)) as made:
-            yield made
+        async def made(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+            from sampan.testing.cluster import Cluster
+
+            async with Cluster(**_wanted(request)) as cluster:
+                yield cluster
+
+        return pytest_asyncio.fixture(made, loop_scope=loop_scope, name=f"_async_cluster_{loop_scope}")
+
+    for _scope in ("function", "class", "module", "package", "session"):
+        globals()[f"_async_cluster_{_scope}"] = _fixture(_scope)
+
+
+def _loop_scope(request: pytest.FixtureRequest) -> str:
+    said = request.node.get_closest_marker("asyncio").kwargs
+    scope: str = said.get("loop_scope") or said.get("scope") or ""
+    return scope or str(request.config.getini("asyncio_default_test_loop_scope"))
 
 
 def _lacking(request: pytest.FixtureRequest) -> str:
@@ -93,7 +115,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster | SyncCluster]:
     if inspect.iscoroutinefunction(request.function):
         if lacking := _lacking(request):
             pytest.fail(lacking, pytrace=False)
-        yield request.getfixturevalue("_async_cluster")
+        yield request.getfixturevalue(f"_async_cluster_{_loop_scope(request)}")
         return
     from sampan.testing.sync import SyncCluster
 
