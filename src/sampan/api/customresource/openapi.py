@@ -52,11 +52,13 @@ def _below(key: str, value: Any, each: Any) -> Any:
 
 
 def root_schema(schema: Schema, gvk: tuple[str, str, str], meta_ref: str, *, v2: bool) -> Schema:
-    """The schema of the kind: with kind, apiVersion and metadata as all kinds have them."""
+    """The schema of the kind: with kind, apiVersion and metadata as all kinds have them, unless all fields are welcome:
+    clients that validate by the document of version 2 take a list of fields for the only ones."""
     group, version, kind = gvk
-    out = (v2_schema if v2 else v3_schema)(schema)
+    known = [{"group": group, "kind": kind, "version": version}]
     if not schema or (v2 and schema.get("x-kubernetes-preserve-unknown-fields")):
-        out = {key: value for key, value in out.items() if key != "properties"} | {"type": "object"}
+        return {"type": "object", "x-kubernetes-group-version-kind": known}
+    out = (v2_schema if v2 else v3_schema)(schema)
     properties = dict(out.get("properties") or {})
     for name in ("apiVersion", "kind"):
         properties[name] = {"description": _TYPE_META[name], "type": "string"}
@@ -65,7 +67,7 @@ def root_schema(schema: Schema, gvk: tuple[str, str, str], meta_ref: str, *, v2:
     properties["metadata"] = {**text, **reference} if v2 else {**text, "allOf": [reference]}
     out["properties"] = dict(sorted(properties.items()))
     out["type"] = "object"
-    out["x-kubernetes-group-version-kind"] = [{"group": group, "kind": kind, "version": version}]
+    out["x-kubernetes-group-version-kind"] = known
     return out
 
 
