@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,24 @@ def setting(group: str, controller: str, file: str, unified: str) -> str:
 
 def runs(pod: Obj) -> bool:
     return any("running" in each["state"] for each in pod["status"].get("containerStatuses") or ())
+
+
+async def test_what_a_node_has_besides_pods_may_have(node: NodeUnderTest) -> None:
+    """Until it is taken back."""
+    client = node.cluster.client
+
+    async def say(amount: str | None) -> None:
+        patch = {"status": {"capacity": {"example.com/dongle": amount}}}
+        await client.patch("nodes", node.name, patch, subresource="status")
+
+    def allows(amount: str | None) -> Callable[[Obj], bool]:
+        return lambda found: found["status"].get("allocatable", {}).get("example.com/dongle") == amount
+
+    for amount in ("3", "5", None):
+        await say(amount)
+        found = await node.cluster.wait_for(f"node/{node.name}", allows(amount))
+        assert found["status"]["capacity"].get("example.com/dongle") == amount
+        assert found["status"]["allocatable"]["cpu"]
 
 
 async def test_limits_are_the_kernels(node: NodeUnderTest) -> None:

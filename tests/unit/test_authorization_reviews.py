@@ -228,3 +228,12 @@ async def test_reasons_of_several_authorizers_are_lines(api: Local) -> None:
         "at the cluster scope: can only list/watch pods with spec.nodeName field selector\n"
         'RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found'
     )
+
+
+async def test_reviews_are_no_tables(api: Local) -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    body = review("SelfSubjectAccessReview", nonResourceAttributes={"path": "/", "verb": "get"})
+    code, said = await api("POST", f"{AUTHORIZATION}/selfsubjectaccessreviews", body, accept=table)
+    assert (code, said["reason"]) == (406, "NotAcceptable")
+    accepted = f"{table},application/json"
+    assert (await api("POST", f"{AUTHORIZATION}/selfsubjectaccessreviews", body, accept=accepted))[0] == 201

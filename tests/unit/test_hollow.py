@@ -143,3 +143,29 @@ async def test_each_container_has_its_events(world: World) -> None:
     assert {each["reportingInstance"] for each in world.events("Started")} == {"n1"}
     (message,) = {each["message"] for each in world.events("Pulled") if "redis" in each["message"]}
     assert message == 'Container image "redis" already present on machine and can be accessed by the pod'
+
+
+async def test_what_a_node_has_besides_pods_may_have(world: World) -> None:
+    """Until it is taken back."""
+    await world.hollow(heartbeats=False)
+    (node,) = world.all("nodes")
+    name = node["metadata"]["name"]
+
+    def allowed() -> dict[str, str]:
+        found: dict[str, str] = ((world.get("nodes", name, "") or {}).get("status") or {}).get("allocatable") or {}
+        return found
+
+    await world.until(lambda: bool(allowed()))
+    before = allowed()
+
+    async def say(amount: str | None) -> None:
+        patch = {"status": {"capacity": {"example.com/dongle": amount}}}
+        await world.admin.patch("nodes", name, patch, subresource="status")
+
+    await say("3")
+    await world.until(lambda: allowed() == {**before, "example.com/dongle": "3"})
+    await say("5")
+    await world.until(lambda: allowed() == {**before, "example.com/dongle": "5"})
+    await say(None)
+    await world.until(lambda: allowed() == before)
+    await world.settle(30)

@@ -39,9 +39,9 @@ _VIEWS = {
 
 
 @functools.lru_cache(maxsize=512)
-def negotiate(header: str, custom: bool = False) -> Accept:
+def negotiate(header: str, custom: bool = False, tables: bool = True) -> Accept:
     """Raises 406 when nothing we can send is accepted. Neither custom resources nor Tables have protobuf; the metadata of
-    custom resources has."""
+    custom resources has. `tables` False: there are none of it."""
     if not header:
         return Accept()
     clauses = sorted(
@@ -59,6 +59,8 @@ def negotiate(header: str, custom: bool = False) -> Accept:
         media = YAML if media == "text/yaml" else media
         view = parameters.get("as", "")
         if media == PROTOBUF and (view == "Table" or (custom and not view)):
+            continue
+        if view == "Table" and not tables:
             continue
         if not view:
             return Accept(media)

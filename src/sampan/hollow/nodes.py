@@ -19,6 +19,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from sampan.api.core_v1.node_resources import extended_of, taken_back
 from sampan.api.core_v1.pod_conditions import listed, said
 from sampan.api.errors import StatusError
 from sampan.api.hollow import HOLLOW
@@ -74,6 +75,7 @@ class HollowNodes:
         self._recorder.max_queued = max(self._recorder.max_queued, min(EVENTS_OF_ONE * len(names), MOST_EVENTS))
         self._stopped: dict[str, float] = {}
         self._registered: set[str] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._playing: dict[str, asyncio.Task[None]] = {}
         #: by key: uid, stage, how long it was to be waited for, and what waits
         self._pending: dict[str, tuple[str, str, float, asyncio.Task[None]]] = {}
@@ -104,6 +106,7 @@ class HollowNodes:
                 *self._playing.values(),
                 *(pending[-1] for pending in self._pending.values()),
                 *self._acting.values(),
+                *self._telling,
             ):
                 if task is not None:
                     task.cancel()
@@ -231,6 +234,19 @@ class HollowNodes:
         elif was_down or (before is not None and _notes(node) != _notes(before)):
             for pod in self.pods.cache.by_index(NODE, name):
                 self._seen(pod)
+        self._extend(node)
+
+    def _extend(self, node: Obj) -> None:
+        """What somebody says that a node has besides, its pods may have."""
+        allocatable = (node.get("status") or {}).get("allocatable") or {}
+        extended = extended_of(node)
+        changed = taken_back(allocatable, extended) | {k: v for k, v in extended.items() if allocatable.get(k) != v}
+        if changed:
+            name, body = node["metadata"]["name"], {"status": {"allocatable": changed}}
+            call = self.client.patch("nodes", name, body, subresource="status", unread=True)
+            task = asyncio.create_task(self._quietly(call), name=f"hollow {name} resources")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     def _play_again(self, name: str) -> None:
         """It was given up: it says that it is ready, and its pods go on."""
@@ -396,8 +412,8 @@ class HollowNodes:
     async def _quietly(call: Any) -> None:
         try:
             await call
-        except StatusError as error:
-            if not is_already_exists(error):
+        except (StatusError, HttpError) as error:
+            if not (isinstance(error, StatusError) and is_already_exists(error)):
                 log.warning("%s", error)
 
 

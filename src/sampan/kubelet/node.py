@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sampan.api.core_v1.node_resources import extended_of, taken_back
 from sampan.api.times import format_micro_time, format_time
 from sampan.client import Client, EventRecorder, HttpError, StatusError, errors
 from sampan.cri import pb
@@ -60,9 +61,10 @@ class Node:
         self._reported: float | None = None
         self._given = ""
         self.capacity = info.capacity(options.max_pods)
-        self.allocatable = machine.allocatable(
+        self._own = machine.allocatable(
             self.capacity, options.eviction_hard, options.system_reserved, options.kube_reserved
         )
+        self._extended: dict[str, str] = {}
         self.addresses = machine.addresses(options.name, options.node_ips)
         #: the Node as it was last seen at the API server
         self.object: Obj | None = None
@@ -72,6 +74,11 @@ class Node:
     def reference(self) -> Obj:
         uid = ((self.object or {}).get("metadata") or {}).get("uid") or self._options.name
         return {"kind": "Node", "apiVersion": "v1", "name": self._options.name, "uid": uid}
+
+    @property
+    def allocatable(self) -> dict[str, str]:
+        """What pods may have of the machine, and of what somebody says that there is besides."""
+        return {**self._own, **self._extended}
 
     def changed(self) -> None:
         """Something of the status is different: say so now."""
@@ -92,6 +99,7 @@ class Node:
         while True:
             try:
                 self.object = await self._registered()
+                self._extended = extended_of(self.object)
                 self.registered.set()
                 return
             except (StatusError, HttpError) as error:
@@ -161,11 +169,13 @@ class Node:
         same = self._reported is not None and _bare(old) == _bare({**old, **status})
         if same and self._reported is not None and now - self._reported < self._options.report_seconds:
             return
-        addresses = [*status["addresses"], {"$patch": "replace"}]
-        body = {"status": {**status, "addresses": addresses}}
+        body = {**status, "addresses": [*status["addresses"], {"$patch": "replace"}]}
+        # who says that there is something besides the machine may take it back meanwhile
+        body["capacity"] = self.capacity
+        body["allocatable"] = {**status["allocatable"], **taken_back(old.get("allocatable") or {}, self._extended)}
         events = self._turned(old, status)
         self.object = await self._client.patch(
-            "nodes", self._options.name, body, type="strategic", subresource="status"
+            "nodes", self._options.name, {"status": body}, type="strategic", subresource="status"
         )
         self._reported = now
         for reason in events:
@@ -175,7 +185,7 @@ class Node:
         """Raises CriFailed never: what the runtime does not say stays as it was."""
         info, runtime = self._info, self._runtime
         out: Obj = {
-            "capacity": self.capacity,
+            "capacity": {**self.capacity, **self._extended},
             "allocatable": self.allocatable,
             "addresses": self.addresses,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._port() or self._options.port}},
@@ -295,7 +305,12 @@ class Node:
     # -- the range of pods' addresses ----------------------------------------------------------------------------------
 
     async def seen(self, node: Obj, *, again: bool = False) -> None:
-        """The Node as somebody changed it: the runtime's network is told which addresses pods have here. Raises CriFailed."""
+        """The Node as somebody changed it: what they say that it has besides the machine, pods may have; the runtime's
+        network is told which addresses pods have here. Raises CriFailed."""
+        extended = extended_of(node)
+        if extended != self._extended:
+            self._extended = extended
+            self.changed()
         spec = node.get("spec") or {}
         cidr = (
             ",".join(spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []))
