@@ -26,7 +26,7 @@ STEADY_SECONDS = 2 * MAX_BACKOFF
 OTHER_OPTIONS = ("down", "cpu-usage", "memory-usage")
 #: what says that nothing is wrong yet
 EARLY = ("PodInitializing", "ContainerCreating")
-_NOT_THERE = re.compile(r":(does-?not-?exist|nonexistent|missing|broken|invalid)$")
+_NOT_THERE = re.compile(r":(does-?not-?exist|non-?existent|missing|broken|invalid|404)$")
 _TYPES: dict[str, types.Type] = {
     **dict.fromkeys(
         (
