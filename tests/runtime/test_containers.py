@@ -19,7 +19,8 @@ from tests.runtime.pods import Pods, secured
 
 aio: Any = importlib.import_module("grpc.aio")
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
-FOREVER = ("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+FOREVER = ("sh", "-c", "trap 'exit 7' TERM; : >/listens; while :; do sleep 0.05; done")
+LISTENS = "until [ -e /listens ]; do sleep 0.01; done"
 
 
 async def refused(call: Any) -> tuple[str, str]:
@@ -46,6 +47,7 @@ async def test_one_life(pods: Pods) -> None:
     assert [each.id for each in listed.containers] == [container]
     assert not (await pods.cri.ListContainers(filter=pb.ContainerFilter(label_selector={"tier": "db"}))).containers
     assert (await pods.cri.ListContainers(filter=pb.ContainerFilter(id=container[:12]))).containers[0].id == container
+    await pods.sh(container, LISTENS)
     await pods.cri.StopContainer(container_id=container, timeout=10)
     ended = await pods.status(container)
     assert (ended.state, ended.exit_code, ended.reason) == (pb.CONTAINER_EXITED, 7, "Error")

@@ -274,6 +274,27 @@ async def test_unknown_media_types_are_415_and_406(api: Local) -> None:
     assert (await api("GET", CONFIG_MAPS, accept="text/html"))[0] == 406
 
 
+async def test_events_are_selected_by_the_words_of_each_version(api: Local) -> None:
+    new, core = "/apis/events.k8s.io/v1/namespaces/default/events", "/api/v1/namespaces/default/events"
+    event = {
+        "metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reason": "R", "action": "A",
+        "type": "Normal", "reportingController": "c", "reportingInstance": "i",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+    }  # fmt: skip
+    assert (await api("POST", new, event))[0] == 201
+
+    async def found(path: str, selector: str) -> Any:
+        code, said = await api("GET", f"{path}?fieldSelector={selector}")
+        return [each["metadata"]["name"] for each in said["items"]] if code == 200 else said["message"]
+
+    for selector in ("reportingController=c", "regarding.name=p,regarding.kind=Pod", "reason=R,type!=Warning"):
+        assert await found(new, selector) == ["e"]
+    for selector in ("source=c", "reportingComponent=c", "involvedObject.name=p"):
+        assert await found(core, selector) == ["e"]
+        assert await found(new, selector) == f"field label not supported: {selector.partition('=')[0]}"
+    assert await found(new, "reportingController=other") == []
+
+
 async def test_a_node_may_be_created_with_its_status(api: Local) -> None:
     """As kubelets register."""
     status = {"capacity": {"cpu": "2"}, "nodeInfo": {"kubeletVersion": "v1.37.0"}}

@@ -375,6 +375,19 @@ async def test_what_was_written_and_waited_for_wakes_at_once() -> None:
     assert woken[1:] == [("default/web", 1.0)]
 
 
+async def test_endpoints_of_no_service_are_whoevers_made_them(world: World) -> None:
+    await world.start(*NAMES)
+    await create(world, "endpoints", by_hand("192.0.2.1", name="web"))
+    await world.settle()
+    await world.admin.patch("endpoints", "web", {"metadata": {"labels": {"a": "b"}}}, "default")
+    await world.settle()
+    assert (world.get("endpoints", "web") or {})["metadata"]["labels"] == {"a": "b"}
+    await create(world, "services", service())
+    await world.settle()
+    await world.admin.delete("services", "web", "default")
+    await world.until(lambda: world.get("endpoints", "web") is None)
+
+
 def by_hand(*addresses: str, **meta: Any) -> Obj:
     subset = {"addresses": [{"ip": ip} for ip in addresses], "ports": [{"name": "pg", "port": 5432}]}
     return {"metadata": {"name": "db", **meta}, "subsets": [subset]}

@@ -220,9 +220,9 @@ class Kind:
         """Field selector values besides metadata.name and metadata.namespace; always the same keys."""
         return {}
 
-    def field_labels(self) -> tuple[str, ...]:
-        """The keys of `selectable_fields`."""
-        return tuple(self.selectable_fields({"metadata": {}}))
+    def field_labels(self) -> dict[str, str]:
+        """What field selectors of this version may name, and its key in `selectable_fields` of the stored one."""
+        return {name: name for name in self.selectable_fields({"metadata": {}})}
 
     @property
     def list_kind(self) -> str:

@@ -255,6 +255,9 @@ class FieldSelector:
     def matches(self, value_of: Callable[[str], str]) -> bool:
         return all((value_of(t.field) == t.value) is t.equal for t in self.terms)
 
+    def renamed(self, names: Mapping[str, str]) -> FieldSelector:
+        return FieldSelector(tuple(FieldTerm(names.get(t.field, t.field), t.value, t.equal) for t in self.terms))
+
     def exact(self, field: str) -> str | None:
         """The one value that `field` must have, if the selector says so."""
         for term in self.terms:

@@ -27,7 +27,7 @@ async def serve(call: Call) -> Response:
             # DEVIATION: upstream answers 500
             raise errors.not_found("", "componentstatuses", call.info.name)
         return one(call, await _status(call.api, call.info.name))
-    options = list_options(call.query, ("metadata.name",), call.kind.names.kind)
+    options = list_options(call.query, {}, call.kind.names.kind)
     wanted = options.fields.exact("metadata.name")
     names = [name for name in NAMES if wanted in (None, name)] if options.labels.matches(None) else []
     return many(call, [await _status(call.api, name) for name in names])

@@ -128,7 +128,7 @@ async def serve(call: Call) -> Response:
             names = call.kind.names
             raise errors.not_found(names.group, names.resource, call.info.name)
         return one(call, found[0])
-    options = list_options(call.query, ("metadata.name", "metadata.namespace"), call.kind.names.kind)
+    options = list_options(call.query, {}, call.kind.names.kind)
     test = matcher(options)
     records = [record for record in cache.list(call.info.namespace) if test is None or test(record)]
     return many(call, await of(call, records))

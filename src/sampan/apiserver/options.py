@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -64,8 +65,9 @@ class ListOptions:
         return int(self.resource_version or 0)
 
 
-def list_options(query: Query, labels_known: tuple[str, ...], kind: str, forced_watch: bool = False) -> ListOptions:
-    """Raises 400 for what cannot be parsed or is no field label of `kind`, 422 for combinations that are refused."""
+def list_options(query: Query, labels_known: Mapping[str, str], kind: str, forced_watch: bool = False) -> ListOptions:
+    """`labels_known`: as a Kind's `field_labels`. Raises 400 for what cannot be parsed or is no field label of `kind`, 422 for
+    combinations that are refused."""
     try:
         labels = parse_label_selector(query.get("labelSelector", ""))
     except ValueError as error:
@@ -77,6 +79,8 @@ def list_options(query: Query, labels_known: tuple[str, ...], kind: str, forced_
     for term in fields.terms:
         if term.field not in ("metadata.name", "metadata.namespace") and term.field not in labels_known:
             raise errors.bad_request(f"field label not supported: {term.field}")
+    if fields:
+        fields = fields.renamed(labels_known)
     out = ListOptions(
         labels,
         fields,

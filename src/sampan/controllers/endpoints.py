@@ -66,7 +66,8 @@ class Endpoints:
             self.controller.enqueue(endpoints)
 
     def _updated(self, old: Obj, new: Obj) -> None:
-        if not self.echoes.is_own(new):
+        # those of no service are whoever's who made them
+        if not self.echoes.is_own(new) and self.services.cache.by_key(key_of(new)) is not None:
             self.controller.enqueue(new)
 
     def _deleted(self, endpoints: Obj) -> None:
@@ -80,8 +81,7 @@ class Endpoints:
         if service is None:
             self.times.forget(key)
             self._sizes.pop(key, None)
-            self._made.pop(key, None)
-            if current is not None:
+            if self._made.pop(key, None) is not None or current is not None:
                 await self._delete(key)
             return None
         if not service_pods.is_managed(service):

@@ -54,12 +54,9 @@ class Event(Kind):
         event_update(self.to_storage(obj), self.to_storage(old), True, out)
         return out
 
-    def selectable_fields(self, obj: Obj) -> dict[str, str]:
-        about = obj.get("regarding") or {}
-        out = {f"regarding.{name}": about.get(name, "") for name in REFERENCE}
-        for ours, field in (("reason", "reason"), ("reportingController", "reportingController"), ("type", "type")):
-            out[ours] = obj.get(field, "")
-        return out
+    def field_labels(self) -> dict[str, str]:
+        out = {f"regarding.{name}": f"involvedObject.{name}" for name in REFERENCE}
+        return {**out, "reason": "reason", "reportingController": "reportingComponent", "type": "type"}
 
     def row(self, obj: Obj, now: float) -> list[Cell]:
         return event_row(self.to_storage(obj), now)
