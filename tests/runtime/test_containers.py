@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sampan.cri import pb
+from sampan.kubelet.inotify import Watch
 from tests.runtime.pods import Pods, secured
 
 aio: Any = importlib.import_module("grpc.aio")
@@ -221,12 +222,14 @@ async def test_a_call_that_is_called_off_is_carried_to_its_end(pods: Pods) -> No
     if pods.home.kind == "containerd":
         pytest.skip("there it is undone")
     sandbox = await pods.run()
-    for number in range(3):
-        container = await pods.create(sandbox, *FOREVER, name=f"c{number}")
-        call = pods.cri.StartContainer(container_id=container)
-        await asyncio.sleep(0.02 * number)  # some moment of it
-        call.cancel()
-        if number:
+    for moment in range(3):
+        container = await pods.create(sandbox, *FOREVER, name=f"c{moment}")
+        with Watch(pods.home.root / "lib" / "containers" / container) as watch:
+            call = pods.cri.StartContainer(container_id=container)
+            for _ in range(moment):
+                assert await watch.next(20)
+            call.cancel()
+        if moment:
             await pods.until(container, lambda found: found.state == pb.CONTAINER_RUNNING)
             assert await pods.sh(container, "echo fine") == "fine\n"
 
