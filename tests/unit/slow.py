@@ -103,6 +103,8 @@ SLOW: dict[str, tuple[str, ...]] = {
     "test_testing.py": (
         "test_an_idle_day_is_nothing",
         "test_async_tests_say_what_they_need",
+        "test_marks_are_looked_at",
+        "test_projects_have_fixtures_and_loops_of_their_own",
         "test_without_https_there_is_no_endpoint",
     ),
     "test_validation_page.py": ("test_all_tests_are_there",),
