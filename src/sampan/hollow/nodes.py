@@ -119,7 +119,7 @@ class HollowNodes:
                 break
             except (StatusError, HttpError) as error:
                 log.warning("cannot register %s: %s; trying again", name, error)
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(RETRY_SECONDS)
         self._registered.add(name)
         for pod in self.pods.cache.by_index(NODE, name):
             self._seen(pod)
@@ -238,15 +238,21 @@ class HollowNodes:
 
     def _extend(self, node: Obj) -> None:
         """What somebody says that a node has besides, its pods may have."""
-        allocatable = (node.get("status") or {}).get("allocatable") or {}
-        extended = extended_of(node)
-        changed = taken_back(allocatable, extended) | {k: v for k, v in extended.items() if allocatable.get(k) != v}
-        if changed:
-            name, body = node["metadata"]["name"], {"status": {"allocatable": changed}}
-            call = self.client.patch("nodes", name, body, subresource="status", unread=True)
-            task = asyncio.create_task(self._quietly(call), name=f"hollow {name} resources")
+        if _lacking(node):
+            name = node["metadata"]["name"]
+            task = asyncio.create_task(self._allow(name), name=f"hollow {name} resources")
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
+
+    async def _allow(self, name: str) -> None:
+        while (node := self.nodes.cache.get(name)) is not None and (lacking := _lacking(node)):
+            try:
+                body = {"status": {"allocatable": lacking}}
+                await self.client.patch("nodes", name, body, subresource="status", unread=True)
+                return
+            except (StatusError, HttpError) as error:
+                log.warning("resources of %s: %s; trying again", name, error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _play_again(self, name: str) -> None:
         """It was given up: it says that it is ready, and its pods go on."""
@@ -412,9 +418,16 @@ class HollowNodes:
     async def _quietly(call: Any) -> None:
         try:
             await call
-        except (StatusError, HttpError) as error:
-            if not (isinstance(error, StatusError) and is_already_exists(error)):
+        except StatusError as error:
+            if not is_already_exists(error):
                 log.warning("%s", error)
+
+
+def _lacking(node: Obj) -> Obj:
+    """What its pods may not have yet, or not any more (None)."""
+    allocatable, extended = (node.get("status") or {}).get("allocatable") or {}, extended_of(node)
+    more = {name: amount for name, amount in extended.items() if allocatable.get(name) != amount}
+    return {**taken_back(allocatable, extended), **more}
 
 
 def _notes(obj: Obj) -> dict[str, str]:

@@ -6,6 +6,7 @@ pkg/kubelet/active_deadline.go
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -128,10 +129,8 @@ def options_of(pod: Obj, node: Obj, defaults: Mapping[str, str]) -> dict[str, st
 
 def seconds(name: str, text: str) -> float:
     """A number, or as Go writes durations (`1m30s`). Raises OptionError."""
-    try:
+    with contextlib.suppress(ValueError):
         return float(text)
-    except ValueError:
-        pass
     try:
         return durations.seconds(text)
     except ValueError:
